@@ -1,0 +1,94 @@
+/**
+ * The compiled desired state of one node: what the operator tells an agent to enforce.
+ *
+ * Keyed by subject identity, never by pod: the hundredth replica of a Deployment changes nothing here.
+ * Peers stay selectors; the agent resolves them against the CiliumIdentity objects that it watches, so a
+ * new peer identity rewrites no node state. Pods, addresses and services are not here: the agent learns
+ * them from their own objects.
+ *
+ * Every value is plain JSON (numbers, strings, arrays, null-prototype-safe maps as sorted arrays of
+ * pairs on the wire), so that equal states give equal bytes and equal hashes.
+ */
+
+/** Content hash of a rule set (lower-case hex, 16 digits). Equal rule sets have one id on all nodes. */
+export type RuleSetId = string;
+/** Content hash of a peer selector (lower-case hex, 16 digits). */
+export type SelectorId = string;
+/** 32-bit number, never 0; stands in map values and events. See `RuleName` for its words. */
+export type RuleId = number;
+
+export type Direction = "ingress" | "egress";
+export type Verdict = "allow" | "deny" | "audit";
+
+/** One requirement on the labels of a peer. Keys carry their source: `k8s:app`, `reserved:host`. */
+export interface Requirement {
+  readonly key: string;
+  readonly operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  readonly values: readonly string[];
+}
+
+/** Peers that meet all requirements. No requirement selects every identity with a label of source `k8s`. */
+export interface PeerSelector {
+  readonly requirements: readonly Requirement[];
+}
+
+/** `protocol` is an IANA number, 0 with `port` 0 and `prefix` 0 is any protocol and port. */
+export interface PortMatch {
+  readonly protocol: number;
+  readonly port: number;
+  /** Leading bits of `port` that count, 0..16. */
+  readonly prefix: number;
+}
+
+export interface Rule {
+  readonly id: RuleId;
+  readonly direction: Direction;
+  /** undefined: any peer, also outside the cluster. */
+  readonly peer: SelectorId | undefined;
+  readonly ports: readonly PortMatch[];
+  readonly verdict: Verdict;
+  /** Greater wins. */
+  readonly precedence: number;
+}
+
+export interface RuleSet {
+  /** Rule id of the default deny of that direction; undefined: the direction is not enforced. */
+  readonly ingressDefault: RuleId | undefined;
+  readonly egressDefault: RuleId | undefined;
+  readonly rules: readonly Rule[];
+}
+
+/** The words of a rule id. A default deny names every policy that selects the subject in that direction. */
+export interface RuleName {
+  readonly kind: "rule" | "default-deny";
+  readonly direction: Direction;
+  readonly policies: readonly PolicyRef[];
+  /** Path of the rule inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
+  readonly path: string;
+}
+
+export interface PolicyRef {
+  readonly kind: "CiliumNetworkPolicy";
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  /** metadata.generation of the version that is compiled here (the last valid one). */
+  readonly generation: number;
+}
+
+export interface RoutingDecision {
+  readonly mode: "tunnel";
+  readonly tunnelPort: number;
+  readonly masquerade: boolean;
+}
+
+export interface NodeState {
+  /** Identity that runs on this node -> its rule set. */
+  readonly subjects: ReadonlyMap<number, RuleSetId>;
+  readonly ruleSets: ReadonlyMap<RuleSetId, RuleSet>;
+  readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
+  readonly ruleNames: ReadonlyMap<RuleId, RuleName>;
+  /** uid -> generation of every policy that selects a subject of this node. */
+  readonly policies: ReadonlyMap<string, number>;
+  readonly routing: RoutingDecision;
+}
