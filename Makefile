@@ -1,0 +1,14 @@
+# Every target that people use has a `##` line; `make help` prints them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+NODE := node_modules/.bin/node
+NODES ?= 3
+K8S ?= 1.36.3
+CNI ?= cilium
+KUBE_PROXY ?= 1
+
+.DEFAULT_GOAL := help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: help
