@@ -12,3 +12,10 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: help
+
+cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
+build/bin/cilium-cni: src/cni/plugin/cilium-cni.c src/cni/plugin/json.h
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
+
+.PHONY: cni
