@@ -1,0 +1,22 @@
+/** Stable hashes of canonical text: equal content has one name in every process and after every restart. */
+import { createHash } from "node:crypto";
+
+/** First 64 bits of SHA-256, 16 lower-case hexadecimal digits. */
+export function contentHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+/** First 32 bits of SHA-256 as an unsigned number. */
+export function hash32(text: string): number {
+  return createHash("sha256").update(text).digest().readUInt32BE(0);
+}
+
+/** JSON with the keys of every object in code unit order: equal values give equal text. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item !== "object" || item === null || Array.isArray(item)) return item;
+    const sorted = Object.create(null) as Record<string, unknown>;
+    for (const [key, inner] of Object.entries(item).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))) sorted[key] = inner;
+    return sorted;
+  });
+}
