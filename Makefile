@@ -19,3 +19,13 @@ build/bin/cilium-cni: src/cni/plugin/cilium-cni.c src/cni/plugin/json.h
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
 
 .PHONY: cni
+
+REGISTRY ?=
+PUSH_FLAGS ?=
+image: bpf cni ## Build the OCI image build/image/cilium.tar (no registry, no Docker)
+	@$(NODE) src/image/build.ts
+push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skopeo copy)
+	@test -n "$(REGISTRY)" || { echo "make push: say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
+	skopeo copy $(PUSH_FLAGS) oci-archive:build/image/cilium.tar docker://$(REGISTRY)/cilium:$$($(NODE) -p 'require("./package.json").version')
+
+.PHONY: image push
