@@ -29,3 +29,13 @@ push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skop
 	skopeo copy $(PUSH_FLAGS) oci-archive:build/image/cilium.tar docker://$(REGISTRY)/cilium:$$($(NODE) -p 'require("./package.json").version')
 
 .PHONY: image push
+
+CODECS := src/kernel/gen/types.ts
+generate: ## Write the codecs of bpf/lib/types.h (src/kernel/gen)
+	@$(NODE) src/kernel/generate.ts bpf/lib/types.h $(CODECS)
+verify: ## Fail when something generated is not what its source says
+	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT \
+	  && $(NODE) src/kernel/generate.ts bpf/lib/types.h "$$fresh" \
+	  && diff -u $(CODECS) "$$fresh" || { echo "$(CODECS) is not what bpf/lib/types.h says: make generate" >&2; exit 1; }
+
+.PHONY: generate verify

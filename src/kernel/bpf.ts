@@ -1,0 +1,183 @@
+/**
+ * The kernel's BPF side through libbpf: the real `BpfPort`.
+ *
+ * Maps are shared by name between the objects of one port. With a pin folder they are also pinned as
+ * `<name>_<layout hash>`, so that a restarted agent finds them with their content; a changed layout gets a
+ * new name and so a fresh map. Ring buffers are never pinned: their reader and writers start together.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { layoutHash, layoutText, parseBtf, sectionVariables } from "./btf.ts";
+import type { BtfType } from "./btf.ts";
+import { KernelError } from "./errors.ts";
+import { captureLog, lastErrno, openLibbpf, openLibc, viewMemory } from "./ffi.ts";
+import type { Libbpf, Libc, Pointer } from "./ffi.ts";
+import { LibbpfMap, MapType } from "./map.ts";
+import type { BatchMap, BpfObject, BpfObjectSpec, BpfPort, BpfProgram, TestRunOptions, TestRunResult } from "./port.ts";
+import { runProgram } from "./test-run.ts";
+
+const F_DUPFD_CLOEXEC = 1030;
+const LOG_END = 6000;
+
+export class LibbpfPort implements BpfPort {
+  readonly libbpf: Libbpf;
+  readonly libc: Libc;
+  readonly #pinDir: string | undefined;
+  readonly #maps = new Map<string, LibbpfMap>();
+
+  /** @param pinDir a folder on a bpffs, made when absent; undefined: nothing is pinned. */
+  constructor(pinDir?: string) {
+    this.libbpf = openLibbpf();
+    this.libc = openLibc();
+    this.#pinDir = pinDir;
+    if (pinDir !== undefined) mkdirSync(pinDir, { recursive: true, mode: 0o700 });
+  }
+
+  map(name: string): LibbpfMap | undefined {
+    return this.#maps.get(name);
+  }
+
+  testRun(program: BpfProgram, packet: Uint8Array, options: TestRunOptions = {}): TestRunResult {
+    return runProgram(this.libbpf, program, packet, options);
+  }
+
+  load(spec: BpfObjectSpec): BpfObject {
+    const opened = captureLog(this.libbpf, this.libc, () => this.libbpf.objectOpen(spec.file, null));
+    const object = opened.result;
+    if (object === null) throw new KernelError(`open ${spec.file}`, lastErrno(), opened.log.slice(-LOG_END));
+    try {
+      return this.#load(object, spec);
+    } catch (error) {
+      this.libbpf.objectClose(object);
+      throw error;
+    }
+  }
+
+  #load(object: Pointer, spec: BpfObjectSpec): BpfObject {
+    const types = parseBtf(this.#rawBtf(object, spec.file));
+    const maps = this.#list(object, this.libbpf.objectNextMap);
+    const own = maps.filter((map) => !this.libbpf.mapIsInternal(map));
+    this.#setSizes(own, spec);
+    this.#setRodata(maps, types, spec);
+    const pins = new Map(own.map((map) => [this.libbpf.mapName(map), this.#pinPath(map, types)]));
+    for (const map of own) this.#reuse(map, pins.get(this.libbpf.mapName(map)));
+    const loaded = captureLog(this.libbpf, this.libc, () => this.libbpf.objectLoad(object));
+    if (loaded.result < 0) throw new KernelError(`load ${spec.file}`, -loaded.result, loaded.log.slice(-LOG_END));
+    const result = new Map<string, BatchMap>();
+    for (const map of own) {
+      const name = this.libbpf.mapName(map);
+      result.set(name, this.#keep(map, pins.get(name)));
+    }
+    const programs = this.#list(object, this.libbpf.objectNextProgram).map((program) => {
+      const name = this.libbpf.programName(program);
+      return [name, { name, fd: this.libbpf.programFd(program) }] as const;
+    });
+    return { maps: result, programs: new Map(programs), close: () => this.libbpf.objectClose(object) };
+  }
+
+  #rawBtf(object: Pointer, file: string): Uint8Array {
+    const btf = this.libbpf.objectBtf(object);
+    if (btf === null) throw new KernelError(`${file} has no BTF`, lastErrno());
+    const size = new Uint32Array(1);
+    const data = this.libbpf.btfRawData(btf, new Uint8Array(size.buffer));
+    if (data === null) throw new KernelError(`BTF of ${file}`, lastErrno());
+    return new Uint8Array(viewMemory(data, size[0] ?? 0));
+  }
+
+  #list(object: Pointer, next: (object: Pointer, previous: Pointer) => Pointer): Pointer[] {
+    const found: Pointer[] = [];
+    for (let item = next(object, null); item !== null; item = next(object, item)) found.push(item);
+    return found;
+  }
+
+  #setSizes(maps: readonly Pointer[], spec: BpfObjectSpec): void {
+    for (const map of maps) {
+      const entries = spec.maxEntries?.[this.libbpf.mapName(map)];
+      if (entries === undefined) continue;
+      const result = this.libbpf.mapSetMaxEntries(map, entries);
+      if (result < 0) throw new KernelError(`size of ${this.libbpf.mapName(map)}`, -result);
+    }
+  }
+
+  #setRodata(maps: readonly Pointer[], types: readonly BtfType[], spec: BpfObjectSpec): void {
+    const wanted = Object.entries(spec.rodata ?? {});
+    if (wanted.length === 0) return;
+    const variables = sectionVariables(types, ".rodata");
+    const section = maps.find((map) => this.libbpf.mapName(map).endsWith(".rodata"));
+    const size = new BigUint64Array(1);
+    const memory = section === undefined ? null : this.libbpf.mapInitialValue(section, new Uint8Array(size.buffer));
+    if (memory === null) throw new Error(`${spec.file} has no options, yet ${wanted.map(([name]) => name).join(", ")} are given`);
+    const view = new DataView(viewMemory(memory, Number(size[0])));
+    for (const [name, value] of wanted) {
+      const variable = variables.get(name);
+      if (variable === undefined) throw new Error(`${spec.file} has no option ${name}`);
+      writeInteger(view, variable.offset, variable.size, value);
+    }
+  }
+
+  /** undefined: this map is not pinned. */
+  #pinPath(map: Pointer, types: readonly BtfType[]): string | undefined {
+    const type = this.libbpf.mapType(map);
+    if (this.#pinDir === undefined || type === MapType.RINGBUF) return undefined;
+    const layout = (id: number, size: number): string => (id === 0 ? `${size}` : layoutText(types, id));
+    const key = layout(this.libbpf.mapKeyType(map), this.libbpf.mapKeySize(map));
+    const value = layout(this.libbpf.mapValueType(map), this.libbpf.mapValueSize(map));
+    return join(this.#pinDir, `${this.libbpf.mapName(map)}_${layoutHash(`${type}`, key, value)}`);
+  }
+
+  #reuse(map: Pointer, pin: string | undefined): void {
+    const name = this.libbpf.mapName(map);
+    const known = this.#maps.get(name);
+    if (known !== undefined) return this.#reuseFd(map, known.fd);
+    if (pin === undefined || !existsSync(pin)) return;
+    const fd = this.libbpf.openPin(pin);
+    if (fd < 0) throw new KernelError(`open ${pin}`, -fd);
+    try {
+      this.#reuseFd(map, fd); // duplicates it
+    } finally {
+      this.libc.close(fd);
+    }
+  }
+
+  #reuseFd(map: Pointer, fd: number): void {
+    const result = this.libbpf.mapReuseFd(map, fd);
+    if (result < 0) throw new KernelError(`share map ${this.libbpf.mapName(map)}`, -result);
+  }
+
+  /** The map outlives its object: the port holds a descriptor of its own. */
+  #keep(map: Pointer, pin: string | undefined): LibbpfMap {
+    const name = this.libbpf.mapName(map);
+    const known = this.#maps.get(name);
+    if (known !== undefined) return known;
+    if (pin !== undefined && !existsSync(pin)) {
+      const result = this.libbpf.pin(this.libbpf.mapFd(map), pin);
+      if (result < 0) throw new KernelError(`pin ${pin}`, -result);
+    }
+    const fd = this.libc.fcntl(this.libbpf.mapFd(map), F_DUPFD_CLOEXEC, "int", 0);
+    if (fd < 0) throw new KernelError(`keep map ${name}`, lastErrno());
+    const kept = new LibbpfMap(this.libbpf, fd, {
+      name,
+      type: this.libbpf.mapType(map),
+      keySize: this.libbpf.mapKeySize(map),
+      valueSize: this.libbpf.mapValueSize(map),
+      maxEntries: this.libbpf.mapMaxEntries(map),
+    });
+    this.#maps.set(name, kept);
+    return kept;
+  }
+}
+
+function writeInteger(view: DataView, at: number, size: number, value: number | bigint): void {
+  switch (size) {
+    case 1:
+      return view.setUint8(at, Number(value));
+    case 2:
+      return view.setUint16(at, Number(value), true);
+    case 4:
+      return view.setUint32(at, Number(value), true);
+    case 8:
+      return view.setBigUint64(at, BigInt(value), true);
+    default:
+      throw new RangeError(`an option of ${size} bytes is no integer`);
+  }
+}
