@@ -173,6 +173,11 @@ struct policy_entry {
 
 /* ---------------------------------------------------------------- conntrack */
 
+enum flow_zone {
+	ZONE_JUDGED = 0,  /* the tuple that was judged */
+	ZONE_PRE_NAT = 1, /* as the pod sent it, before the stack chose the destination */
+};
+
 #define CT_FROM_LOW 1u      /* the side of `low` opened the flow */
 #define CT_VIA_STACK 2u     /* replies must go through the stack, which may undo its address translation */
 #define CT_PRE_NAT 4u       /* seen before the stack chose the destination: judged where it leaves the stack */
@@ -183,10 +188,11 @@ struct policy_entry {
 struct flow_key {
 	unsigned char low[16];
 	unsigned char high[16];
-	unsigned short low_port_be;  /* ICMP echo: the identifier, on both sides */
+	unsigned short low_port_be;  /* ICMP echo: the identifier on the requester's side, 0 on the other */
 	unsigned short high_port_be;
 	unsigned char protocol;
-	unsigned char pad[3];
+	unsigned char zone;          /* enum flow_zone: a flow before and after translation never share an entry */
+	unsigned char pad[2];
 };
 
 struct flow_state {
@@ -231,7 +237,7 @@ struct node {
 #define MARK_FROM_POD_DEFER 0x0200u /* from a local pod; egress must be judged where it leaves the stack */
 #define MARK_FROM_NETDEV 0x0300u   /* came in from the underlay: never the host */
 #define MARK_JUDGED 0x0400u        /* judged on both ends; deliver */
-#define MARK_FROM_OVERLAY 0x0500u  /* reply of a flow that went through the stack */
+#define MARK_REPLY 0x0500u         /* matched a judged flow in reply direction; the stack undoes its translation */
 
 /* ---------------------------------------------------------------- events and counters */
 
