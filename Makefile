@@ -28,7 +28,13 @@ push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skop
 	@test -n "$(REGISTRY)" || { echo "make push: say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
 	skopeo copy $(PUSH_FLAGS) oci-archive:build/image/cilium.tar docker://$(REGISTRY)/cilium:$$($(NODE) -p 'require("./package.json").version')
 
-.PHONY: image push
+CHART_REPO_PORT ?= 8879
+chart-repo: ## Package the Helm chart and serve it at http://127.0.0.1:8879 (CHART_REPO_PORT)
+	@$(NODE) src/image/chart-repo.ts start --port $(CHART_REPO_PORT)
+chart-repo-stop: ## End the server of chart-repo
+	@$(NODE) src/image/chart-repo.ts stop
+
+.PHONY: image push chart-repo chart-repo-stop
 
 CODECS := src/kernel/gen/types.ts
 generate: ## Write the codecs of bpf/lib/types.h (src/kernel/gen)

@@ -1,0 +1,116 @@
+/**
+ * `make chart-repo`: packages the Helm chart, writes its index, and serves both on loopback in the
+ * background, so that `helm repo add cilium http://127.0.0.1:PORT` works as with any chart repository.
+ *
+ *   chart-repo.ts start [--port N]   package, (re)start the server; prints the URL
+ *   chart-repo.ts stop               end the server; not running is success
+ *   chart-repo.ts serve --port N     the server itself, in the foreground
+ */
+import { spawn } from "node:child_process";
+import { createReadStream, openSync } from "node:fs";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { CodedError, describeError } from "../lib/errors.ts";
+import { findProject } from "../cluster/binaries/find.ts";
+import { helm } from "../cluster/binaries/catalog.ts";
+import { chartRepoConfig, type ChartRepoConfig } from "./config.ts";
+import { run } from "./run.ts";
+
+const START_TIMEOUT_MS = 10_000;
+
+async function start(config: ChartRepoConfig, port: number): Promise<void> {
+  const url = `http://127.0.0.1:${port}`;
+  await stop(config);
+  await rm(config.folder, { recursive: true, force: true });
+  await mkdir(config.folder, { recursive: true });
+  const found = await findProject(helm(), { ...config.search, say: (line) => process.stderr.write(`${line}\n`) });
+  const tool = found["helm"] ?? "helm";
+  await run(tool, ["package", config.chart, "--destination", config.folder]);
+  await run(tool, ["repo", "index", config.folder, "--url", url]);
+  const log = openSync(config.logFile, "a");
+  const self = fileURLToPath(import.meta.url);
+  const server = spawn(process.execPath, [self, "serve", "--port", String(port)], { detached: true, stdio: ["ignore", log, log] });
+  server.unref();
+  await writeFile(config.pidFile, `${server.pid}\n`);
+  await untilServed(`${url}/index.yaml`, config);
+  process.stdout.write(`${url}\n`);
+}
+
+async function untilServed(url: string, config: ChartRepoConfig): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    const answer = await fetch(url).catch(() => undefined);
+    if (answer?.ok === true && (await runningPid(config)) !== undefined) return;
+    await sleep(100);
+  }
+  throw new CodedError("CHART_REPO", `the chart repository does not answer at ${url}; its log is ${config.logFile}`);
+}
+
+async function stop(config: ChartRepoConfig): Promise<void> {
+  const pid = await runningPid(config);
+  if (pid !== undefined) {
+    process.kill(pid, "SIGTERM");
+    while ((await runningPid(config)) !== undefined) await sleep(50);
+  }
+  await rm(config.pidFile, { force: true });
+}
+
+/** The server's process; a reused number is recognised by its command line and is not ours to end. */
+async function runningPid(config: ChartRepoConfig): Promise<number | undefined> {
+  const pid = Number(await readFile(config.pidFile, "utf8").catch(() => ""));
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return commandLine.includes("chart-repo") ? pid : undefined;
+}
+
+function serve(folder: string, port: number): void {
+  const server = createServer((request, response) => {
+    answer(folder, request, response).catch((error: unknown) => {
+      response.destroy();
+      process.stderr.write(`${describeError(error)}\n`);
+    });
+  });
+  server.listen(port, "127.0.0.1");
+  process.once("SIGTERM", () => server.close());
+}
+
+/** One flat folder: a request can name a file in it and nothing else. */
+async function answer(folder: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const name = basename(new URL(request.url ?? "/", "http://localhost").pathname);
+  const file = join(folder, name);
+  const known = name === "index.yaml" || name.endsWith(".tgz") ? await stat(file).catch(() => undefined) : undefined;
+  if (request.method !== "GET" || known === undefined) {
+    response.writeHead(404).end();
+    return;
+  }
+  const type = name.endsWith(".tgz") ? "application/gzip" : "application/yaml";
+  response.writeHead(200, { "content-type": type, "content-length": known.size, connection: "close" });
+  createReadStream(file).pipe(response);
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 65535) throw new CodedError("CHART_REPO", `--port ${text}: not a port`);
+  return value;
+}
+
+async function main(): Promise<void> {
+  const config = chartRepoConfig();
+  const program = new Command("chart-repo");
+  const withPort = (command: Command): Command => command.option("--port <number>", "TCP port on 127.0.0.1", port, config.port);
+  withPort(program.command("start")).action(async (options: { port: number }) => start(config, options.port));
+  withPort(program.command("serve")).action((options: { port: number }) => serve(config.folder, options.port));
+  program.command("stop").action(async () => stop(config));
+  await program.parseAsync();
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`chart-repo: ${describeError(error)}\n`);
+  process.exitCode = 1;
+}
