@@ -1,17 +1,16 @@
 /** A refusal of the kernel or of libbpf. `code` is stable; `log` is the end of what libbpf or the verifier said. */
 import { constants } from "node:os";
+import { CodedError } from "../lib/errors.ts";
 
-export class KernelError extends Error {
-  readonly code: string;
+export class KernelError extends CodedError {
   readonly operation: string;
   readonly log: string;
 
   constructor(operation: string, errno: number, log = "") {
     const code = errnoName(errno);
-    super(log === "" ? `${operation}: ${code}` : `${operation}: ${code}\n${log}`);
+    super(code, log === "" ? `${operation}: ${code}` : `${operation}: ${code}\n${log}`);
     this.name = "KernelError";
     this.operation = operation;
-    this.code = code;
     this.log = log;
   }
 }
