@@ -8,7 +8,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { layoutHash, layoutText, parseBtf, sectionVariables } from "./btf.ts";
-import type { BtfType } from "./btf.ts";
+import type { BtfType, BtfVariable } from "./btf.ts";
 import { KernelError } from "./errors.ts";
 import { captureLog, lastErrno, openLibbpf, openLibc, viewMemory } from "./ffi.ts";
 import type { Libbpf, Libc, Pointer } from "./ffi.ts";
@@ -111,7 +111,7 @@ export class LibbpfPort implements BpfPort {
     for (const [name, value] of wanted) {
       const variable = variables.get(name);
       if (variable === undefined) throw new Error(`${spec.file} has no option ${name}`);
-      writeInteger(view, variable.offset, variable.size, value);
+      writeOption(view, name, variable, value);
     }
   }
 
@@ -167,17 +167,21 @@ export class LibbpfPort implements BpfPort {
   }
 }
 
-function writeInteger(view: DataView, at: number, size: number, value: number | bigint): void {
+function writeOption(view: DataView, name: string, { offset, size }: BtfVariable, value: number | bigint | Uint8Array): void {
+  if (typeof value === "object") {
+    if (value.length !== size) throw new RangeError(`option ${name} has ${size} bytes, ${value.length} are given`);
+    return new Uint8Array(view.buffer, view.byteOffset + offset, size).set(value);
+  }
   switch (size) {
     case 1:
-      return view.setUint8(at, Number(value));
+      return view.setUint8(offset, Number(value));
     case 2:
-      return view.setUint16(at, Number(value), true);
+      return view.setUint16(offset, Number(value), true);
     case 4:
-      return view.setUint32(at, Number(value), true);
+      return view.setUint32(offset, Number(value), true);
     case 8:
-      return view.setBigUint64(at, BigInt(value), true);
+      return view.setBigUint64(offset, BigInt(value), true);
     default:
-      throw new RangeError(`an option of ${size} bytes is no integer`);
+      throw new RangeError(`option ${name} of ${size} bytes is no integer`);
   }
 }

@@ -5,6 +5,8 @@
  * Kubernetes, and decides nothing: what to write is the business of reconcile/ and targets/.
  */
 export { LibbpfPort } from "./bpf.ts";
+export { Datapath } from "./datapath.ts";
+export type { DatapathOptions, HookName } from "./datapath.ts";
 export { KernelError } from "./errors.ts";
 export { LibbpfMap, isMapFull, perCpu } from "./map.ts";
 export { RingBufferReader } from "./ringbuf.ts";

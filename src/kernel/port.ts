@@ -51,8 +51,8 @@ export interface BatchResult {
 
 export interface BpfObjectSpec {
   readonly file: string;
-  /** Values of `volatile const` variables by name. An unknown name is refused. */
-  readonly rodata?: Readonly<Record<string, number | bigint>>;
+  /** Values of `volatile const` variables by name; bytes for structs. An unknown name is refused. */
+  readonly rodata?: Readonly<Record<string, number | bigint | Uint8Array>>;
   /** Sizes that replace those of the object. A pinned map keeps the size that it has. */
   readonly maxEntries?: Readonly<Record<string, number>>;
 }

@@ -29,8 +29,8 @@ export const MARK_FROM_POD_DEFER = 0x0200;
 export const MARK_FROM_NETDEV = 0x0300;
 /** judged on both ends; deliver */
 export const MARK_JUDGED = 0x0400;
-/** reply of a flow that went through the stack */
-export const MARK_FROM_OVERLAY = 0x0500;
+/** matched a judged flow in reply direction; the stack undoes its translation */
+export const MARK_REPLY = 0x0500;
 
 export const Hook = {
   FROM_CONTAINER: 0,
@@ -395,12 +395,24 @@ export const policyEntryCodec: Codec<PolicyEntry> = {
 /** Changes when the layout of struct policy_entry does. */
 export const policyEntryLayout = "098be2cf";
 
+export const FlowZone = {
+  JUDGED: 0,
+  PRE_NAT: 1,
+} as const;
+export type FlowZone = (typeof FlowZone)[keyof typeof FlowZone];
+/** FlowZone by number. */
+export const flowZoneNames: ReadonlyMap<number, keyof typeof FlowZone> = new Map([
+  [0, "JUDGED"],
+  [1, "PRE_NAT"],
+]);
+
 export interface FlowKey {
   readonly low: Uint8Array;
   readonly high: Uint8Array;
   readonly lowPort: number;
   readonly highPort: number;
   readonly protocol: number;
+  readonly zone: number;
 }
 
 export const flowKeyCodec: Codec<FlowKey> = {
@@ -412,6 +424,7 @@ export const flowKeyCodec: Codec<FlowKey> = {
     into.setUint16(at + 32, value.lowPort, false);
     into.setUint16(at + 34, value.highPort, false);
     into.setUint8(at + 36, value.protocol);
+    into.setUint8(at + 37, value.zone);
   },
   decode(from, at = 0) {
     return {
@@ -420,12 +433,13 @@ export const flowKeyCodec: Codec<FlowKey> = {
       lowPort: from.getUint16(at + 32, false),
       highPort: from.getUint16(at + 34, false),
       protocol: from.getUint8(at + 36),
+      zone: from.getUint8(at + 37),
     };
   },
 };
 
 /** Changes when the layout of struct flow_key does. */
-export const flowKeyLayout = "3b26d95f";
+export const flowKeyLayout = "178052fe";
 
 export interface FlowState {
   readonly expires: number;

@@ -1,0 +1,129 @@
+/**
+ * The product's programs in the kernel: loads every object of a folder, fills the program array, and
+ * attaches the permanent stubs.
+ *
+ *   device ── clsact filter: stub_<hook> (pinned, never replaced) ── tail call ──▶ hooks[<hook>] ──▶ program <hook>
+ *
+ * A new version is one slot update per hook: no device is touched, no packet meets a gap. An empty slot
+ * drops (the stub's own verdict), so a device is closed from the moment its stub is attached.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { KernelError } from "./errors.ts";
+import { Hook, hookNames } from "./gen/types.ts";
+import { attachTc, detachTc } from "./tc.ts";
+import type { LibbpfPort } from "./bpf.ts";
+import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
+
+export type HookName = Exclude<keyof typeof Hook, "COUNT">;
+
+/** Which side of a device each hook is. */
+const DIRECTIONS: Readonly<Record<HookName, TcDirection>> = {
+  FROM_CONTAINER: "ingress",
+  TO_CONTAINER: "egress",
+  FROM_NETDEV: "ingress",
+  TO_NETDEV: "egress",
+  FROM_OVERLAY: "ingress",
+  FROM_HOST: "egress",
+};
+
+/**
+ * The order of the flips, receivers before senders: a new sender may rely on what a new receiver
+ * understands (marks, conntrack flags), never the reverse.
+ */
+const FLIP_ORDER: readonly HookName[] = ["TO_CONTAINER", "FROM_OVERLAY", "FROM_NETDEV", "TO_NETDEV", "FROM_HOST", "FROM_CONTAINER"];
+
+export interface DatapathOptions {
+  readonly port: LibbpfPort;
+  /** Folder of the objects (*.o). */
+  readonly objects: string;
+  /** Where the stubs are pinned; the same folder as the port's. undefined: not pinned (tests). */
+  readonly pinDir: string | undefined;
+  readonly rodata?: BpfObjectSpec["rodata"];
+  readonly maxEntries?: BpfObjectSpec["maxEntries"];
+}
+
+export class Datapath {
+  readonly #port: LibbpfPort;
+  readonly #stubs: ReadonlyMap<HookName, number>;
+
+  private constructor(port: LibbpfPort, stubs: ReadonlyMap<HookName, number>) {
+    this.#port = port;
+    this.#stubs = stubs;
+  }
+
+  /**
+   * Loads all objects first; nothing of the running datapath changes unless every one of them is accepted.
+   * A program is known by its name: `from_container` serves HOOK_FROM_CONTAINER, `stub_from_container` is
+   * its stub.
+   */
+  static load(options: DatapathOptions): Datapath {
+    const files = readdirSync(options.objects).filter((file) => file.endsWith(".o")).sort();
+    const objects = files.map((file) =>
+      options.port.load({
+        file: join(options.objects, file),
+        ...(options.rodata === undefined ? {} : { rodata: options.rodata }),
+        ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
+      }),
+    );
+    try {
+      const programs = byHook(objects, "");
+      const stubs = pinStubs(options, byHook(objects, "stub_"));
+      flip(options.port, programs);
+      return new Datapath(options.port, stubs);
+    } catch (error) {
+      for (const object of objects) object.close();
+      throw error;
+    }
+  }
+
+  /** Idempotent. From here on every packet at this side of the device is the program's. */
+  attach(hook: HookName, ifindex: number): void {
+    attachTc(this.#port, ifindex, DIRECTIONS[hook], this.#stubs.get(hook) as number);
+  }
+
+  detach(hook: HookName, ifindex: number): void {
+    detachTc(this.#port, ifindex, DIRECTIONS[hook]);
+  }
+}
+
+function hookList(): HookName[] {
+  return [...hookNames.values()].filter((name): name is HookName => name !== "COUNT");
+}
+
+/** fd of the program of each hook; every hook must have exactly one. */
+function byHook(objects: readonly BpfObject[], prefix: string): ReadonlyMap<HookName, number> {
+  return new Map(
+    hookList().map((hook) => {
+      const name = prefix + hook.toLowerCase();
+      const found = objects.flatMap((object) => object.programs.get(name) ?? []);
+      if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} programs are named ${name}, one is needed`);
+      return [hook, found[0].fd] as const;
+    }),
+  );
+}
+
+/** A stub that is pinned already stays: it is attached to devices. */
+function pinStubs({ port, pinDir }: DatapathOptions, fresh: ReadonlyMap<HookName, number>): ReadonlyMap<HookName, number> {
+  if (pinDir === undefined) return fresh;
+  return new Map(
+    [...fresh].map(([hook, fd]) => {
+      const path = join(pinDir, `stub_${hook.toLowerCase()}`);
+      const result = existsSync(path) ? port.libbpf.openPin(path) : port.libbpf.pin(fd, path);
+      if (result < 0) throw new KernelError(`pin ${path}`, -result);
+      return [hook, result === 0 ? fd : result] as const;
+    }),
+  );
+}
+
+function flip(port: LibbpfPort, programs: ReadonlyMap<HookName, number>): void {
+  const slots = port.map("hooks");
+  if (slots === undefined) throw new Error("no object declares the program array hooks");
+  for (const hook of FLIP_ORDER) slots.update(u32(Hook[hook]), u32(programs.get(hook) as number));
+}
+
+function u32(value: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint32(0, value, true);
+  return new Uint8Array(view.buffer);
+}
