@@ -45,3 +45,25 @@ verify: ## Fail when something generated is not what its source says
 	  && diff -u $(CODECS) "$$fresh" || { echo "$(CODECS) is not what bpf/lib/types.h says: make generate" >&2; exit 1; }
 
 .PHONY: generate verify
+
+CLUSTER = NODES=$(NODES) K8S=$(K8S) CNI=$(CNI) KUBE_PROXY=$(KUBE_PROXY) $(NODE) src/cluster/main.ts
+cluster: $(SETUP_STAMP) ## Local cluster of real nodes: NODES=3 K8S=1.36.3 CNI=cilium|ptp|none KUBE_PROXY=1|0
+	@$(CLUSTER) up
+cluster-load: $(SETUP_STAMP) ## Import an OCI archive into every node: ARCHIVE=x.tar
+	@test -n "$(ARCHIVE)" || { echo "make cluster-load: say what: make cluster-load ARCHIVE=build/image/cilium.tar" >&2; exit 2; }
+	@$(CLUSTER) load "$(ARCHIVE)"
+cluster-down: $(SETUP_STAMP) ## Remove the local cluster without a trace
+	@$(CLUSTER) down
+clean-all: cluster-down chart-repo-stop ## cluster-down, and remove everything that was built
+	rm -rf build dist bin
+
+.PHONY: cluster cluster-load cluster-down clean-all
+
+generate: generate-api
+verify: verify-api
+generate-api: ## Write the TypeScript types of crds/ (src/api/gen)
+	@$(NODE) src/api/generate.ts
+verify-api:
+	@$(NODE) src/api/generate.ts --check
+
+.PHONY: generate-api verify-api

@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { ConfigError } from "../lib/errors.ts";
 
 export interface KubeAccessOptions {
+  /** A configuration that is loaded already, such as the one a command line's options chose; wins over the rest. */
+  readonly config?: KubeConfig | undefined;
   /** A kubeconfig file; absent: the pod's service account. */
   readonly kubeconfig?: string | undefined;
   /** Where the service account's token and ca.crt are mounted. */
@@ -77,6 +79,7 @@ export class KubeAccess {
 }
 
 function loadConfig(options: KubeAccessOptions): KubeConfig {
+  if (options.config !== undefined) return options.config;
   const config = new KubeConfig();
   if (options.kubeconfig !== undefined) {
     config.loadFromFile(options.kubeconfig);

@@ -1,0 +1,23 @@
+/**
+ * The API server: the only folder that speaks HTTP to it. It knows nothing of policies; it hands out current objects
+ * (Source), writes single objects (KubeClient), elects a leader and records events.
+ *
+ *   KubeAccess (credentials, servers) -> HttpTransport -> KubeClient, Reflector
+ */
+export { KubeAccess } from "./access.ts";
+export type { KubeAccessOptions } from "./access.ts";
+export { KubeClient } from "./client.ts";
+export type { DeleteOptions, ListOptions, ListResult } from "./client.ts";
+export { ApiError, UnreachableError, isConflict, isGone, isNotFound } from "./errors.ts";
+export { KubeEventRecorder } from "./events.ts";
+export type { EventRecorder } from "./events.ts";
+export * from "./kinds.ts";
+export { LeaderElection } from "./lease.ts";
+export type { Leadership } from "./lease.ts";
+export { Reflector } from "./reflector.ts";
+export type { ReflectorOptions } from "./reflector.ts";
+export { apiVersionOf, keyOf, objectPath, refOf } from "./resource.ts";
+export type { KubeObject, ObjectMeta, ObjectRef, OwnerReference, ResourceType } from "./resource.ts";
+export type { Source, SourceListener } from "./source.ts";
+export { HttpTransport } from "./transport.ts";
+export type { Transport } from "./transport.ts";

@@ -1,0 +1,21 @@
+/** Every kind that the product reads or writes. */
+import type { KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
+import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
+import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
+import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
+import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import { resourceType } from "./resource.ts";
+
+export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
+export const NODES = resourceType<Node>("", "v1", "nodes", "Node", false);
+export const NAMESPACES = resourceType<Namespace>("", "v1", "namespaces", "Namespace", false);
+export const EVENTS = resourceType<KubeEvent>("", "v1", "events", "Event", true);
+export const LEASES = resourceType<Lease>("coordination.k8s.io", "v1", "leases", "Lease", true);
+export const CRDS = resourceType("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
+
+export const CILIUM_NETWORK_POLICIES = resourceType<CiliumNetworkPolicy>("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", true);
+export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
+export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
+export const CILIUM_NODES = resourceType<CiliumNode>("cilium.io", "v2", "ciliumnodes", "CiliumNode", false);
+export const CILIUM_NODE_STATES = resourceType<CiliumNodeState>("cilium.io", "v2alpha1", "ciliumnodestates", "CiliumNodeState", false);
