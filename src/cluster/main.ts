@@ -1,0 +1,32 @@
+import { Command } from "commander";
+
+import { clusterConfig } from "./config.ts";
+import { down } from "./down.ts";
+import { ClusterError } from "./errors.ts";
+import { nodeShell } from "./exec.ts";
+import { Progress } from "./progress.ts";
+import { runningConfig } from "./settings.ts";
+import { haltNode, load, startNode, up } from "./up.ts";
+
+async function main(argv: readonly string[]): Promise<void> {
+  const wanted = clusterConfig();
+  const config = runningConfig(wanted);
+  const progress = new Progress((text) => process.stdout.write(text));
+  const program = new Command("cluster").description("A local Kubernetes cluster of real nodes, in network namespaces of this machine");
+  program.command("up").description("make the cluster, or repair it").action(() => up(wanted, progress));
+  program.command("down").description("remove everything that up made").action(() => down(config, progress));
+  program.command("load <archive>").description("import an OCI archive into every node").action((archive: string) => load(config, archive, progress));
+  program.command("node-stop <node>").description("cut a node's power").action((node: string) => haltNode(config, node, progress));
+  program.command("node-start <node>").description("start a stopped node again").action((node: string) => startNode(config, node, progress));
+  program.command("exec <node> <command...>").description("run a command inside a node: exec node-1 -- ip route").action(async (node: string, command: string[]) => {
+    process.exitCode = await nodeShell(config, node, command);
+  });
+  await program.parseAsync([...argv]);
+}
+
+try {
+  await main(process.argv);
+} catch (error) {
+  process.stderr.write(`cluster: ${error instanceof ClusterError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,156 @@
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, fstatSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { ClusterError, CommandError } from "./errors.ts";
+
+export interface RunOptions {
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly timeoutMs?: number;
+}
+
+export interface Output {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end; its exit status is the caller's to judge. Rejects only when it cannot be started. */
+export function capture(argv: readonly string[], options: RunOptions = {}): Promise<Output> {
+  const [command = "", ...args] = argv;
+  return new Promise((done, fail) => {
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
+    });
+    const chunks: { out: Buffer[]; err: Buffer[] } = { out: [], err: [] };
+    child.stdout?.on("data", (chunk: Buffer) => chunks.out.push(chunk));
+    child.stderr?.on("data", (chunk: Buffer) => chunks.err.push(chunk));
+    child.on("error", fail);
+    child.on("close", (code) => done({ code, stdout: Buffer.concat(chunks.out).toString(), stderr: Buffer.concat(chunks.err).toString() }));
+    // A command that ends before it has read its input is judged by its exit status, not by the broken pipe.
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(options.input);
+  });
+}
+
+/** Runs a command and returns what it printed; any other exit status than 0 is a CommandError. */
+export async function run(argv: readonly string[], options: RunOptions = {}): Promise<string> {
+  const output = await capture(argv, options);
+  if (output.code !== 0) throw new CommandError(argv, output.code, lastLines(output.stderr === "" ? output.stdout : output.stderr, 15));
+  return output.stdout;
+}
+
+/** A process is its id and its start time: ids are used again, the pair is not. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** The identity of a live process, undefined when there is none (a zombie counts as none). */
+export function processIdentity(pid: number): ProcessIdentity | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return undefined;
+  }
+  // proc(5): the command name, field 2, is in parentheses and may hold anything; state is field 3, starttime field 22.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const startTime = fields[19];
+  return fields[0] === "Z" || startTime === undefined ? undefined : { pid, startTime };
+}
+
+export function isAlive(identity: ProcessIdentity): boolean {
+  return processIdentity(identity.pid)?.startTime === identity.startTime;
+}
+
+export function readPidFile(file: string): ProcessIdentity | undefined {
+  try {
+    const [pid = "", startTime = ""] = readFileSync(file, "utf8").trim().split(" ");
+    const identity = { pid: Number(pid), startTime };
+    return isAlive(identity) ? identity : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export interface DaemonSpec {
+  readonly argv: readonly string[];
+  readonly logFile: string;
+  readonly pidFile: string;
+  /** Directories of cgroups that the process joins before its first own instruction. */
+  readonly cgroups: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+// Writing 0 to cgroup.procs moves the writer (cgroups(7)), so that no moment exists in which the daemon is outside.
+const JOIN_AND_EXEC = 'for dir in $JOIN_CGROUPS; do echo 0 > "$dir/cgroup.procs" || exit 125; done; unset JOIN_CGROUPS; exec "$@"';
+
+/** Starts a process that outlives us, unless its pid file names a live one. */
+export function ensureDaemon(spec: DaemonSpec): ProcessIdentity {
+  const running = readPidFile(spec.pidFile);
+  if (running !== undefined) return running;
+  mkdirSync(dirname(spec.logFile), { recursive: true });
+  mkdirSync(dirname(spec.pidFile), { recursive: true });
+  const log = openSync(spec.logFile, "a", 0o600);
+  try {
+    const child = spawn("/bin/sh", ["-c", JOIN_AND_EXEC, "sh", ...spec.argv], {
+      detached: true,
+      stdio: ["ignore", log, log],
+      env: { ...process.env, ...spec.env, JOIN_CGROUPS: spec.cgroups.join(" ") },
+    });
+    child.unref();
+    const identity = child.pid === undefined ? undefined : processIdentity(child.pid);
+    if (identity === undefined) throw new ClusterError(`${spec.argv[0] ?? ""} did not start`, `read ${spec.logFile}`);
+    writeFileSync(spec.pidFile, `${identity.pid} ${identity.startTime}\n`);
+    return identity;
+  } finally {
+    closeSync(log);
+  }
+}
+
+/**
+ * Asks `ready` until it says yes. A daemon that ends meanwhile or a passed deadline is an error that names the log and
+ * shows its end.
+ */
+export async function waitReady(what: string, logFile: string, timeoutMs: number, ready: () => Promise<boolean>, daemon?: ProcessIdentity): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await ready())) {
+    const ended = daemon !== undefined && !isAlive(daemon);
+    if (ended || Date.now() > deadline) {
+      const verdict = ended ? "ended" : `is not ready after ${Math.round(timeoutMs / 1000)} s`;
+      throw new ClusterError(`${what} ${verdict}`, `read ${logFile}, which ends with\n${logEnd(logFile, 15)}`);
+    }
+    await sleep(150);
+  }
+}
+
+const LOG_TAIL_BYTES = 64 * 1024;
+
+/** The last lines of a file that may be large; empty when it does not exist. */
+export function logEnd(file: string, lines: number): string {
+  let fd: number;
+  try {
+    fd = openSync(file, "r");
+  } catch {
+    return "  (no such file)";
+  }
+  try {
+    const size = fstatSync(fd).size;
+    const buffer = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
+    readSync(fd, buffer, 0, buffer.length, size - buffer.length);
+    return lastLines(buffer.toString(), lines).replaceAll(/^/gm, "  ");
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}
