@@ -33,8 +33,10 @@ chart-repo: ## Package the Helm chart and serve it at http://127.0.0.1:8879 (CHA
 	@$(NODE) src/image/chart-repo.ts start --port $(CHART_REPO_PORT)
 chart-repo-stop: ## End the server of chart-repo
 	@$(NODE) src/image/chart-repo.ts stop
+cli: ## Put cilium, kubectl and helm into ./bin
+	@$(NODE) src/image/cli.ts
 
-.PHONY: image push chart-repo chart-repo-stop
+.PHONY: image push chart-repo chart-repo-stop cli
 
 CODECS := src/kernel/gen/types.ts
 generate: ## Write the codecs of bpf/lib/types.h (src/kernel/gen)

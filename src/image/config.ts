@@ -49,6 +49,20 @@ export function chartRepoConfig(env: NodeJS.ProcessEnv = process.env): ChartRepo
   };
 }
 
+export interface ToolsConfig {
+  readonly bin: string;
+  readonly kubernetesVersion: string;
+  readonly search: Omit<Search, "say">;
+}
+
+export function toolsConfig(env: NodeJS.ProcessEnv = process.env): ToolsConfig {
+  const bin = join(repository(), "bin");
+  const { search } = chartRepoConfig(env);
+  // Links in bin that lead nowhere, or to an older release, must not be found again.
+  const pathDirs = search.pathDirs.filter((dir) => resolve(dir) !== bin);
+  return { bin, kubernetesVersion: clusterConfig(env).kubernetes, search: { ...search, pathDirs } };
+}
+
 function repository(): string {
   return resolve(import.meta.dirname, "..", "..");
 }

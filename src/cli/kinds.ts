@@ -1,0 +1,44 @@
+/** The kinds the command reads, with the fields it prints. */
+import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
+import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import { resourceType, type KubeObject } from "../kube/resource.ts";
+
+export interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+export interface Node extends KubeObject {
+  readonly status?: { readonly conditions?: readonly Condition[] };
+}
+
+export interface Pod extends KubeObject {
+  readonly spec?: {
+    readonly nodeName?: string;
+    readonly hostNetwork?: boolean;
+    readonly containers?: readonly { readonly name: string; readonly image?: string }[];
+  };
+  readonly status?: { readonly phase?: string; readonly podIP?: string; readonly conditions?: readonly Condition[] };
+}
+
+export interface DaemonSet extends KubeObject {
+  readonly status?: { readonly desiredNumberScheduled?: number; readonly numberReady?: number };
+}
+
+export interface Deployment extends KubeObject {
+  readonly spec?: { readonly replicas?: number };
+  readonly status?: { readonly readyReplicas?: number };
+}
+
+export const NODES = resourceType<Node>("", "v1", "nodes", "Node", false);
+export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
+export const DAEMON_SETS = resourceType<DaemonSet>("apps", "v1", "daemonsets", "DaemonSet", true);
+export const DEPLOYMENTS = resourceType<Deployment>("apps", "v1", "deployments", "Deployment", true);
+export const ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
+export const NODE_STATES = resourceType<CiliumNodeState>("cilium.io", "v2alpha1", "ciliumnodestates", "CiliumNodeState", false);
+
+export function conditionIs(conditions: readonly Condition[] | undefined, type: string, status: string): boolean {
+  return conditions?.some((condition) => condition.type === type && condition.status === status) ?? false;
+}

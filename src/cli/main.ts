@@ -1,0 +1,158 @@
+/** The arguments of `cilium`, and nothing else: each command hands over to the file that does it. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import { describeError } from "../lib/errors.ts";
+import type { Cluster, ClusterOptions } from "./cluster.ts";
+import { cliEnvironment, type CliEnvironment } from "./config.ts";
+import { addMissingCommands } from "./missing.ts";
+
+/** Commands load what they need: an agent's pod starts `cilium monitor` in a fraction of a second. */
+async function withCluster<T>(command: Command, work: (cluster: Cluster) => Promise<T>): Promise<T> {
+  const { openCluster } = await import("./cluster.ts");
+  const cluster = openCluster(command.optsWithGlobals<ClusterOptions>());
+  try {
+    return await work(cluster);
+  } finally {
+    cluster.close();
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+}
+
+function addStatus(program: Command): void {
+  program
+    .command("status")
+    .description("Agents, operator, managed and unmanaged pods, and what each node has applied; fails when something is wrong")
+    .option("--wait", "wait until nothing is wrong")
+    .option("--wait-duration <duration>", "give up after this time, such as 90s or 5m", milliseconds, milliseconds("5m"))
+    .addOption(outputOption())
+    .action(async (options: { wait?: true; waitDuration: number; output: string }, command: Command) =>
+      withCluster(command, async (cluster) => {
+        const { gatherStatus, statusOf, waitForStatus } = await import("./status.ts");
+        const { statusText } = await import("./status-text.ts");
+        const status = options.wait
+          ? await waitForStatus(cluster, options.waitDuration, () => undefined)
+          : statusOf(await gatherStatus(cluster), cluster.namespace);
+        print(options.output === "json" ? JSON.stringify(status, null, 2) : statusText(status));
+        if (status.problems.length > 0) process.exitCode = 1;
+      }),
+    );
+}
+
+interface MonitorOptions {
+  readonly node: string[];
+  readonly type: string[];
+  readonly fromNamespace?: string;
+  readonly pod?: string;
+  readonly socket?: string;
+  readonly untilStdinEnds?: true;
+  readonly output: string;
+}
+
+function addMonitor(program: Command, environment: CliEnvironment): void {
+  program
+    .command("monitor")
+    .description("Drops and policy verdicts of all nodes as they happen, with the name of the policy")
+    .option("--node <name>", "only this node (may be given more than once)", append, [])
+    .addOption(new Option("--type <type>", "only events of this type (may be given more than once)").choices(["drop", "policy-verdict"]).argParser(eventType).default([]))
+    .option("--in-namespace <name>", "only packets from or to pods of this namespace")
+    .option("--pod <name>", "only packets from or to this pod (name or namespace/name)")
+    .option("--socket <path>", "read an agent's socket instead of asking the cluster", environment.monitorSocket)
+    .addOption(new Option("--until-stdin-ends", "end with standard input").hideHelp())
+    .addOption(outputOption())
+    .action(async (options: MonitorOptions & { inNamespace?: string }, command: Command) => {
+      const { monitorCluster, monitorSocket } = await import("./monitor.ts");
+      const stop = stopSignal(options.untilStdinEnds === true);
+      const filter = { types: new Set(options.type), namespace: options.inNamespace, pod: options.pod };
+      const output = { json: options.output === "json", write: print, warn };
+      if (options.socket !== undefined) await monitorSocket(options.socket, filter, output, stop);
+      else await withCluster(command, async (cluster) => monitorCluster(cluster, options.node, filter, output, stop));
+    });
+}
+
+/** Fires on Ctrl-C, on SIGTERM, when the reader of our output is gone, and, where asked for, when standard input ends. */
+function stopSignal(withStdin: boolean): AbortSignal {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  process.stdout.on("error", () => stop.abort());
+  if (withStdin) process.stdin.on("end", () => stop.abort()).resume();
+  return stop.signal;
+}
+
+function addEndpoint(program: Command): void {
+  const endpoint = program.command("endpoint").description("The pods that agents manage");
+  endpoint
+    .command("list")
+    .description("Identity, state, addresses and labels of every managed pod")
+    .option("--node <name>", "only pods of this node")
+    .addOption(outputOption())
+    .action(async (options: { node?: string; output: string }, command: Command) =>
+      withCluster(command, async (cluster) => {
+        const { endpointsText, listEndpoints } = await import("./endpoints.ts");
+        const endpoints = await listEndpoints(cluster, options.node);
+        print(options.output === "json" ? JSON.stringify(endpoints, null, 2) : endpointsText(endpoints));
+      }),
+    );
+}
+
+function addVersion(program: Command, environment: CliEnvironment): void {
+  program
+    .command("version")
+    .description("Version of this command, and of agents and operators in the cluster")
+    .option("--client", "only this command's own version")
+    .action(async (options: { client?: true }, command: Command) => {
+      print(`cilium ${environment.version}`);
+      if (options.client) return;
+      await withCluster(command, async (cluster) => {
+        const { gatherStatus, statusOf } = await import("./status.ts");
+        const { images } = statusOf(await gatherStatus(cluster), cluster.namespace);
+        print(`cluster images: ${images.join(", ") || "none; the chart is not installed"}`);
+      });
+    });
+}
+
+function outputOption(): Option {
+  return new Option("-o, --output <format>", "text or json").choices(["text", "json"]).default("text");
+}
+
+function append(value: string, values: readonly string[]): string[] {
+  return [...values, value];
+}
+
+function eventType(value: string, values: readonly string[]): string[] {
+  if (value !== "drop" && value !== "policy-verdict") throw new InvalidArgumentError("drop or policy-verdict");
+  return [...values, value];
+}
+
+function milliseconds(text: string): number {
+  const [, number, unit] = /^(\d+)(s|m|h)$/.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError("a number and s, m or h");
+  return Number(number) * { s: 1000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
+}
+
+function warn(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+async function main(): Promise<void> {
+  const environment = cliEnvironment();
+  const program = new Command("cilium")
+    .description("Networking and network policy of this cluster")
+    .option("--kubeconfig <file>", "kubeconfig file (else KUBECONFIG, else ~/.kube/config)")
+    .option("--context <name>", "context of the kubeconfig")
+    .option("-n, --namespace <name>", "namespace of the installation", "kube-system");
+  addStatus(program);
+  addMonitor(program, environment);
+  addEndpoint(program);
+  addVersion(program, environment);
+  addMissingCommands(program);
+  await program.parseAsync();
+}
+
+try {
+  await main();
+} catch (error) {
+  warn(`cilium: ${describeError(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,132 @@
+/**
+ * `cilium monitor`: drops and verdicts as they happen.
+ *
+ * In an agent's pod it reads the agent's socket. From outside it runs itself in every agent's pod through the
+ * API server's exec and merges the lines, so nothing but kubectl's own rights is needed.
+ */
+import { connect } from "node:net";
+import { createInterface } from "node:readline";
+import { PassThrough, Writable, type Readable } from "node:stream";
+import { Exec, type V1Status } from "@kubernetes/client-node";
+import { asError, describeError } from "../lib/errors.ts";
+import type { MonitorEvent } from "../hubble/event.ts";
+import type { Cluster } from "./cluster.ts";
+import { CliError } from "./errors.ts";
+import { eventText } from "./event-text.ts";
+import { PODS, type Pod } from "./kinds.ts";
+
+export interface MonitorFilter {
+  readonly types: ReadonlySet<string>;
+  /** Events of which either side is in this namespace. */
+  readonly namespace?: string | undefined;
+  /** Events of which either side is this pod. */
+  readonly pod?: string | undefined;
+}
+
+export interface MonitorOutput {
+  readonly json: boolean;
+  write(line: string): void;
+  warn(line: string): void;
+}
+
+const CONTAINER = "cilium-agent";
+
+/** Events of the agent behind `socket` until it ends or `signal` fires. */
+export async function monitorSocket(socket: string, filter: MonitorFilter, output: MonitorOutput, signal: AbortSignal): Promise<void> {
+  const stream = connect(socket);
+  signal.addEventListener("abort", () => stream.destroy(), { once: true });
+  const failed = new Promise<never>((_, reject) => {
+    stream.once("error", (cause) => reject(new CliError(`cannot read the agent's events at ${socket}`, cause)));
+  });
+  failed.catch(() => undefined);
+  await Promise.race([printEvents(stream, filter, output), failed]);
+}
+
+/** Events of all agents, or of those on `nodes`, until every stream has ended or `signal` fires. */
+export async function monitorCluster(
+  cluster: Cluster,
+  nodes: readonly string[],
+  filter: MonitorFilter,
+  output: MonitorOutput,
+  signal: AbortSignal,
+): Promise<void> {
+  const agents = await runningAgents(cluster, nodes);
+  const endings = await Promise.allSettled(agents.map((agent) => monitorAgent(cluster, agent, filter, output, signal)));
+  const failures = endings.filter((ending) => ending.status === "rejected");
+  for (const failure of failures) output.warn(describeError(failure.reason));
+  if (failures.length > 0 && !signal.aborted) throw new CliError(`${failures.length} of ${agents.length} agents could not be watched to the end`);
+}
+
+async function runningAgents(cluster: Cluster, nodes: readonly string[]): Promise<readonly Pod[]> {
+  const { items } = await cluster.client.list(PODS, { namespace: cluster.namespace, labelSelector: "k8s-app=cilium" });
+  const running = items.filter((pod) => pod.status?.phase === "Running" && pod.metadata.deletionTimestamp === undefined);
+  for (const node of nodes) {
+    if (!running.some((pod) => pod.spec?.nodeName === node)) throw new CliError(`--node ${node}: no agent runs there`);
+  }
+  const wanted = nodes.length === 0 ? running : running.filter((pod) => nodes.includes(pod.spec?.nodeName ?? ""));
+  if (wanted.length === 0) throw new CliError(`no agent runs in namespace ${cluster.namespace}: is the chart installed there?`);
+  return wanted;
+}
+
+async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter, output: MonitorOutput, signal: AbortSignal): Promise<void> {
+  const lines = new PassThrough();
+  const words: Buffer[] = [];
+  const errors = new Writable({
+    write(chunk: Buffer, _encoding, done): void {
+      words.push(chunk);
+      done();
+    },
+  });
+  const printed = printEvents(lines, filter, output);
+  // The far side ends with its standard input, so nothing is left behind in the pod when we go.
+  const stdin = new PassThrough();
+  const where = `agent on ${agent.spec?.nodeName ?? agent.metadata.name}`;
+  await new Promise<void>((resolve, reject) => {
+    const ended = (status: V1Status): void => {
+      if (status.status === "Success" || signal.aborted) resolve();
+      else reject(new CliError(`${where}: ${Buffer.concat(words).toString("utf8").trim() || (status.message ?? "the stream broke")}`));
+    };
+    const command = ["cilium", "monitor", "--until-stdin-ends", "-o", "json", ...[...filter.types].flatMap((type) => ["--type", type])];
+    new Exec(cluster.config)
+      .exec(agent.metadata.namespace ?? cluster.namespace, agent.metadata.name, CONTAINER, command, lines, errors, stdin, false, ended)
+      .then((socket) => {
+        socket.onclose = () => (signal.aborted ? resolve() : reject(new CliError(`${where}: the connection closed`)));
+        const stop = (): void => {
+          stdin.end();
+          socket.close();
+          resolve();
+        };
+        if (signal.aborted) stop();
+        else signal.addEventListener("abort", stop, { once: true });
+      })
+      .catch((cause: unknown) => reject(new CliError(`${where}: exec failed`, asError(cause))));
+  });
+  lines.end();
+  await printed;
+}
+
+async function printEvents(stream: Readable, filter: MonitorFilter, output: MonitorOutput): Promise<void> {
+  for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
+    const event = parseEvent(line);
+    if (event === undefined) output.warn(`not an event: ${line.slice(0, 200)}`);
+    else if (matches(event, filter)) output.write(output.json ? line : eventText(event));
+  }
+}
+
+function parseEvent(line: string): MonitorEvent | undefined {
+  try {
+    const value = JSON.parse(line) as MonitorEvent;
+    return typeof value.type === "string" && typeof value.time === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Lost events always match: a filter must not hide that something may be missing. */
+export function matches(event: MonitorEvent, filter: MonitorFilter): boolean {
+  if (event.type === "lost") return true;
+  if (filter.types.size > 0 && !filter.types.has(event.type)) return false;
+  const sides = [event.source, event.destination];
+  if (filter.namespace !== undefined && !sides.some((side) => side.namespace === filter.namespace)) return false;
+  return filter.pod === undefined || sides.some((side) => side.pod === filter.pod || `${side.namespace}/${side.pod}` === filter.pod);
+}
