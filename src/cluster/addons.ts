@@ -9,25 +9,29 @@ export function addonObjects(config: ClusterConfig, corednsVersion: string): obj
 }
 
 /** There is no name server outside, so a name outside the cluster does not exist (rather than wait for an answer). */
-const COREFILE = `.:53 {
+const COREFILE = `cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     health {
         lameduck 5s
     }
     ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+    kubernetes {
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
-    }
-    template ANY ANY . {
-        rcode NXDOMAIN
     }
     prometheus :9153
     cache 30
     loop
     reload
     loadbalance
+}
+.:53 {
+    errors
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+    reload
 }
 `;
 

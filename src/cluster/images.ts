@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 
 import { writeOciArchive } from "../image/index.ts";
@@ -75,15 +76,16 @@ async function fillKubeProxy(root: string, kubeProxy: string): Promise<void> {
   await install(kubeProxy, join(root, "kube-proxy"));
   const conntrack = (await run(["sh", "-c", "command -v conntrack"])).trim();
   const plugins = (await run(["sh", "-c", "ls -d /usr/lib/*/xtables"])).trim();
-  const libraries = new Set((await Promise.all([XTABLES, conntrack].map(sharedLibraries))).flat());
+  const matches = (await readdir(plugins)).map((name) => join(plugins, name));
+  const libraries = new Set((await Promise.all([[XTABLES], [conntrack], matches].map(sharedLibraries))).flat());
   await Promise.all([...libraries].map((library) => install(library, join(root, library))));
   await install(XTABLES, join(root, XTABLES));
   await install(conntrack, join(root, "usr/sbin/conntrack"));
   await run(["sh", "-c", `mkdir -p "$0$1" tmp run && cp -a "$1/." "$0$1/" && for name in ${XTABLES_COMMANDS.join(" ")}; do ln -s xtables-nft-multi "$0/usr/sbin/$name"; done`, root, plugins], { cwd: root });
 }
 
-async function sharedLibraries(program: string): Promise<string[]> {
-  const lines = (await run(["ldd", program])).split("\n");
+async function sharedLibraries(programs: readonly string[]): Promise<string[]> {
+  const lines = (await run(["ldd", ...programs])).split("\n");
   return lines.map((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1]).filter((path) => path !== undefined);
 }
 

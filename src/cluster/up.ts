@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { addonObjects } from "./addons.ts";
 import { cniPlugins, coredns, etcd, helm, kubernetes, type Project } from "./binaries/catalog.ts";
@@ -86,7 +86,9 @@ export async function load(config: ClusterConfig, archive: string, progress: Pro
 }
 
 async function findPrograms(config: ClusterConfig, progress: Progress): Promise<Found> {
-  const search = { cacheDir: config.cacheDir, kubeBin: config.kubeBin, pathDirs: config.pathDirs, fetching: { connectMs: CONNECT_MS }, say: (line: string) => progress.say(line) };
+  // The cluster's own bin directory is on the user's PATH, and holds only links to what is found here.
+  const pathDirs = config.pathDirs.filter((dir) => resolve(dir) !== clusterPaths(config).bin);
+  const search = { cacheDir: config.cacheDir, kubeBin: config.kubeBin, pathDirs, fetching: { connectMs: CONNECT_MS }, say: (line: string) => progress.say(line) };
   const projects: readonly Project[] = [kubernetes(config.kubernetes), etcd(), helm(), coredns(), cniPlugins()];
   const found: Record<string, string> = {};
   for (const project of projects) Object.assign(found, await findProject(project, search));
