@@ -10,9 +10,9 @@ import { PassThrough, Writable, type Readable } from "node:stream";
 import { Exec, type V1Status } from "@kubernetes/client-node";
 import { asError, describeError } from "../lib/errors.ts";
 import type { MonitorEvent } from "../hubble/event.ts";
+import { renderEvent } from "../hubble/render.ts";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
-import { eventText } from "./event-text.ts";
 import { PODS, type Pod } from "./kinds.ts";
 
 export interface MonitorFilter {
@@ -109,7 +109,7 @@ async function printEvents(stream: Readable, filter: MonitorFilter, output: Moni
   for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
     const event = parseEvent(line);
     if (event === undefined) output.warn(`not an event: ${line.slice(0, 200)}`);
-    else if (matches(event, filter)) output.write(output.json ? line : eventText(event));
+    else if (matches(event, filter)) output.write(output.json ? line : `${event.node}  ${renderEvent(event)}`);
   }
 }
 
