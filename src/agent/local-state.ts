@@ -1,0 +1,95 @@
+/**
+ * LocalState: all that this node knows, put together into the state that its kernel shall have.
+ *
+ *   CiliumIdentity ─ identities ─┐
+ *   CiliumNode ───── nodes ──────┤
+ *   CiliumEndpoint ─ remote pods ┼─▶ DesiredState ─▶ Applier
+ *   NodeState ───────────────────┤
+ *   attachments ──── endpoints ──┘
+ *
+ * Each part is built again only when what it reads has moved; an unmoved part keeps its reference, which tells the
+ * applier that there is nothing to do.
+ */
+import type { NodeState } from "../compile/state.ts";
+import type { Attachment } from "../cni/index.ts";
+import type { DesiredState, EndpointRow, PeerRow } from "../targets/index.ts";
+import type { CiliumNodeRow, EndpointObjectRow, IdentityRow } from "./objects.ts";
+import { nodeTables, remotePods } from "./peers.ts";
+import type { LocalNode, NodeTables } from "./peers.ts";
+
+export type Table = "identities" | "nodes" | "endpoints" | "attachments";
+
+export interface LocalSources {
+  readonly identities: ReadonlyMap<string, IdentityRow>;
+  readonly nodes: ReadonlyMap<string, CiliumNodeRow>;
+  readonly endpoints: ReadonlyMap<string, EndpointObjectRow>;
+  /** Attachments whose link exists, by container id. */
+  readonly attachments: ReadonlyMap<string, Attachment>;
+}
+
+export class LocalState {
+  readonly #sources: LocalSources;
+  readonly #moved = new Set<Table>(["identities", "nodes", "endpoints", "attachments"]);
+  #local: LocalNode;
+  #identities: ReadonlyMap<number, readonly string[]> = new Map();
+  #tables: NodeTables | undefined;
+  #remote: ReadonlyMap<string, PeerRow> = new Map();
+  #peers: ReadonlyMap<string, PeerRow> = new Map();
+  #endpoints: ReadonlyMap<string, EndpointRow> = new Map();
+
+  constructor(local: LocalNode, sources: LocalSources) {
+    this.#local = local;
+    this.#sources = sources;
+  }
+
+  get local(): LocalNode {
+    return this.#local;
+  }
+
+  set local(local: LocalNode) {
+    this.#local = local;
+    this.#moved.add("nodes");
+  }
+
+  moved(table: Table): void {
+    this.#moved.add(table);
+  }
+
+  /** Number -> sorted labels, of all cluster identities. */
+  get identities(): ReadonlyMap<number, readonly string[]> {
+    if (this.#moved.delete("identities")) {
+      this.#identities = new Map([...this.#sources.identities.values()].map((row) => [row.id, row.labels]));
+    }
+    return this.#identities;
+  }
+
+  desired(nodeState: NodeState, synced: boolean): DesiredState {
+    const identities = this.identities;
+    const nodesMoved = this.#moved.delete("nodes") || this.#tables === undefined;
+    const tables = nodesMoved || this.#tables === undefined ? nodeTables(this.#local, this.#sources.nodes.values()) : this.#tables;
+    this.#tables = tables;
+    const remoteMoved = this.#moved.delete("endpoints") || nodesMoved;
+    if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.tunnels);
+    const attachmentsMoved = this.#moved.delete("attachments");
+    if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources.attachments);
+    if (nodesMoved || remoteMoved || attachmentsMoved) {
+      this.#peers = new Map([...this.#remote, ...localPods(this.#sources.attachments), ...tables.peers]);
+    }
+    return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced };
+  }
+}
+
+function endpointRows(attachments: ReadonlyMap<string, Attachment>): ReadonlyMap<string, EndpointRow> {
+  const rows = new Map<string, EndpointRow>();
+  for (const [key, attachment] of attachments) {
+    const { endpointId, hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6 } = attachment;
+    rows.set(key, { id: endpointId, ifindex: hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6 });
+  }
+  return rows;
+}
+
+function* localPods(attachments: ReadonlyMap<string, Attachment>): Iterable<readonly [string, PeerRow]> {
+  for (const { identity, ipv4, ipv6 } of attachments.values()) {
+    for (const ip of [ipv4, ipv6]) if (ip !== undefined) yield [ip, { identity, node: undefined, flags: 0 }];
+  }
+}

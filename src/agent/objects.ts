@@ -1,0 +1,103 @@
+/** The Kubernetes objects that the agent follows, cut down to what it uses. */
+import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
+import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
+import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
+import { isFinished } from "../api/core.ts";
+import type { Node, Pod } from "../api/core.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** A pod of this node. */
+export interface PodRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Labels;
+  readonly serviceAccount: string;
+  readonly hostNetwork: boolean;
+  /** Succeeded or Failed: it has no network any more. */
+  readonly finished: boolean;
+  readonly ips: readonly string[];
+}
+
+export function decodePod(pod: Pod): PodRow {
+  const { name, namespace = "", uid = "", labels = {} } = pod.metadata;
+  return {
+    namespace, name, uid, labels,
+    serviceAccount: pod.spec?.serviceAccountName ?? "default",
+    hostNetwork: pod.spec?.hostNetwork === true,
+    finished: isFinished(pod),
+    ips: (pod.status?.podIPs ?? []).map((item) => item.ip ?? "").filter((ip) => ip !== ""),
+  };
+}
+
+export interface EndpointObjectRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly id: number;
+  readonly identity: number;
+  readonly state: string;
+  readonly ips: readonly string[];
+  readonly nodeName: string;
+  /** Underlay address of its node. */
+  readonly node: string;
+  readonly ownerUid: string;
+  /** Of two objects that name one address, the younger is right. */
+  readonly created: string;
+}
+
+export function decodeEndpoint(object: CiliumEndpoint): EndpointObjectRow | undefined {
+  const { status, metadata } = object;
+  if (status === undefined) return undefined;
+  return {
+    namespace: metadata.namespace ?? "", name: metadata.name,
+    id: status.id, identity: status.identity.id, state: status.state,
+    ips: status.networking.addressing.flatMap((pair) => [pair.ipv4 ?? "", pair.ipv6 ?? ""]).filter((ip) => ip !== ""),
+    nodeName: status.networking.nodeName, node: status.networking.node,
+    ownerUid: metadata.ownerReferences?.find((owner) => owner.kind === "Pod")?.uid ?? "",
+    created: metadata.creationTimestamp ?? "",
+  };
+}
+
+export interface IdentityRow {
+  readonly id: number;
+  /** Sorted `source:key=value`. */
+  readonly labels: readonly string[];
+}
+
+export function decodeIdentity(object: CiliumIdentity): IdentityRow {
+  const id = Number(object.metadata.name);
+  if (!Number.isInteger(id)) throw new Error(`identity ${object.metadata.name} is no number`);
+  const labels = Object.entries(object["security-labels"]).map(([key, value]) => `${key}=${value}`);
+  return { id, labels: labels.sort() };
+}
+
+/** What other nodes must know of a node. */
+export interface CiliumNodeRow {
+  readonly name: string;
+  readonly internalIps: readonly string[];
+  readonly routerIps: readonly string[];
+  readonly podCidrs: readonly string[];
+}
+
+export function decodeCiliumNode(object: CiliumNode): CiliumNodeRow {
+  const of = (type: string): string[] => object.spec.addresses.filter((address) => address.type === type).map((address) => address.ip);
+  return { name: object.metadata.name, internalIps: of("InternalIP"), routerIps: of("CiliumInternalIP"), podCidrs: object.spec.ipam.podCIDRs };
+}
+
+export interface NodeRow {
+  readonly name: string;
+  readonly uid: string;
+  readonly podCidrs: readonly string[];
+  readonly internalIps: readonly string[];
+}
+
+export function decodeNode(object: Node): NodeRow {
+  const single = object.spec?.podCIDR === undefined ? [] : [object.spec.podCIDR];
+  return {
+    name: object.metadata.name,
+    uid: object.metadata.uid ?? "",
+    podCidrs: object.spec?.podCIDRs ?? single,
+    internalIps: (object.status?.addresses ?? []).filter((address) => address.type === "InternalIP").map((address) => address.address),
+  };
+}
