@@ -1,0 +1,215 @@
+/** Who reaches whom, over which address, as the receiver saw it. No policy is in force here. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+
+import { apply, get, inNode, kubectl, namespace, node, readyCluster } from "./harness/cluster.ts";
+import { nodeSite, plugInOutside } from "./harness/outside.ts";
+import { createPods, type Pod, type Protocol, type Site } from "./harness/pods.ts";
+
+await readyCluster();
+const ns = await namespace("datapath");
+const outside = await plugInOutside(201);
+after(async () => {
+  await Promise.all([ns.remove(), outside.remove()]);
+});
+
+const HTTPD = 'mkdir -p /tmp/www && head -c 10485760 /dev/urandom > /tmp/www/big && md5sum < /tmp/www/big > /tmp/www/sum && echo "hello from $HOSTNAME" > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www';
+const pods = await createPods(ns.name, [
+  { name: "near", node: 1, labels: { app: "near" } },
+  { name: "beside", node: 1, labels: { app: "beside" } },
+  { name: "far", node: 2, labels: { app: "far" } },
+  { name: "host", node: 3, hostNetwork: true, ports: [18090] },
+  { name: "web", node: 2, labels: { app: "web" }, shell: HTTPD, container: { readinessProbe: { httpGet: { path: "/", port: 8080 }, periodSeconds: 1 } } },
+]);
+const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
+const [near, beside, far, host, web] = ["near", "beside", "far", "host", "web"].map(pod) as [Pod, Pod, Pod, Pod, Pod];
+const PROTOCOLS: readonly Protocol[] = ["tcp", "udp"];
+
+/** A word that no other try uses, so that the receiver's log tells this one. */
+function word(...parts: readonly (string | number)[]): string {
+  return [...parts, Math.random().toString(36).slice(2, 8)].join("-");
+}
+
+/** Asks, and returns the peers that the receiver says it heard from. */
+async function seenBy(receiver: Pod, from: Site, protocol: Protocol, address: string, port = 8080): Promise<string[]> {
+  const text = word(from.name, protocol);
+  await from.reaches(protocol, address, port, text);
+  const peers = (await receiver.heard(text)).map(({ peer }) => peer);
+  assert.equal(peers.length, 1, `${receiver.name} heard ${from.name} ${peers.length} times`);
+  return peers;
+}
+
+describe("pod to pod", { concurrency: 3 }, () => {
+  for (const [from, to] of [[near, beside], [near, far], [far, near]] as const) {
+    for (const [family, index] of [["IPv4", 0], ["IPv6", 1]] as const) {
+      test(`${from.name} → ${to.name}, ${family}: both sides see the pods' own addresses`, async () => {
+        for (const protocol of PROTOCOLS) {
+          assert.deepEqual(await seenBy(to, from, protocol, to.addresses[index] ?? ""), [from.addresses[index]], protocol);
+        }
+      });
+    }
+  }
+
+  test("a pod reaches itself", async () => {
+    for (const address of near.addresses) await seenBy(near, near, "tcp", address);
+  });
+});
+
+describe("pods and nodes", { concurrency: 3 }, () => {
+  test("pod → its own node and another node, both families", async () => {
+    for (const number of [1, 2]) {
+      const server = await nodeSite(number).serve(18081);
+      try {
+        for (const address of [node(number).ipv4, node(number).ipv6]) {
+          const text = word("to-node", number);
+          for (const protocol of PROTOCOLS) await near.reaches(protocol, address, 18081, text);
+          const peers = server.received().filter((line) => line.text === text).map(({ peer }) => peer);
+          // Its own node sees the pod; to another node the pod may come with its node's address.
+          const expected = number === 1 ? near.addresses : [...near.addresses, node(1).ipv4, node(1).ipv6];
+          assert.equal(peers.length, 2);
+          assert.ok(peers.every((peer) => expected.includes(peer)), `${node(number).name} saw ${peers.join(", ")}`);
+        }
+      } finally {
+        server.close();
+      }
+    }
+  });
+
+  test("node → pod on it and on another node, both families", async () => {
+    for (const [from, to] of [[1, near], [2, near], [1, far]] as const) {
+      for (const address of to.addresses) {
+        for (const protocol of PROTOCOLS) {
+          const [peer] = await seenBy(to, nodeSite(from), protocol, address);
+          assert.ok(peer !== undefined && !to.addresses.includes(peer));
+        }
+      }
+    }
+  });
+
+  test("host-network pod → pod, and the kubelet's probe", async () => {
+    await seenBy(near, host, "tcp", near.ipv4);
+    await seenBy(near, host, "tcp", near.ipv6);
+    const { status } = await get<{ status: { containerStatuses: { ready: boolean }[] } }>("pod", "web", "-n", ns.name);
+    assert.deepEqual(status.containerStatuses.map(({ ready }) => ready), [true]);
+  });
+});
+
+interface Service {
+  readonly spec: { readonly clusterIPs: readonly string[]; readonly ports: readonly { readonly nodePort?: number }[] };
+}
+
+async function service(name: string, app: string, type = "ClusterIP"): Promise<Service> {
+  const ports = [{ name: "tcp", port: 80, targetPort: 8080, protocol: "TCP" }, { name: "udp", port: 80, targetPort: 8080, protocol: "UDP" }];
+  await apply({ apiVersion: "v1", kind: "Service", metadata: { name, namespace: ns.name }, spec: { type, selector: { app }, ipFamilyPolicy: "RequireDualStack", ports } });
+  await kubectl("wait", "-n", ns.name, "--for=jsonpath={.endpoints[0].addresses[0]}", `endpointslice`, "-l", `kubernetes.io/service-name=${name}`, "--timeout=30s");
+  return get<Service>("service", name, "-n", ns.name);
+}
+
+/** kube-proxy writes its rules a moment after the endpoints are known. */
+async function served(from: Site, protocol: Protocol, address: string, port: number): Promise<void> {
+  for (let tries = 0; tries < 20; tries++) if ((await from.ask(protocol, address, port, { timeoutMs: 500, text: "is-it-served" })).answered) return;
+  await from.reaches(protocol, address, port);
+}
+
+describe("services, by kube-proxy", { concurrency: 3 }, () => {
+  for (const [kind, backend] of [["a backend beside it", beside], ["a backend on another node", far], ["itself as the backend", near]] as const) {
+    test(`pod → ClusterIP with ${kind}, both families`, async () => {
+      const { spec } = await service(`to-${backend.name}`, backend.name);
+      for (const [index, address] of spec.clusterIPs.entries()) {
+        for (const protocol of PROTOCOLS) {
+          await served(near, protocol, address, 80);
+          const peers = await seenBy(backend, near, protocol, address, 80);
+          // A pod that reaches itself through a service comes from its node: kube-proxy translates the source too.
+          if (backend !== near) assert.deepEqual(peers, [near.addresses[index]], `${protocol} ${address}`);
+        }
+      }
+    });
+  }
+
+  test("host-network pod → ClusterIP → pod", async () => {
+    const { spec } = await service("from-host", "far");
+    for (const address of spec.clusterIPs) {
+      await served(host, "tcp", address, 80);
+      await seenBy(far, host, "tcp", address, 80);
+    }
+  });
+
+  test("NodePort from outside, on the backend's node and on another", async () => {
+    const { spec } = await service("node-port", "far", "NodePort");
+    const [tcp, udp] = spec.ports.map(({ nodePort }) => nodePort ?? 0) as [number, number];
+    for (const number of [2, 1]) {
+      for (const address of [node(number).ipv4, node(number).ipv6]) {
+        await served(outside.site, "tcp", address, tcp);
+        await seenBy(far, outside.site, "tcp", address, tcp);
+        await seenBy(far, outside.site, "udp", address, udp);
+      }
+    }
+  });
+
+  test("a service by its name: DNS and HTTP, from both nodes", async () => {
+    await service("web", "web");
+    await served(near, "tcp", web.ipv4, 8080);
+    for (const asker of [near, beside, far]) {
+      assert.equal(await asker.exec(`wget -qO- -T 5 http://web.${ns.name}.svc.cluster.local/`), "hello from web\n");
+      assert.equal(await asker.exec("wget -qO- -T 5 http://web/"), "hello from web\n");
+    }
+  });
+});
+
+describe("outside", { concurrency: 2 }, () => {
+  test("pod → outside leaves with its node's address, both families and protocols", async () => {
+    const server = await outside.site.serve(18082);
+    try {
+      for (const [from, number] of [[near, 1], [far, 2]] as const) {
+        for (const [address, expected] of [[outside.ipv4, node(number).ipv4], [outside.ipv6, node(number).ipv6]] as const) {
+          const text = word("out", number);
+          for (const protocol of PROTOCOLS) await from.reaches(protocol, address, 18082, text);
+          assert.deepEqual(server.received().filter((line) => line.text === text).map(({ peer }) => peer), [expected, expected]);
+        }
+      }
+    } finally {
+      server.close();
+    }
+  });
+});
+
+describe("large packets and many", { concurrency: 2 }, () => {
+  test("10 MB arrive whole, on the node and across nodes, both families", async () => {
+    const expected = (await web.exec("cat /tmp/www/sum")).trim();
+    for (const asker of [near, beside]) {
+      for (const address of [web.ipv4, `[${web.ipv6}]`]) {
+        assert.equal((await asker.exec(`wget -qO- -T 10 http://${address}:8080/big | md5sum`)).trim(), expected);
+      }
+    }
+  });
+
+  test("a packet of the pods' MTU passes unfragmented; a longer one is refused at once, not lost", async () => {
+    const mtu = Number(await near.exec("cat /sys/class/net/eth0/mtu"));
+    assert.ok(mtu >= 1280 && mtu <= 1450, `MTU ${mtu} leaves room for the tunnel on 1500`);
+    for (const to of [beside, far]) {
+      for (const address of to.addresses) {
+        const whole = await near.ask("udp", address, 8080, { size: mtu });
+        assert.ok(whole.answered, `${mtu} bytes to ${to.name} ${address}: ${whole.detail}`);
+        assert.deepEqual(await near.ask("udp", address, 8080, { size: mtu + 1 }), { answered: false, detail: "Message too long" });
+      }
+    }
+  });
+
+  test("pod-to-pod traffic of one node moves no netfilter counter and makes no conntrack entry of the stack", async () => {
+    const [a, b] = [near.ipv4, beside.ipv4];
+    const hooks = ["prerouting", "input", "forward", "output", "postrouting"];
+    const table = `table inet e2e_witness {\n${hooks.map((hook) => `chain ${hook} { type filter hook ${hook} priority -400;\n ip saddr ${a} ip daddr ${b} counter\n ip saddr ${b} ip daddr ${a} counter\n ip saddr ${a} ip daddr ${node(1).ipv4} counter comment "control" }`).join("\n")}\n}`;
+    await inNode("node-1", ["nft", "-f", "-"], { input: table });
+    try {
+      const result = await near.flow("tcp-new", b, 8080, 500, 2, word("many")).done;
+      assert.ok(result.answered >= 900 && result.answered === result.sent, JSON.stringify(result));
+      await near.ask("tcp", node(1).ipv4, 1, { timeoutMs: 300 });
+      const counted = (await inNode("node-1", ["nft", "list", "table", "inet", "e2e_witness"])).split("\n").map((line) => ({ control: line.includes("control"), packets: Number(/packets (\d+)/.exec(line)?.[1] ?? 0) }));
+      assert.ok(counted.some(({ control, packets }) => control && packets > 0), "the counters count");
+      assert.equal(counted.filter(({ control }) => !control).reduce((sum, { packets }) => sum + packets, 0), 0);
+      assert.equal((await inNode("node-1", ["sh", "-c", `conntrack -L -s ${a} -d ${b} 2>/dev/null || true`])).trim(), "");
+    } finally {
+      await inNode("node-1", ["nft", "delete", "table", "inet", "e2e_witness"]);
+    }
+  });
+});
