@@ -9,6 +9,8 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { parseBtf, sectionVariables } from "./btf.ts";
+import { objectBtf } from "./btf-file.ts";
 import { KernelError } from "./errors.ts";
 import { Hook, hookNames } from "./gen/types.ts";
 import { attachTc, detachTc } from "./tc.ts";
@@ -58,15 +60,9 @@ export class Datapath {
    * its stub.
    */
   static load(options: DatapathOptions): Datapath {
-    const files = readdirSync(options.objects).filter((file) => file.endsWith(".o")).sort();
-    const objects = files.map((file) =>
-      options.port.load({
-        file: join(options.objects, file),
-        ...(options.rodata === undefined ? {} : { rodata: options.rodata }),
-        ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
-      }),
-    );
+    const objects: BpfObject[] = [];
     try {
+      for (const spec of objectSpecs(options)) objects.push(options.port.load(spec));
       const programs = byHook(objects, "");
       const stubs = pinStubs(options, byHook(objects, "stub_"));
       flip(options.port, programs);
@@ -85,6 +81,19 @@ export class Datapath {
   detach(hook: HookName, ifindex: number): void {
     detachTc(this.#port, ifindex, DIRECTIONS[hook]);
   }
+}
+
+/** Each object gets those of the options that it has; an option that no object has is refused. */
+function objectSpecs({ objects, rodata = {}, maxEntries = {} }: DatapathOptions): BpfObjectSpec[] {
+  const files = readdirSync(objects).filter((file) => file.endsWith(".o")).sort().map((file) => join(objects, file));
+  const known = files.map((file) => [...sectionVariables(parseBtf(objectBtf(file)), ".rodata").keys()]);
+  const unknown = Object.keys(rodata).filter((name) => !known.some((names) => names.includes(name)));
+  if (unknown.length > 0) throw new Error(`no object in ${objects} has the option ${unknown.join(", ")}`);
+  return files.map((file, i) => ({
+    file,
+    maxEntries,
+    rodata: Object.fromEntries(Object.entries(rodata).filter(([name]) => known[i]?.includes(name))),
+  }));
 }
 
 function hookList(): HookName[] {

@@ -5,10 +5,19 @@
  * Kubernetes, and decides nothing: what to write is the business of reconcile/ and targets/.
  */
 export { LibbpfPort } from "./bpf.ts";
+export { CommandError, runCommand } from "./command.ts";
+export type { CommandResult, Run } from "./command.ts";
 export { Datapath } from "./datapath.ts";
 export type { DatapathOptions, HookName } from "./datapath.ts";
 export { KernelError } from "./errors.ts";
+export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";
+export type { HostDevices, HostSpec, Route } from "./host.ts";
+export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
+export type { Device, PodLinkSpec, VethSpec } from "./links.ts";
 export { LibbpfMap, isMapFull, perCpu } from "./map.ts";
+export { Nft, renderNft } from "./nft.ts";
+export type { NftSpec } from "./nft.ts";
 export { RingBufferReader } from "./ringbuf.ts";
 export type { RingOptions } from "./ringbuf.ts";
+export { Sysctl } from "./sysctl.ts";
 export type * from "./port.ts";

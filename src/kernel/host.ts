@@ -1,0 +1,147 @@
+/**
+ * What the node itself needs once: the devices cilium_host, cilium_net and cilium_vxlan, routes, and kernel
+ * settings. Everything is idempotent; devices are known by name, routes by their protocol number.
+ */
+import { check } from "./command.ts";
+import type { Run } from "./command.ts";
+import { Links, ROUTE_PROTOCOL } from "./links.ts";
+import type { Device } from "./links.ts";
+import type { Sysctl } from "./sysctl.ts";
+
+export const HOST_DEVICE = "cilium_host";
+const HOST_PEER = "cilium_net";
+export const TUNNEL_DEVICE = "cilium_vxlan";
+
+export interface HostSpec {
+  readonly routerIpv4: string | undefined;
+  readonly routerIpv6: string | undefined;
+  readonly tunnelPort: number;
+  /** Of the underlay; the tunnel takes its headers off. */
+  readonly mtu: number;
+}
+
+export interface HostDevices {
+  readonly host: Device;
+  readonly tunnel: Device;
+}
+
+export interface Route {
+  /** Address or CIDR. */
+  readonly destination: string;
+  readonly device: string;
+  /** Source address of the node's own packets. */
+  readonly source: string | undefined;
+  readonly mtu?: number;
+}
+
+interface IpRoute {
+  readonly dst: string;
+  readonly dev: string;
+  readonly prefsrc?: string;
+  readonly metrics?: readonly { readonly mtu?: number }[];
+}
+
+export class Host {
+  readonly #run: Run;
+  readonly #links: Links;
+  readonly #sysctl: Sysctl;
+
+  constructor(run: Run, sysctl: Sysctl) {
+    this.#run = run;
+    this.#links = new Links(run, sysctl);
+    this.#sysctl = sysctl;
+  }
+
+  async createDevices(spec: HostSpec): Promise<HostDevices> {
+    let devices = await this.#links.list();
+    const stale = devices.find((device) => device.name === TUNNEL_DEVICE && device.port !== spec.tunnelPort);
+    if (stale !== undefined) await this.#links.remove(TUNNEL_DEVICE);
+    const missing = (name: string): boolean => stale?.name === name || !devices.some((device) => device.name === name);
+    const lines: string[] = [];
+    if (missing(HOST_DEVICE)) lines.push(`link add name ${HOST_DEVICE} type veth peer name ${HOST_PEER}`);
+    // external: identity and remote address of each packet are chosen by the program (collect_md).
+    if (missing(TUNNEL_DEVICE)) lines.push(`link add name ${TUNNEL_DEVICE} type vxlan external dstport ${spec.tunnelPort} nolearning`);
+    await this.#links.batch(lines);
+    for (const device of [HOST_DEVICE, HOST_PEER, TUNNEL_DEVICE]) this.#sysctl.forDevice(device);
+    await this.#links.batch(upLines(spec));
+    await this.#removeOldRouters(spec);
+    devices = await this.#links.list();
+    const found = (name: string): Device => {
+      const device = devices.find((candidate) => candidate.name === name);
+      if (device === undefined) throw new Error(`${name} was made and is not there`);
+      return device;
+    };
+    return { host: found(HOST_DEVICE), tunnel: found(TUNNEL_DEVICE) };
+  }
+
+  async #removeOldRouters(spec: HostSpec): Promise<void> {
+    interface Address { readonly local: string; readonly prefixlen: number; readonly scope: string; readonly family: string }
+    const shown = JSON.parse(await check(this.#run, ["ip", "-json", "address", "show", "dev", HOST_DEVICE])) as { addr_info: readonly Address[] }[];
+    const wanted = [spec.routerIpv4, spec.routerIpv6];
+    const old = shown.flatMap((device) => device.addr_info).filter((a) => !wanted.includes(a.local) && !a.local.startsWith("fe80:"));
+    await this.#links.batch(old.map((a) => `address delete ${a.local}/${a.prefixlen} dev ${HOST_DEVICE}`));
+  }
+
+  /** Makes our routes equal to `routes`; those of others are never touched. */
+  async syncRoutes(routes: readonly Route[]): Promise<void> {
+    const wanted = new Map(routes.map((route) => [normalise(route.destination), route]));
+    const lines: string[] = [];
+    for (const family of ["-4", "-6"] as const) {
+      const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(ROUTE_PROTOCOL)])) as readonly IpRoute[];
+      for (const route of shown) {
+        const want = wanted.get(route.dst);
+        if (want === undefined || want.device !== route.dev) lines.push(`route delete ${route.dst} dev ${route.dev} proto ${ROUTE_PROTOCOL}`);
+        else if (want.source === route.prefsrc && want.mtu === route.metrics?.find((m) => m.mtu !== undefined)?.mtu) wanted.delete(route.dst);
+      }
+    }
+    for (const route of wanted.values()) lines.push(routeLine(route));
+    await this.#links.batch(lines);
+  }
+
+  /**
+   * Forwarding on; reverse path filter off in `all`, as the larger value of `all` and the device counts
+   * (kernel: ip-sysctl.rst).
+   */
+  setSysctls(underlay: readonly string[]): void {
+    const sysctl = this.#sysctl;
+    for (const device of underlay) {
+      // With forwarding a device ignores router advertisements unless accept_ra is 2.
+      const acceptRa = `net/ipv6/conf/${device}/accept_ra`;
+      if (sysctl.read(acceptRa) === "1") sysctl.write(acceptRa, "2");
+    }
+    sysctl.write("net/ipv4/ip_forward", "1");
+    sysctl.write("net/ipv6/conf/all/forwarding", "1");
+    sysctl.write("net/ipv4/conf/all/rp_filter", "0");
+    sysctl.write("net/ipv4/conf/default/rp_filter", "0");
+  }
+
+  /** Devices and routes of ours, at uninstall. Pod devices go with their pods. */
+  async remove(): Promise<void> {
+    await this.syncRoutes([]);
+    await this.#links.remove(HOST_DEVICE);
+    await this.#links.remove(TUNNEL_DEVICE);
+  }
+}
+
+/** As iproute2 prints it: a host route has no prefix length. */
+function normalise(destination: string): string {
+  return destination.replace(destination.includes(":") ? /\/128$/ : /\/32$/, "");
+}
+
+function routeLine(route: Route): string {
+  const source = route.source === undefined ? "" : ` src ${route.source}`;
+  const mtu = route.mtu === undefined ? "" : ` mtu ${route.mtu}`;
+  return `route replace ${route.destination} dev ${route.device} proto ${ROUTE_PROTOCOL}${source}${mtu}`;
+}
+
+function upLines(spec: HostSpec): string[] {
+  const lines = [
+    `link set dev ${HOST_PEER} arp off mtu ${spec.mtu} up`,
+    // No ARP: the program sees every packet and finds the node by its destination.
+    `link set dev ${HOST_DEVICE} arp off mtu ${spec.mtu} up`,
+    `link set dev ${TUNNEL_DEVICE} mtu ${spec.mtu} up`,
+  ];
+  if (spec.routerIpv4 !== undefined) lines.push(`address replace ${spec.routerIpv4}/32 dev ${HOST_DEVICE} scope link`);
+  if (spec.routerIpv6 !== undefined) lines.push(`address replace ${spec.routerIpv6}/128 dev ${HOST_DEVICE} nodad`);
+  return lines;
+}

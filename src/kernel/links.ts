@@ -1,0 +1,167 @@
+/**
+ * Pod links: a veth per pod, made and removed with iproute2. Our devices are known by their name, `lxc…`.
+ *
+ * A pod link is made in three steps, so that it is never open:
+ *   create (both ends down, in the node)  →  the caller attaches the programs  →  connect (move, address, up)
+ */
+import { check } from "./command.ts";
+import type { Run } from "./command.ts";
+import type { Sysctl } from "./sysctl.ts";
+
+/** Number of our routes in the routing tables (`proto`), by which we know them again. */
+export const ROUTE_PROTOCOL = 193;
+export const POD_DEVICE_PREFIX = "lxc";
+const POD_INTERFACE = "eth0";
+
+export interface Device {
+  readonly ifindex: number;
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly up: boolean;
+  /** `veth`, `vxlan`, ...; undefined for physical devices. */
+  readonly kind: string | undefined;
+  /** Port of a vxlan device. */
+  readonly port: number | undefined;
+}
+
+export interface VethSpec {
+  /** `lxc…`, at most 15 characters. */
+  readonly hostName: string;
+  readonly mac: string;
+  readonly hostMac: string;
+  readonly mtu: number;
+}
+
+export interface PodLinkSpec extends VethSpec {
+  /** Path of the pod's network namespace. */
+  readonly netns: string;
+  /** The pod's addresses and, per family, the gateway that it shall see: the node's router address. */
+  readonly ipv4: { readonly address: string; readonly gateway: string } | undefined;
+  readonly ipv6: { readonly address: string; readonly gateway: string } | undefined;
+  readonly interfaceName?: string;
+}
+
+interface IpLink {
+  readonly ifindex: number;
+  readonly ifname: string;
+  readonly address?: string;
+  readonly mtu: number;
+  readonly flags: readonly string[];
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly port?: number } };
+}
+
+/** The pod's end before it is moved and gets its real name; unique because the host's name is. */
+const temporaryName = (hostName: string): string => `tmp${hostName.slice(POD_DEVICE_PREFIX.length)}`;
+
+export class Links {
+  readonly #run: Run;
+  readonly #sysctl: Sysctl;
+
+  constructor(run: Run, sysctl: Sysctl) {
+    this.#run = run;
+    this.#sysctl = sysctl;
+  }
+
+  async list(): Promise<readonly Device[]> {
+    const links = JSON.parse(await check(this.#run, ["ip", "-json", "-details", "link", "show"])) as readonly IpLink[];
+    return links.map((link) => ({
+      ifindex: link.ifindex,
+      name: link.ifname,
+      mac: link.address ?? "",
+      mtu: link.mtu,
+      up: link.flags.includes("UP"),
+      kind: link.linkinfo?.info_kind,
+      port: link.linkinfo?.info_data?.port,
+    }));
+  }
+
+  /** undefined: there is no such device. */
+  async find(name: string): Promise<Device | undefined> {
+    return (await this.list()).find((device) => device.name === name);
+  }
+
+  /** Makes the pair, both ends down and in the node. Left over from an earlier try: made anew. */
+  async create(spec: VethSpec): Promise<Device> {
+    await this.remove(spec.hostName);
+    const peer = temporaryName(spec.hostName);
+    await this.batch([
+      `link add name ${spec.hostName} address ${spec.hostMac} mtu ${spec.mtu} type veth peer name ${peer} address ${spec.mac} mtu ${spec.mtu}`,
+    ]);
+    this.#sysctl.forDevice(spec.hostName);
+    const device = await this.find(spec.hostName);
+    if (device === undefined) throw new Error(`${spec.hostName} was made and is not there`);
+    return device;
+  }
+
+  /** Gives the pod its end, with addresses. What may pass is up to the programs on the host's end. The caller removes the link when this throws. */
+  async connect(spec: PodLinkSpec): Promise<void> {
+    await this.batch([`link set dev ${temporaryName(spec.hostName)} netns ${spec.netns}`, `link set dev ${spec.hostName} up`]);
+    await this.#configurePod(spec);
+    await this.batch(hostLines(spec));
+  }
+
+  async #configurePod(spec: PodLinkSpec): Promise<void> {
+    const name = spec.interfaceName ?? POD_INTERFACE;
+    const lines = [`link set dev ${temporaryName(spec.hostName)} name ${name}`, "link set dev lo up", ...podLines(spec, name)];
+    // /proc/sys/net shows the namespace of the process that opens it, so nsenter is enough. The settings
+    // come before the link is up: no router solicitation, no duplicate address detection.
+    const settings = ["accept_ra=0", "accept_dad=0", "dad_transmits=0", "autoconf=0", "addr_gen_mode=1"];
+    const folder = `/proc/sys/net/ipv6/conf/${temporaryName(spec.hostName)}`;
+    const script = `if [ -d ${folder} ]; then for s in ${settings.join(" ")}; do echo "\${s#*=}" > "${folder}/\${s%%=*}"; done; fi; exec ip -batch -`;
+    await check(this.#run, ["nsenter", `--net=${spec.netns}`, "sh", "-ec", script], `${lines.join("\n")}\n`);
+  }
+
+  /** Removes a device, and so the pod's end of it; absent is done already. */
+  async remove(name: string): Promise<void> {
+    if ((await this.find(name)) === undefined) return;
+    const result = await this.#run(["ip", "link", "delete", "dev", name]);
+    if (result.status !== 0 && (await this.find(name)) !== undefined) {
+      throw new Error(`cannot remove ${name}: ${result.stderr.trim()}`);
+    }
+  }
+
+  /** Pod devices of ours on this node. */
+  async podDevices(): Promise<readonly Device[]> {
+    return (await this.list()).filter((device) => device.name.startsWith(POD_DEVICE_PREFIX) && device.kind === "veth");
+  }
+
+  /** Commands of iproute2 in one process, in order, up to the first that fails. */
+  async batch(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    await check(this.#run, ["ip", "-batch", "-"], `${lines.join("\n")}\n`);
+  }
+}
+
+function podLines(spec: PodLinkSpec, name: string): string[] {
+  const lines: string[] = [`link set dev ${name} up`];
+  if (spec.ipv4 !== undefined) {
+    lines.push(
+      `address add ${spec.ipv4.address}/32 dev ${name}`,
+      `neighbor replace ${spec.ipv4.gateway} lladdr ${spec.hostMac} dev ${name} nud permanent`,
+      `route replace ${spec.ipv4.gateway}/32 dev ${name} scope link src ${spec.ipv4.address}`,
+      `route replace default via ${spec.ipv4.gateway} dev ${name} src ${spec.ipv4.address}`,
+    );
+  }
+  if (spec.ipv6 !== undefined) {
+    lines.push(
+      `address add ${spec.ipv6.address}/128 dev ${name} nodad`,
+      `neighbor replace ${spec.ipv6.gateway} lladdr ${spec.hostMac} dev ${name} nud permanent`,
+      `route replace ${spec.ipv6.gateway}/128 dev ${name}`,
+      `route replace ::/0 via ${spec.ipv6.gateway} dev ${name}`,
+    );
+  }
+  return lines;
+}
+
+/** The node reaches the pod from its router address, and never asks who has the pod's address. */
+function hostLines(spec: PodLinkSpec): string[] {
+  return [spec.ipv4, spec.ipv6].flatMap((family) =>
+    family === undefined
+      ? []
+      : [
+          `neighbor replace ${family.address} lladdr ${spec.mac} dev ${spec.hostName} nud permanent`,
+          `route replace ${family.address} dev ${spec.hostName} src ${family.gateway} proto ${ROUTE_PROTOCOL}`,
+        ],
+  );
+}

@@ -1,0 +1,113 @@
+/**
+ * The table `inet cilium`: masquerade, and the guard that drops packets whose egress was left to be judged
+ * where they leave the stack, when they end where no program can judge them. Rendered as text and replaced
+ * as a whole in one transaction by `nft -f -`, so that there is no moment without it.
+ */
+import { check } from "./command.ts";
+import type { Run } from "./command.ts";
+import { MARK_FROM_POD_DEFER, MARK_MASK } from "./gen/types.ts";
+import { HOST_DEVICE } from "./host.ts";
+import { POD_DEVICE_PREFIX } from "./links.ts";
+
+const TABLE = "inet cilium";
+const COMMENT = "cilium";
+
+export interface NftSpec {
+  /** Devices to other nodes and the outside. */
+  readonly underlay: readonly string[];
+  /** This node's pod CIDRs: what is masqueraded. Empty: no masquerade. */
+  readonly podCidrs: readonly string[];
+  /** Destinations that see the pods' own addresses: the pod CIDRs of all nodes. */
+  readonly masqueradeExcept: readonly string[];
+}
+
+const isIpv6 = (cidr: string): boolean => cidr.includes(":");
+const set = (items: readonly string[]): string => `{ ${[...items].sort().join(", ")} }`;
+const names = (items: readonly string[]): string => set(items.map((name) => `"${name}"`));
+
+function masquerade(spec: NftSpec, family: "ip" | "ip6"): string[] {
+  const ofFamily = (cidrs: readonly string[]): string[] => cidrs.filter((cidr) => isIpv6(cidr) === (family === "ip6"));
+  const pods = ofFamily(spec.podCidrs);
+  const except = ofFamily(spec.masqueradeExcept);
+  if (pods.length === 0 || spec.underlay.length === 0) return [];
+  const unless = except.length === 0 ? "" : ` ${family} daddr != ${set(except)}`;
+  return [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)}${unless} counter masquerade`];
+}
+
+/** The text that replaces the table. Equal specifications give equal text. */
+export function renderNft(spec: NftSpec): string {
+  const deferred = `iifname "${POD_DEVICE_PREFIX}*" meta mark & 0x${MARK_MASK.toString(16)} == 0x${MARK_FROM_POD_DEFER.toString(16)}`;
+  return [
+    // Adding it first makes the deletion valid when there is none yet.
+    `add table ${TABLE}`,
+    `delete table ${TABLE}`,
+    `table ${TABLE} {`,
+    "  chain postrouting {",
+    "    type nat hook postrouting priority srcnat; policy accept;",
+    ...masquerade(spec, "ip"),
+    ...masquerade(spec, "ip6"),
+    "  }",
+    "  chain input {",
+    "    type filter hook input priority filter; policy accept;",
+    `    ${deferred} counter drop`,
+    "  }",
+    "  chain forward {",
+    "    type filter hook forward priority filter; policy accept;",
+    `    oifname "${POD_DEVICE_PREFIX}*" accept`,
+    `    oifname ${names([HOST_DEVICE, ...spec.underlay])} accept`,
+    `    ${deferred} counter drop`,
+    "  }",
+    "}",
+    "",
+  ].join("\n");
+}
+
+export class Nft {
+  readonly #run: Run;
+
+  constructor(run: Run) {
+    this.#run = run;
+  }
+
+  async apply(spec: NftSpec): Promise<void> {
+    await check(this.#run, ["nft", "-f", "-"], renderNft(spec));
+  }
+
+  async remove(): Promise<void> {
+    await check(this.#run, ["nft", "-f", "-"], `add table ${TABLE}\ndelete table ${TABLE}\n`);
+    await this.#acceptForwarding("-D");
+  }
+
+  /**
+   * Others (Docker) set the policy of iptables' FORWARD chain to DROP. A verdict of our own table cannot
+   * lift that (nft(8): a drop is final, an accept ends its own base chain only), so the accept stands in their
+   * chain, at its end: explicit rules of the administrator still come first.
+   * @returns whether one of the families needed it.
+   */
+  async acceptForwarding(): Promise<boolean> {
+    return await this.#acceptForwarding("-A");
+  }
+
+  async #acceptForwarding(action: "-A" | "-D"): Promise<boolean> {
+    let needed = false;
+    for (const program of ["iptables", "ip6tables"] as const) {
+      const listed = await this.#run([program, "-w", "-S", "FORWARD"]);
+      if (listed.status !== 0) continue; // no such tables in this kernel: nothing drops
+      if (action === "-A" && !listed.stdout.includes("-P FORWARD DROP")) continue;
+      needed = true;
+      for (const match of acceptMatches()) {
+        const present = (await this.#run([program, "-w", "-C", "FORWARD", ...match])).status === 0;
+        if (present === (action === "-D")) await check(this.#run, [program, "-w", action, "FORWARD", ...match]);
+      }
+    }
+    return needed;
+  }
+}
+
+function acceptMatches(): readonly (readonly string[])[] {
+  const end = ["-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
+  return [`${POD_DEVICE_PREFIX}+`, HOST_DEVICE].flatMap((device) => [
+    ["-i", device, ...end],
+    ["-o", device, ...end],
+  ]);
+}

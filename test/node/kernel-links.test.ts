@@ -1,0 +1,158 @@
+/** Links, host devices, routes and nftables on the real kernel, in network namespaces of their own. Needs root. */
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { runCommand } from "../../src/kernel/command.ts";
+import type { Run } from "../../src/kernel/command.ts";
+import { Host } from "../../src/kernel/host.ts";
+import { Links } from "../../src/kernel/links.ts";
+import { Nft } from "../../src/kernel/nft.ts";
+import { Sysctl } from "../../src/kernel/sysctl.ts";
+
+const NODE = `klnode${process.pid}`;
+const POD = `klpod${process.pid}`;
+
+/** Runs a command as if the node's namespace were ours. */
+const inNode: Run = (command, input) => runCommand(["ip", "netns", "exec", NODE, ...command], input);
+const inPod: Run = (command, input) => runCommand(["ip", "netns", "exec", POD, ...command], input);
+const text = async (run: Run, ...command: [string, ...string[]]): Promise<string> => {
+  const { status, stdout, stderr } = await run(command);
+  assert.equal(status, 0, `${command.join(" ")}: ${stderr}`);
+  return stdout;
+};
+
+const spec = {
+  hostName: "lxc00000001",
+  mac: "0a:00:00:00:00:01",
+  hostMac: "0a:00:00:00:00:02",
+  mtu: 1450,
+  netns: `/run/netns/${POD}`,
+  ipv4: { address: "10.9.1.5", gateway: "10.9.1.1" },
+  ipv6: { address: "fd09:1::5", gateway: "fd09:1::1" },
+};
+const hostSpec = { routerIpv4: "10.9.1.1", routerIpv6: "fd09:1::1", tunnelPort: 8472, mtu: 1500 };
+
+describe("links in a network namespace", () => {
+  before(async () => {
+    for (const name of [NODE, POD]) await text(runCommand, "ip", "netns", "add", name);
+    await text(inNode, "ip", "link", "add", "under0", "type", "veth", "peer", "name", "under1");
+    await text(inNode, "ip", "link", "set", "under0", "up");
+    await text(inNode, "ip", "link", "set", "under1", "up");
+  });
+  after(async () => {
+    for (const name of [NODE, POD]) await runCommand(["ip", "netns", "delete", name]);
+  });
+
+  it("makes the node's devices, and the same call again changes nothing", async () => {
+    const host = new Host(inNode, new Sysctl());
+    const first = await host.createDevices(hostSpec);
+    const second = await host.createDevices(hostSpec);
+    assert.deepEqual(second, first);
+    assert.equal(first.tunnel.port, 8472);
+    assert.equal(first.host.up, true);
+    assert.match(await text(inNode, "ip", "address", "show", "dev", "cilium_host"), /inet 10\.9\.1\.1\/32[^]*inet6 fd09:1::1\/128/);
+  });
+
+  it("follows a changed router address and tunnel port", async () => {
+    const host = new Host(inNode, new Sysctl());
+    await host.createDevices({ ...hostSpec, routerIpv4: "10.9.1.2", tunnelPort: 8473 });
+    const { tunnel } = await host.createDevices(hostSpec);
+    assert.equal(tunnel.port, 8472);
+    assert.doesNotMatch(await text(inNode, "ip", "address", "show", "dev", "cilium_host"), /10\.9\.1\.2/);
+  });
+
+  it("connects a pod: addresses, permanent neighbours, default routes, and the node can reach it", async () => {
+    const links = new Links(inNode, new Sysctl());
+    const device = await links.create(spec);
+    assert.equal(device.up, false, "closed until the caller has attached its programs");
+    await links.connect(spec);
+    const shown = await text(inPod, "ip", "address", "show", "dev", "eth0");
+    assert.match(shown, /mtu 1450/);
+    assert.match(shown, /0a:00:00:00:00:01/);
+    assert.match(shown, /inet 10\.9\.1\.5\/32/);
+    assert.match(shown, /inet6 fd09:1::5\/128/);
+    assert.doesNotMatch(shown, /tentative|fe80/);
+    assert.match(await text(inPod, "ip", "route"), /default via 10\.9\.1\.1 dev eth0/);
+    assert.match(await text(inPod, "ip", "-6", "route"), /default via fd09:1::1 dev eth0/);
+    assert.match(await text(inPod, "ip", "neigh"), /10\.9\.1\.1 .*0a:00:00:00:00:02.*PERMANENT/);
+    await text(inNode, "busybox", "ping", "-c1", "-W2", "10.9.1.5");
+    await text(inNode, "busybox", "ping", "-c1", "-W2", "fd09:1::5");
+    assert.deepEqual((await links.podDevices()).map((d) => d.name), [spec.hostName]);
+  });
+
+  it("keeps the routes of others and removes only its own", async () => {
+    const host = new Host(inNode, new Sysctl());
+    await text(inNode, "ip", "route", "add", "192.0.2.0/24", "dev", "under0");
+    const route = (destination: string) => ({ destination, device: "cilium_host", source: destination.includes(":") ? "fd09:1::1" : "10.9.1.1", mtu: 1450 });
+    const pods = ["10.9.1.5/32", "fd09:1::5/128"].map((destination) => ({ destination, device: spec.hostName, source: destination.includes(":") ? "fd09:1::1" : "10.9.1.1" }));
+    await host.syncRoutes([...pods, route("10.9.2.0/24"), route("10.9.3.0/24"), route("fd09:2::/64")]);
+    const before = await text(inNode, "ip", "route");
+    await host.syncRoutes([...pods, route("10.9.2.0/24"), route("fd09:2::/64")]);
+    const after4 = await text(inNode, "ip", "route");
+    assert.match(before, /10\.9\.3\.0\/24 dev cilium_host proto 193 scope link src 10\.9\.1\.1 mtu 1450/);
+    assert.doesNotMatch(after4, /10\.9\.3\.0/);
+    assert.match(after4, /10\.9\.2\.0\/24/);
+    assert.match(after4, /192\.0\.2\.0\/24/);
+    assert.match(after4, /10\.9\.1\.5 dev lxc00000001/);
+    assert.match(await text(inNode, "ip", "-6", "route"), /fd09:2::\/64 dev cilium_host proto 193 src fd09:1::1/);
+  });
+
+  it("replaces its nftables table as a whole, and removes it", async () => {
+    const nft = new Nft(inNode);
+    const nftSpec = { underlay: ["under0"], podCidrs: ["10.9.1.0/24", "fd09:1::/64"], masqueradeExcept: ["10.9.0.0/16", "10.9.2.0/24", "fd09::/32"] };
+    await nft.apply(nftSpec);
+    await nft.apply(nftSpec);
+    const shown = await text(inNode, "nft", "list", "table", "inet", "cilium");
+    assert.match(shown, /ip saddr 10\.9\.1\.0\/24 .*masquerade/);
+    assert.match(shown, /iifname "lxc\*" meta mark & 0x00000f00 == 0x00000200 counter/);
+    assert.equal(shown.match(/chain /g)?.length, 3);
+    await nft.remove();
+    await nft.remove();
+    assert.equal(await text(inNode, "nft", "list", "tables"), "");
+  });
+
+  it("accepts pods in a FORWARD chain whose policy is DROP, once, and takes it back", async () => {
+    const nft = new Nft(inNode);
+    assert.equal(await nft.acceptForwarding(), false);
+    await text(inNode, "iptables", "-P", "FORWARD", "DROP");
+    assert.equal(await nft.acceptForwarding(), true);
+    await nft.acceptForwarding();
+    const rules = await text(inNode, "iptables", "-S", "FORWARD");
+    assert.equal(rules.match(/--comment cilium/g)?.length, 4);
+    await nft.remove();
+    assert.doesNotMatch(await text(inNode, "iptables", "-S", "FORWARD"), /cilium/);
+  });
+
+  it("removes a pod's link, and absent devices are no error", async () => {
+    const links = new Links(inNode, new Sysctl());
+    await links.remove(spec.hostName);
+    await links.remove(spec.hostName);
+    assert.equal(await links.find(spec.hostName), undefined);
+    assert.doesNotMatch(await text(inPod, "ip", "link"), /eth0/);
+    await new Host(inNode, new Sysctl()).remove();
+    assert.deepEqual((await links.list()).map((d) => d.name).filter((name) => name.startsWith("cilium")), []);
+  });
+});
+
+it("writes kernel settings only where they differ, and never makes a file that the kernel lacks", () => {
+  const root = mkdtempSync(join(tmpdir(), "sysctl-"));
+  try {
+    const put = (path: string, value: string): void => {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), `${value}\n`);
+    };
+    const get = (path: string): string => readFileSync(join(root, path), "utf8").trim();
+    put("net/ipv4/ip_forward", "0");
+    put("net/ipv4/conf/all/rp_filter", "2");
+    put("net/ipv6/conf/eth0/accept_ra", "1");
+    new Host(inNode, new Sysctl(root)).setSysctls(["eth0"]);
+    assert.equal(get("net/ipv4/ip_forward"), "1");
+    assert.equal(get("net/ipv4/conf/all/rp_filter"), "0");
+    assert.equal(get("net/ipv6/conf/eth0/accept_ra"), "2");
+    assert.throws(() => get("net/ipv6/conf/all/forwarding"), /ENOENT/);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
