@@ -35,8 +35,10 @@ chart-repo-stop: ## End the server of chart-repo
 	@$(NODE) src/image/chart-repo.ts stop
 cli: ## Put cilium, kubectl and helm into ./bin
 	@$(NODE) src/image/cli.ts
+demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after
+	@$(NODE) src/demo/main.ts
 
-.PHONY: image push chart-repo chart-repo-stop cli
+.PHONY: image push chart-repo chart-repo-stop cli demo
 
 CODECS := src/kernel/gen/types.ts
 generate: ## Write the codecs of bpf/lib/types.h (src/kernel/gen)
@@ -69,3 +71,13 @@ verify-api:
 	@$(NODE) src/api/generate.ts --check
 
 .PHONY: generate-api verify-api
+
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_OBJECTS := $(BPF_SOURCES:bpf/%.bpf.c=build/bpf/%.o)
+BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror
+bpf: $(BPF_OBJECTS) ## Compile the eBPF programs into build/bpf
+build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) bpf/vmlinux.h
+	@mkdir -p $(@D)
+	clang-19 $(BPF_FLAGS) -c -o $@ $<
+
+.PHONY: bpf
