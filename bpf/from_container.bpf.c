@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tc ingress of a pod's host-side veth: what the pod sends. */
+#include "lib/all.h"
+
+/* No lies about who it is. */
+static __always_inline int check_sender(struct packet *p, const struct endpoint *self)
+{
+	if (is_zero_address(&p->source) ||
+	    (!same_address(&p->source, self->ipv4) && !same_address(&p->source, self->ipv6)))
+		return -DROP_INVALID_SOURCE_IP;
+	if (is_loopback(&p->destination))
+		return -DROP_INVALID_PACKET;
+	if (p->protocol == PROTOCOL_UDP && (p->source_port_be == bpf_htons(PORT_DHCP_SERVER) ||
+					    p->source_port_be == bpf_htons(PORT_DHCPV6_SERVER)))
+		return -DROP_FORGED_DHCP;
+	/* An ICMP error of a pod is about a packet that the pod got. */
+	if ((p->flags & PACKET_ICMP_ERROR) && !same_address(&p->flow_source, &p->source))
+		return -DROP_INVALID_SOURCE_IP;
+	return GO_ON;
+}
+
+static __always_inline int check_tunnel_port(struct packet *p)
+{
+	if (p->protocol != PROTOCOL_UDP || bpf_ntohs(p->destination_port_be) != config_tunnel_port)
+		return GO_ON;
+	if (p->peer.identity == IDENTITY_HOST || p->peer.identity == IDENTITY_REMOTE_NODE ||
+	    bpf_map_lookup_elem(&nodes, &p->destination))
+		return -DROP_TUNNEL_PORT;
+	return GO_ON;
+}
+
+/* The stack may choose another destination, which is judged where the packet leaves it. Only a pod without
+ * any egress entry may leave on devices where no program of ours is. */
+static __always_inline int send_untranslated(struct __sk_buff *skb, struct packet *p)
+{
+	struct subject *subject = bpf_map_lookup_elem(&subjects, &p->from.subject);
+	struct flow_state *state = find_flow(p, ZONE_PRE_NAT);
+	int step = GO_ON;
+
+	if (state)
+		touch_flow(p, state);
+	else
+		step = p->flags & PACKET_ICMP_ERROR ? -DROP_POLICY_DENIED : write_flow(p, CT_PRE_NAT);
+	if (step)
+		return step;
+	if (subject && !subject->egress_enforced && !subject->egress_ports)
+		return deliver_to_stack(skb, MARK_FROM_POD, p->from.endpoint);
+	return deliver_to_stack(skb, MARK_FROM_POD_DEFER, p->from.endpoint);
+}
+
+/* `state`: the judged flow of this tuple, if any. */
+static __always_inline int send_through_stack(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
+{
+	int step;
+
+	if (!(p->flags & PACKET_REPLY) && p->peer.identity != IDENTITY_HOST)
+		return send_untranslated(skb, p);
+	step = track_flow(skb, p, state, CT_VIA_STACK);
+	if (step)
+		return step;
+	return deliver_to_stack(skb, p->flags & PACKET_REPLY ? MARK_REPLY : MARK_FROM_POD, p->from.endpoint);
+}
+
+static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *self)
+{
+	struct endpoint *target = bpf_map_lookup_elem(&endpoints, &p->destination);
+	struct flow_state *state;
+	int step;
+
+	if (target) {
+		p->peer.identity = target->identity;
+		step = local_side(&p->to, target);
+	} else {
+		find_peer(p, &p->destination);
+		p->to.identity = p->peer.identity;
+		step = check_tunnel_port(p);
+	}
+	if (step)
+		return step;
+	state = find_flow(p, ZONE_JUDGED);
+	if ((!target && !(p->peer.flags & PEER_TUNNEL)) || (state && (state->flags & CT_VIA_STACK)))
+		return send_through_stack(skb, p, state);
+	step = track_flow(skb, p, state, 0);
+	if (step)
+		return step;
+	if (target)
+		return deliver_to_pod(skb, p, target);
+	step = check_mtu(skb, p, config_tunnel_mtu);
+	return step ? step : encapsulate(skb, p, p->peer.node, self->identity);
+}
+
+static __always_inline int process(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 ifindex = skb->ifindex;
+	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
+	int step;
+
+	if (!self)
+		return -DROP_UNKNOWN_ENDPOINT;
+	p->endpoint = self->id;
+	step = local_side(&p->from, self);
+	if (!step)
+		step = parse_ethernet(skb, p);
+	if (step)
+		return step;
+	if (!same_mac(p->ethernet.source, self->mac))
+		return -DROP_INVALID_SOURCE_MAC;
+	if (p->type == ETHERTYPE_ARP)
+		return handle_arp(skb, p, self);
+	step = parse_ip(skb, p);
+	if (step)
+		return step;
+	if (is_link_message(p))
+		return handle_link_message(skb, p, self);
+	step = check_sender(p, self);
+	return step ? step : send(skb, p, self);
+}
+
+SEC("tc")
+int from_container(struct __sk_buff *skb)
+{
+	struct packet *p = packet_begin(skb, HOOK_FROM_CONTAINER, DIRECTION_EGRESS);
+	int step, action;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	step = process(skb, p);
+	action = finish(skb, p, step);
+	if (step == -DROP_PACKET_TOO_BIG && !answer_too_big(skb, p))
+		return send_back(skb);
+	return action;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tc egress of cilium_host: the stack sends to a pod of another node. */
+#include "lib/all.h"
+
+/* The identity that travels with a packet of the stack. Other nodes believe a pod's and this node's; all
+ * else is the world, from this node's router address. A reply that the stack translated back is known by
+ * its flow at the other end, which asks for no identity. */
+static __always_inline __u32 choose_vni(const struct packet *p)
+{
+	if (p->local_process)
+		return IDENTITY_HOST;
+	return p->from.endpoint ? p->from.identity : IDENTITY_WORLD;
+}
+
+static __always_inline int process(struct __sk_buff *skb, struct packet *p)
+{
+	int step = parse_ethernet(skb, p);
+
+	if (!step)
+		step = parse_ip(skb, p);
+	if (step)
+		return step;
+	if (is_link_message(p)) /* of this node's own stack: nobody listens here */
+		return TC_ACT_SHOT;
+	step = sender_from_stack(skb, p);
+	if (step)
+		return step;
+	find_peer(p, &p->destination);
+	p->to.identity = p->peer.identity;
+	if (!(p->peer.flags & PEER_TUNNEL))
+		return -DROP_NO_TUNNEL_ENDPOINT;
+	if (p->from.endpoint && mark_origin(skb) != MARK_REPLY)
+		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK);
+	return step ? step : encapsulate(skb, p, p->peer.node, choose_vni(p));
+}
+
+SEC("tc")
+int from_host(struct __sk_buff *skb)
+{
+	struct packet *p = packet_begin(skb, HOOK_FROM_HOST, DIRECTION_EGRESS);
+
+	return p ? finish(skb, p, process(skb, p)) : TC_ACT_SHOT;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One entry per flow, both directions. It remembers who opened the flow and under which generations it
+ * was allowed; when a generation or an identity is another one now, the flow is judged again as it was
+ * opened, so that a revoked rule cuts live connections and an established packet costs one lookup.
+ */
+#ifndef CILIUM_CONNTRACK_H
+#define CILIUM_CONNTRACK_H
+
+/* ---------------------------------------------------------------- the entry */
+
+static __always_inline int is_numerically_smaller(const void *a, const void *b)
+{
+	__u64 x = bpf_be64_to_cpu(((const __u64 *)a)[0]), y = bpf_be64_to_cpu(((const __u64 *)b)[0]);
+
+	if (x != y)
+		return x < y;
+	return bpf_be64_to_cpu(((const __u64 *)a)[1]) < bpf_be64_to_cpu(((const __u64 *)b)[1]);
+}
+
+static __always_inline void make_flow_key(struct packet *p)
+{
+	int low = is_numerically_smaller(&p->flow_source, &p->destination);
+
+	if (same_address(&p->flow_source, &p->destination))
+		low = bpf_ntohs(p->source_port_be) <= bpf_ntohs(p->destination_port_be);
+	p->key.protocol = p->flow_protocol;
+	if (low) {
+		p->flags |= PACKET_LOW;
+		copy_address(p->key.low, &p->flow_source);
+		copy_address(p->key.high, &p->destination);
+		p->key.low_port_be = p->source_port_be;
+		p->key.high_port_be = p->destination_port_be;
+		return;
+	}
+	copy_address(p->key.high, &p->flow_source);
+	copy_address(p->key.low, &p->destination);
+	p->key.high_port_be = p->source_port_be;
+	p->key.low_port_be = p->destination_port_be;
+}
+
+static __always_inline __u32 flow_lifetime(const struct packet *p, __u32 flags)
+{
+	if (p->flow_protocol == PROTOCOL_TCP) {
+		if (flags & CT_CLOSING)
+			return config_timeout_tcp_closing;
+		return flags & CT_REPLIED ? config_timeout_tcp_established : config_timeout_tcp_opening;
+	}
+	if (is_icmp(p->flow_protocol))
+		return config_timeout_icmp;
+	return flags & CT_REPLIED ? config_timeout_udp : config_timeout_udp_unreplied;
+}
+
+/* The packet says by itself that it opens a flow. */
+static __always_inline int is_opening(const struct packet *p)
+{
+	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
+		return 0;
+	return p->protocol == PROTOCOL_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* The packet says by itself that its destination opened the flow. */
+static __always_inline int is_answer(const struct packet *p)
+{
+	return is_icmp(p->protocol) && (p->icmp_type == ICMP_ECHO_REPLY || p->icmp_type == ICMPV6_ECHO_REPLY);
+}
+
+/* A segment from the middle of a connection: which side opened it cannot be seen. */
+static __always_inline int is_midstream(const struct packet *p)
+{
+	return p->flow_protocol == PROTOCOL_TCP && !is_opening(p);
+}
+
+/* The live entry of the packet's flow in the zone, or null; sets PACKET_REPLY. An opening packet against
+ * the direction of the entry, or after its end, begins another flow on the same tuple. */
+static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
+{
+	struct flow_state *state;
+	__u32 reply;
+
+	make_flow_key(p);
+	p->key.zone = zone;
+	p->flags &= ~PACKET_REPLY;
+	state = bpf_map_lookup_elem(&flows, &p->key);
+	if (!state || state->expires <= p->now)
+		return 0;
+	reply = !(p->flags & PACKET_LOW) != !(state->flags & CT_FROM_LOW);
+	if (is_opening(p) && (reply || (state->flags & CT_CLOSING)))
+		return 0;
+	if (reply)
+		p->flags |= PACKET_REPLY;
+	p->flow_flags = state->flags;
+	return state;
+}
+
+static __always_inline void touch_flow(struct packet *p, struct flow_state *state)
+{
+	__u32 flags = state->flags, expires;
+
+	p->flow_flags = flags;
+	if (p->flags & PACKET_ICMP_ERROR)
+		return;
+	if (p->flags & PACKET_REPLY)
+		flags |= CT_REPLIED;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		flags |= CT_CLOSING;
+	if (flags != state->flags)
+		state->flags = flags;
+	expires = p->now + flow_lifetime(p, flags);
+	if (expires != state->expires)
+		state->expires = expires;
+	__sync_fetch_and_add(&state->packets, 1);
+	__sync_fetch_and_add(&state->bytes, p->length);
+}
+
+/* Writes the entry of a flow that `p` opened, or (PACKET_REPLY) that its destination opened. */
+static __always_inline int write_flow(struct packet *p, __u32 flags)
+{
+	struct side *opener = p->flags & PACKET_REPLY ? &p->to : &p->from;
+	struct side *responder = p->flags & PACKET_REPLY ? &p->from : &p->to;
+	int low = p->flags & PACKET_LOW;
+
+	if (p->flags & PACKET_REPLY) {
+		low = !low;
+		flags |= CT_REPLIED;
+	}
+	if (low)
+		flags |= CT_FROM_LOW;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		flags |= CT_CLOSING;
+	p->flow_flags = flags;
+	p->fresh.flags = flags;
+	p->fresh.expires = p->now + flow_lifetime(p, flags);
+	p->fresh.source_identity = opener->identity;
+	p->fresh.destination_identity = responder->identity;
+	p->fresh.source_generation = opener->generation;
+	p->fresh.destination_generation = responder->generation;
+	p->fresh.packets++;
+	p->fresh.bytes += p->length;
+	if (bpf_map_update_elem(&flows, &p->key, &p->fresh, BPF_ANY))
+		return -DROP_CT_INSERT_FAILED;
+	return GO_ON;
+}
+
+/* ---------------------------------------------------------------- judging */
+
+/* Egress of the opener and ingress of the responder, as far as they are pods of this node. A node always
+ * reaches its own pods (NetworkPolicy specification; probes). */
+static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet *p, int reply)
+{
+	const struct side *opener = reply ? &p->to : &p->from;
+	const struct side *responder = reply ? &p->from : &p->to;
+	__be16 port_be = reply ? p->source_port_be : p->destination_port_be;
+	__u8 direction;
+	int step;
+
+	p->fresh.egress_rule = 0;
+	p->fresh.ingress_rule = 0;
+	if (opener->endpoint && opener->endpoint == responder->endpoint) /* a pod reaches itself through a service */
+		return GO_ON;
+#pragma clang loop unroll(disable)
+	for (direction = DIRECTION_EGRESS;; direction--) {
+		const struct side *subject = direction ? opener : responder;
+		__u32 peer = direction ? responder->identity : opener->identity;
+
+		if (subject->endpoint && (direction || peer != IDENTITY_HOST)) {
+			step = judge(skb, p, subject, direction, peer, port_be);
+			if (step)
+				return step;
+			if (direction)
+				p->fresh.egress_rule = p->rule;
+			else
+				p->fresh.ingress_rule = p->rule;
+		}
+		if (direction == DIRECTION_INGRESS)
+			return GO_ON;
+	}
+}
+
+/* A pod of this node must be the same one under the same generation (addresses are used again). The other
+ * side's identity is compared in the opener's packets only: a reply shows an address, and reserved identities
+ * depend on the way a packet came. There the stored one holds. */
+static __always_inline int is_same_side(struct packet *p, struct side *side, __u32 identity, __u32 generation)
+{
+	if (side->endpoint)
+		return side->identity == identity && side->generation == generation;
+	if (!(p->flags & PACKET_REPLY))
+		return side->identity == identity;
+	side->identity = identity;
+	return 1;
+}
+
+/* Is the entry's judgement still that of today? */
+static __always_inline int is_current(struct packet *p, const struct flow_state *state)
+{
+	struct side *opener = p->flags & PACKET_REPLY ? &p->to : &p->from;
+	struct side *responder = p->flags & PACKET_REPLY ? &p->from : &p->to;
+	int same = is_same_side(p, opener, state->source_identity, state->source_generation);
+
+	return is_same_side(p, responder, state->destination_identity, state->destination_generation) && same;
+}
+
+/* No entry. Mid-stream, the packet may also be a reply of a flow that its destination was allowed to open. */
+static __always_inline int judge_new_flow(struct __sk_buff *skb, struct packet *p, __u32 flags)
+{
+	int attempt, step, first = GO_ON;
+	__u32 rule = 0;
+	__u16 endpoint = 0;
+	__u8 direction = 0;
+
+	if (p->flags & PACKET_ICMP_ERROR)
+		return p->local_process ? GO_ON : -DROP_POLICY_DENIED;
+#pragma clang loop unroll(disable)
+	for (attempt = is_answer(p); attempt < 2; attempt++) {
+		step = judge_both_ends(skb, p, attempt);
+		if (!step) {
+			if (attempt)
+				p->flags |= PACKET_REPLY;
+			return write_flow(p, flags);
+		}
+		if (!is_midstream(p))
+			return step;
+		if (!attempt) {
+			first = step;
+			rule = p->rule;
+			endpoint = p->endpoint;
+			direction = p->direction;
+		}
+	}
+	p->rule = rule;
+	p->endpoint = endpoint;
+	p->direction = direction;
+	return first;
+}
+
+/* The entry's judgement is confirmed, renewed, or revoked together with the entry. */
+static __always_inline int judge_known_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
+{
+	__u32 kept;
+	int step;
+
+	if (is_current(p, state)) {
+		touch_flow(p, state);
+		return GO_ON;
+	}
+	step = judge_both_ends(skb, p, !!(p->flags & PACKET_REPLY));
+	if (step) {
+		bpf_map_delete_elem(&flows, &p->key);
+		return step;
+	}
+	if (p->flags & PACKET_ICMP_ERROR)
+		return GO_ON;
+	kept = state->flags & ~CT_FROM_LOW;
+	p->fresh.packets = state->packets;
+	p->fresh.bytes = state->bytes;
+	return write_flow(p, kept);
+}
+
+/* Judges the packet's flow; `flags` are those of a new entry. `state` comes from find_flow(ZONE_JUDGED). */
+static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state, __u32 flags)
+{
+	return state ? judge_known_flow(skb, p, state) : judge_new_flow(skb, p, flags);
+}
+
+#endif /* CILIUM_CONNTRACK_H */

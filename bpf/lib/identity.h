@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is behind an address, a device or a mark. */
+#ifndef CILIUM_IDENTITY_H
+#define CILIUM_IDENTITY_H
+
+/* p->peer := what is known of the address: `ipcache`, else the longest CIDR, else the world. */
+static __always_inline void find_peer(struct packet *p, const struct address *address)
+{
+	struct peer *known = bpf_map_lookup_elem(&ipcache, address);
+
+	if (!known) {
+		p->cidr.prefix = 128;
+		__builtin_memcpy(p->cidr.address, address, 16);
+		known = bpf_map_lookup_elem(&cidrs, &p->cidr);
+	}
+	if (known) {
+		p->peer = *known;
+		return;
+	}
+	__builtin_memset(&p->peer, 0, sizeof(p->peer));
+	p->peer.identity = IDENTITY_WORLD;
+}
+
+/* The side is a pod of this node. */
+static __always_inline int local_side(struct side *side, const struct endpoint *endpoint)
+{
+	struct subject *subject;
+	__u32 slot = endpoint->subject;
+
+	side->identity = endpoint->identity;
+	side->endpoint = endpoint->id;
+	if (!(endpoint->flags & ENDPOINT_READY) || !slot)
+		return -DROP_POLICY_NOT_READY;
+	subject = bpf_map_lookup_elem(&subjects, &slot);
+	if (!subject || !subject->rule_set)
+		return -DROP_POLICY_NOT_READY;
+	/* Read before any policy entry: a flip in between leaves an old generation in the flow, which is
+	 * then judged again. */
+	side->generation = *(volatile __u32 *)&subject->generation;
+	side->subject = slot;
+	return GO_ON;
+}
+
+static __always_inline __u32 mark_origin(const struct __sk_buff *skb)
+{
+	return skb->mark & MARK_MASK;
+}
+
+static __always_inline int is_pod_mark(const struct __sk_buff *skb)
+{
+	return mark_origin(skb) == MARK_FROM_POD || mark_origin(skb) == MARK_FROM_POD_DEFER;
+}
+
+static __always_inline int is_cluster_identity(__u32 identity)
+{
+	return identity >= IDENTITY_FIRST_CLUSTER && identity < IDENTITY_FIRST_LOCAL;
+}
+
+/* The pod of this node that sent a packet which now leaves the stack. The kernel keeps the ifindex on
+ * which a forwarded packet came in (skb_iif); the source address may have been masqueraded by now. */
+static __always_inline struct endpoint *forwarded_pod(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ingress_ifindex;
+
+	return bpf_map_lookup_elem(&interfaces, &ifindex);
+}
+
+/*
+ * p->from of a packet that leaves the stack. A pod by the device it came in on; this node when no device
+ * and none of our marks is on it; anything else is the outside, and never this node, whatever address it has.
+ */
+static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packet *p)
+{
+	struct endpoint *pod = forwarded_pod(skb);
+
+	if (pod)
+		return local_side(&p->from, pod);
+	if (!skb->ingress_ifindex && is_pod_mark(skb)) /* lost on the way: nobody can judge it */
+		return -DROP_UNJUDGED_EXIT;
+	if (!skb->ingress_ifindex && !mark_origin(skb)) {
+		p->from.identity = IDENTITY_HOST;
+		p->local_process = 1;
+		return GO_ON;
+	}
+	find_peer(p, &p->source);
+	p->from.identity = p->peer.identity == IDENTITY_HOST ? IDENTITY_WORLD : p->peer.identity;
+	return GO_ON;
+}
+
+#endif /* CILIUM_IDENTITY_H */

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a program knows about the packet in its hands. It lives in a per-CPU map value and not on the
+ * 512-byte stack; tc programs run with bottom halves off and never nest in themselves on one CPU.
+ *
+ * Convention of every step: it returns GO_ON, or a final TC action (a positive number or `DONE_OK`),
+ * or `-(enum drop_reason)`. Only `finish` (events.h) turns a reason into a drop.
+ */
+#ifndef CILIUM_PACKET_H
+#define CILIUM_PACKET_H
+
+#define GO_ON 0
+#define DONE_OK 1 /* TC_ACT_OK is 0, which means GO_ON between steps */
+
+#define PACKET_IPV6 1u
+#define PACKET_REPLY 2u       /* travels against the direction in which its flow was opened */
+#define PACKET_LOW 4u         /* its source is the `low` side of the flow key */
+#define PACKET_LATER_FRAGMENT 8u /* has no transport header of its own */
+#define PACKET_ICMP_ERROR 16u /* carries the tuple of the flow that it is about */
+
+#define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */
+
+/* One end of the packet as this node sees it. */
+struct side {
+	__u32 identity;
+	__u32 subject;    /* 0 and local: closed */
+	__u32 generation; /* of the subject; 0 when not local */
+	__u16 endpoint;   /* id; 0: no endpoint of this node, judged elsewhere */
+	__u16 pad;
+};
+
+/* Checksummed part of ICMP errors. */
+struct icmp_error {
+	struct icmp_header header;
+	__u8 quote[QUOTE_LENGTH];
+};
+
+/* RFC 8200 8.1. */
+struct pseudo_header {
+	__u8 source[16];
+	__u8 destination[16];
+	__be32 length_be;
+	__be32 next_header_be;
+};
+
+struct packet {
+	struct address source;      /* of the IP header */
+	struct address destination;
+	struct address flow_source; /* of the flow: differs from `source` in ICMP errors only */
+	struct flow_key key;
+	struct flow_state fresh;
+	struct fragment_key fragment;
+	struct peer peer;           /* of the address that was looked up last */
+	struct side from;
+	struct side to;
+	struct address node;        /* overlay: underlay address of the sender's node */
+	struct cidr_key cidr;
+	struct policy_key policy;
+	__u32 length;               /* of the packet with its Ethernet header */
+	__u32 now;                  /* seconds */
+	__u32 offset;               /* of the transport header */
+	__u32 flow_flags;           /* CT_* of the flow's entry once it is tracked */
+	__u32 flags;                /* PACKET_* */
+	__u32 mtu;                  /* that the packet exceeds */
+	__u32 rule;                 /* that decided last */
+	__u32 rank;                 /* of it: precedence */
+	__u32 matched;
+	__u32 vni;
+	__u32 local_process;        /* made by a process of this node */
+	__u16 source_port_be;       /* of the flow */
+	__u16 destination_port_be;
+	__u16 endpoint;             /* id of the judging endpoint */
+	__u16 type;                 /* ethertype, host order */
+	__u8 protocol;              /* of the packet */
+	__u8 flow_protocol;         /* of the flow: the quoted packet's in ICMP errors */
+	__u8 tcp_flags;
+	__u8 icmp_type;
+	__u8 hook;
+	__u8 direction;
+	__u8 verdict;
+	__u8 next_header;           /* IPv6 walk */
+	struct ethernet_header ethernet;
+	__u8 pad[2];
+	union {
+		struct arp_packet arp;
+		struct ipv4_header ipv4;
+		struct ipv6_header ipv6;
+	};
+	struct ipv6_extension extension;
+	__u8 transport[20];
+	union {
+		struct icmp_error error;
+		struct neighbour_message neighbour;
+	} __attribute__((aligned(8)));
+	struct pseudo_header pseudo;
+	struct bpf_tunnel_key tunnel;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} scratch SEC(".maps");
+
+static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 hook, __u8 direction)
+{
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!p)
+		return 0;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->length = skb->len;
+	p->now = bpf_ktime_get_ns() / 1000000000ull;
+	p->hook = hook;
+	p->direction = direction;
+	return p;
+}
+
+/* ---------------------------------------------------------------- addresses */
+
+/* Both arguments are 8-byte aligned: every struct address here and every address field in types.h except
+ * that of cidr_key. */
+static __always_inline void copy_address(void *to, const void *from)
+{
+	((__u64 *)to)[0] = ((const __u64 *)from)[0];
+	((__u64 *)to)[1] = ((const __u64 *)from)[1];
+}
+
+static __always_inline int same_address(const void *a, const void *b)
+{
+	return ((const __u64 *)a)[0] == ((const __u64 *)b)[0] && ((const __u64 *)a)[1] == ((const __u64 *)b)[1];
+}
+
+static __always_inline int is_zero_address(const void *a)
+{
+	return !((const __u64 *)a)[0] && !((const __u64 *)a)[1];
+}
+
+static __always_inline int same_option(const void *a, const volatile struct address *option)
+{
+	const volatile __u64 *b = (const volatile __u64 *)option;
+
+	return ((const __u64 *)a)[0] == b[0] && ((const __u64 *)a)[1] == b[1];
+}
+
+static __always_inline void map_ipv4(void *to, __be32 address)
+{
+	__u32 *words = to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+static __always_inline int is_mapped_ipv4(const void *a)
+{
+	const __u32 *words = a;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
+/* 127.0.0.0/8, ::1 */
+static __always_inline int is_loopback(const void *a)
+{
+	if (is_mapped_ipv4(a))
+		return ((const __u8 *)a)[12] == 127;
+	return !((const __u64 *)a)[0] && ((const __u64 *)a)[1] == bpf_cpu_to_be64(1);
+}
+
+static __always_inline int is_link_local(const void *a)
+{
+	const __u8 *bytes = a;
+
+	return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
+static __always_inline int same_mac(const __u8 *a, const __u8 *b)
+{
+	const __u16 *x = (const __u16 *)a, *y = (const __u16 *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}
+
+static __always_inline void copy_mac(__u8 *to, const __u8 *from)
+{
+	__u16 *x = (__u16 *)to;
+	const __u16 *y = (const __u16 *)from;
+
+	x[0] = y[0];
+	x[1] = y[1];
+	x[2] = y[2];
+}
+
+/* ---------------------------------------------------------------- sending */
+
+static __always_inline void set_mark(struct __sk_buff *skb, __u32 origin, __u32 endpoint)
+{
+	skb->mark = origin | endpoint << 16;
+}
+
+/* Writes p->ethernet over the packet's. */
+static __always_inline int store_ethernet(struct __sk_buff *skb, struct packet *p)
+{
+	if (bpf_skb_store_bytes(skb, 0, &p->ethernet, ETHERNET_LENGTH, 0))
+		return -DROP_INVALID_PACKET;
+	return GO_ON;
+}
+
+#endif /* CILIUM_PACKET_H */

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes -> struct packet. Headers are copied with bpf_skb_load_bytes, so that packets in several
+ * buffers (GRO) need no pull; whatever is not there is DROP_INVALID_PACKET.
+ */
+#ifndef CILIUM_PARSE_H
+#define CILIUM_PARSE_H
+
+#define MAX_EXTENSIONS 8
+
+/* A 20-byte TCP header may not be rewritten by a later fragment (RFC 1858, RFC 3128). */
+#define MIN_LATER_OFFSET 24
+
+static __always_inline int load(struct __sk_buff *skb, __u32 offset, void *to, __u32 length)
+{
+	return bpf_skb_load_bytes(skb, offset, to, length) ? -DROP_INVALID_PACKET : GO_ON;
+}
+
+static __always_inline int parse_ethernet(struct __sk_buff *skb, struct packet *p)
+{
+	int step = load(skb, 0, &p->ethernet, ETHERNET_LENGTH);
+
+	if (step)
+		return step;
+	p->type = bpf_ntohs(p->ethernet.type_be);
+	return skb->vlan_present ? -DROP_UNSUPPORTED_L3 : GO_ON;
+}
+
+static __always_inline int is_icmp(__u8 protocol)
+{
+	return protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
+}
+
+static __always_inline int has_ports(__u8 protocol)
+{
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_SCTP;
+}
+
+static __always_inline int is_echo(__u8 protocol, __u8 type)
+{
+	if (protocol == PROTOCOL_ICMP)
+		return type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY;
+	return type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+static __always_inline int is_icmp_error(__u8 protocol, __u8 type)
+{
+	if (protocol == PROTOCOL_ICMP)
+		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
+	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
+}
+
+/* Multicast listener and neighbour messages: links only, never routed. */
+static __always_inline int is_link_message(const struct packet *p)
+{
+	if (p->protocol != PROTOCOL_ICMPV6)
+		return 0;
+	return (p->icmp_type >= ICMPV6_MLD_QUERY && p->icmp_type <= ICMPV6_REDIRECT) ||
+	       p->icmp_type == ICMPV6_MLD2_REPORT;
+}
+
+static __always_inline int is_later_fragment(const struct packet *p)
+{
+	return p->flags & PACKET_LATER_FRAGMENT;
+}
+
+/* Keeps the first fragment's ports, gives them to the later ones. */
+static __always_inline int track_fragment(struct packet *p, __u32 id_be, __u32 offset, __u32 more)
+{
+	struct fragment_ports *known;
+
+	if (!offset && !more)
+		return GO_ON;
+	copy_address(p->fragment.source, &p->source);
+	copy_address(p->fragment.destination, &p->destination);
+	p->fragment.id_be = id_be;
+	p->fragment.protocol = p->protocol;
+	if (!offset)
+		return GO_ON;
+	if (offset < MIN_LATER_OFFSET)
+		return -DROP_INVALID_PACKET;
+	known = bpf_map_lookup_elem(&fragments, &p->fragment);
+	if (!known)
+		return -DROP_FRAGMENT_NOT_FOUND;
+	p->flags |= PACKET_LATER_FRAGMENT;
+	p->source_port_be = known->source_port_be;
+	p->destination_port_be = known->destination_port_be;
+	return GO_ON;
+}
+
+static __always_inline int remember_fragment(struct packet *p)
+{
+	struct fragment_ports ports = {
+		.source_port_be = p->source_port_be,
+		.destination_port_be = p->destination_port_be,
+	};
+
+	/* An LRU refuses only when the machine is out of memory; the later fragments are then drops. */
+	bpf_map_update_elem(&fragments, &p->fragment, &ports, BPF_ANY);
+	return GO_ON;
+}
+
+static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 words, total, fragment;
+	int step = load(skb, ETHERNET_LENGTH, &p->ipv4, sizeof(p->ipv4));
+
+	if (step)
+		return step;
+	map_ipv4(&p->source, p->ipv4.source);
+	map_ipv4(&p->destination, p->ipv4.destination);
+	p->protocol = p->ipv4.protocol;
+	words = p->ipv4.version_length & 0x0f;
+	total = bpf_ntohs(p->ipv4.total_length_be);
+	if (p->ipv4.version_length >> 4 != 4 || words < 5)
+		return -DROP_INVALID_PACKET;
+	/* Segments of a GSO packet above 64 KiB have no total length (BIG TCP). */
+	if ((total < words * 4 && (total || !skb->gso_segs)) || total > skb->len - ETHERNET_LENGTH)
+		return -DROP_INVALID_PACKET;
+	p->offset = ETHERNET_LENGTH + words * 4;
+	fragment = bpf_ntohs(p->ipv4.fragment_be);
+	return track_fragment(p, p->ipv4.id_be, (fragment & IPV4_FRAGMENT_OFFSET) * 8, fragment & IPV4_MORE_FRAGMENTS);
+}
+
+/* One extension header at p->offset. GO_ON: look at the next header; DONE_OK: transport reached. */
+static __always_inline int parse_extension(struct __sk_buff *skb, struct packet *p)
+{
+	struct ipv6_extension *extension = &p->extension;
+	__u32 fragment;
+	int step;
+
+	switch (p->protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+	case PROTOCOL_ICMPV6:
+		return DONE_OK;
+	case PROTOCOL_HOP_BY_HOP:
+	case PROTOCOL_ROUTING:
+	case PROTOCOL_FRAGMENT:
+	case PROTOCOL_AUTHENTICATION:
+	case PROTOCOL_DESTINATION_OPTIONS:
+		break;
+	default:
+		return -DROP_EXTENSION_HEADER;
+	}
+	step = load(skb, p->offset, extension, sizeof(*extension));
+	if (step)
+		return step;
+	fragment = bpf_ntohs(extension->fragment_be);
+	/* Segments left: the destination that was judged is not the last one. */
+	if (p->protocol == PROTOCOL_ROUTING && (fragment & 0xff))
+		return -DROP_EXTENSION_HEADER;
+	if (p->protocol == PROTOCOL_FRAGMENT) {
+		p->protocol = extension->next_header;
+		p->offset += 8;
+		return track_fragment(p, extension->id_be, fragment & IPV6_FRAGMENT_OFFSET, fragment & IPV6_MORE_FRAGMENTS);
+	}
+	p->offset += p->protocol == PROTOCOL_AUTHENTICATION ? (extension->length + 2) * 4 : (extension->length + 1) * 8;
+	p->protocol = extension->next_header;
+	return GO_ON;
+}
+
+static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
+{
+	int step = load(skb, ETHERNET_LENGTH, &p->ipv6, sizeof(p->ipv6));
+	int i;
+
+	if (step)
+		return step;
+	p->flags |= PACKET_IPV6;
+	copy_address(&p->source, p->ipv6.source);
+	copy_address(&p->destination, p->ipv6.destination);
+	p->protocol = p->ipv6.next_header;
+	if ((bpf_ntohl(p->ipv6.version_class_flow_be) >> 28) != 6)
+		return -DROP_INVALID_PACKET;
+	/* On the wire these would pass for IPv4 addresses in every map (RFC 4291 2.5.5.2). */
+	if (is_mapped_ipv4(&p->source) || is_mapped_ipv4(&p->destination))
+		return -DROP_INVALID_PACKET;
+	if (bpf_ntohs(p->ipv6.payload_length_be) + sizeof(p->ipv6) > skb->len - ETHERNET_LENGTH)
+		return -DROP_INVALID_PACKET;
+	p->offset = ETHERNET_LENGTH + sizeof(p->ipv6);
+#pragma clang loop unroll(disable)
+	for (i = 0; i <= MAX_EXTENSIONS; i++) {
+		step = parse_extension(skb, p);
+		if (step)
+			return step == DONE_OK ? GO_ON : step;
+		/* Only the datagram's first fragment is walked further. */
+		if (is_later_fragment(p))
+			return GO_ON;
+	}
+	return -DROP_EXTENSION_HEADER;
+}
+
+/* Ports of the transport header that the first 8 bytes of `header` hold. */
+static __always_inline int parse_ports(struct packet *p, const __u8 *header, __u8 protocol)
+{
+	if (has_ports(protocol)) {
+		p->source_port_be = *(const __u16 *)header;
+		p->destination_port_be = *(const __u16 *)(header + 2);
+		return GO_ON;
+	}
+	if (!is_icmp(protocol))
+		return -DROP_UNKNOWN_L4;
+	/* The identifier stands on the requester's side, so that the other side's requests are another flow. */
+	p->source_port_be = 0;
+	p->destination_port_be = 0;
+	if (header[0] == ICMP_ECHO_REQUEST || header[0] == ICMPV6_ECHO_REQUEST)
+		p->source_port_be = *(const __u16 *)(header + 4);
+	else
+		p->destination_port_be = *(const __u16 *)(header + 4);
+	return GO_ON;
+}
+
+/* The packet that an ICMP error quotes was sent by the error's destination. Its tuple, turned round, is
+ * that of a packet which travels as the error does. */
+static __always_inline int parse_quote(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 offset = p->offset + sizeof(struct icmp_header);
+	__u16 swapped;
+	int step;
+
+	p->flags |= PACKET_ICMP_ERROR;
+	if (p->flags & PACKET_IPV6) {
+		step = load(skb, offset, &p->ipv6, sizeof(p->ipv6));
+		copy_address(&p->flow_source, p->ipv6.destination);
+		p->flow_protocol = p->ipv6.next_header;
+		if (!step && !same_address(p->ipv6.source, &p->destination))
+			return -DROP_INVALID_PACKET;
+		offset += sizeof(p->ipv6);
+	} else {
+		step = load(skb, offset, &p->ipv4, sizeof(p->ipv4));
+		map_ipv4(&p->flow_source, p->ipv4.destination);
+		p->flow_protocol = p->ipv4.protocol;
+		if (!step && p->ipv4.source != ((__u32 *)&p->destination)[3])
+			return -DROP_INVALID_PACKET;
+		if (!step && (p->ipv4.fragment_be & bpf_htons(IPV4_FRAGMENT_OFFSET)))
+			return -DROP_FRAGMENT_NOT_FOUND;
+		offset += (p->ipv4.version_length & 0x0f) * 4;
+	}
+	if (step)
+		return step;
+	step = load(skb, offset, p->transport, 8);
+	if (!step)
+		step = parse_ports(p, p->transport, p->flow_protocol);
+	if (!step && is_icmp(p->flow_protocol) && !is_echo(p->flow_protocol, p->transport[0]))
+		step = -DROP_UNKNOWN_L4;
+	swapped = p->source_port_be;
+	p->source_port_be = p->destination_port_be;
+	p->destination_port_be = swapped;
+	return step;
+}
+
+static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *p)
+{
+	int step;
+
+	copy_address(&p->flow_source, &p->source);
+	p->flow_protocol = p->protocol;
+	if (is_later_fragment(p))
+		return has_ports(p->protocol) || is_icmp(p->protocol) ? GO_ON : -DROP_UNKNOWN_L4;
+	step = load(skb, p->offset, p->transport, 8);
+	if (step)
+		return step;
+	step = parse_ports(p, p->transport, p->protocol);
+	if (step)
+		return step;
+	if (p->protocol == PROTOCOL_TCP) {
+		/* The whole header, so that no later fragment can bring its rest (RFC 1858). */
+		if (load(skb, p->offset + 8, p->transport + 8, 12) || p->transport[12] >> 4 < 5)
+			return -DROP_INVALID_PACKET;
+		p->tcp_flags = p->transport[13];
+	}
+	if (is_icmp(p->protocol)) {
+		/* Each family has its own (RFC 792, RFC 4443). */
+		if ((p->protocol == PROTOCOL_ICMPV6) != !!(p->flags & PACKET_IPV6))
+			return -DROP_INVALID_PACKET;
+		p->icmp_type = p->transport[0];
+		if (is_link_message(p))
+			return GO_ON;
+		if (is_icmp_error(p->protocol, p->icmp_type))
+			return parse_quote(skb, p);
+		if (!is_echo(p->protocol, p->icmp_type))
+			return -DROP_UNKNOWN_L4;
+	}
+	return p->fragment.protocol ? remember_fragment(p) : GO_ON;
+}
+
+/* Addresses and ports of an IP packet; any other ethertype is DROP_UNSUPPORTED_L3. */
+static __always_inline int parse_ip(struct __sk_buff *skb, struct packet *p)
+{
+	int step = -DROP_UNSUPPORTED_L3;
+
+	if (p->type == ETHERTYPE_IPV4)
+		step = parse_ipv4(skb, p);
+	else if (p->type == ETHERTYPE_IPV6)
+		step = parse_ipv6(skb, p);
+	return step ? step : parse_transport(skb, p);
+}
+
+#endif /* CILIUM_PARSE_H */

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tc ingress and egress of the underlay devices. */
+#include "lib/all.h"
+
+/* The reply of a pod's flow that to_netdev judged: the stack translates it back. */
+static __always_inline int is_reply_of_pod(struct packet *p)
+{
+	struct flow_state *state;
+
+	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
+		return 0;
+	state = find_flow(p, ZONE_JUDGED);
+	if (!state || !(p->flags & PACKET_REPLY) || !(state->flags & CT_VIA_STACK))
+		return 0;
+	touch_flow(p, state);
+	return 1;
+}
+
+/* Pod addresses come through the tunnel only. What cannot be parsed is the stack's to refuse: it is for the
+ * node, not for a pod, which is closed to it by to_container. */
+static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
+{
+	int step = parse_ethernet(skb, p);
+
+	if (step || (p->type != ETHERTYPE_IPV4 && p->type != ETHERTYPE_IPV6))
+		return DONE_OK;
+	skb->mark = MARK_FROM_NETDEV;
+	step = parse_ip(skb, p);
+	find_peer(p, &p->source);
+	p->from.identity = p->peer.identity;
+	if ((p->peer.flags & (PEER_TUNNEL | PEER_POD_CIDR | PEER_ROUTER)) || bpf_map_lookup_elem(&endpoints, &p->source))
+		return -DROP_SPOOFED_UNDERLAY;
+	if (!step && is_reply_of_pod(p))
+		skb->mark = MARK_REPLY;
+	return DONE_OK;
+}
+
+SEC("tc")
+int from_netdev(struct __sk_buff *skb)
+{
+	struct packet *p = packet_begin(skb, HOOK_FROM_NETDEV, DIRECTION_INGRESS);
+
+	return p ? finish(skb, p, receive(skb, p)) : TC_ACT_SHOT;
+}
+
+/* A pod's packet leaves the node: after translation, so this is its last destination. */
+static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *pod)
+{
+	int step = local_side(&p->from, pod);
+
+	if (!step)
+		step = parse_ethernet(skb, p);
+	if (!step)
+		step = parse_ip(skb, p);
+	if (step)
+		return step;
+	find_peer(p, &p->destination);
+	p->to.identity = p->peer.identity;
+	/* Nobody but the tunnel device itself, whose packets come from no device. */
+	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
+		return -DROP_TUNNEL_PORT;
+	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
+}
+
+SEC("tc")
+int to_netdev(struct __sk_buff *skb)
+{
+	struct endpoint *pod = forwarded_pod(skb);
+	struct packet *p;
+
+	if (mark_origin(skb) == MARK_REPLY || mark_origin(skb) == MARK_JUDGED)
+		return TC_ACT_OK;
+	if (!pod && !is_pod_mark(skb))
+		return TC_ACT_OK; /* the node's own, the tunnel's, the outside's */
+	p = packet_begin(skb, HOOK_TO_NETDEV, DIRECTION_EGRESS);
+	if (!p)
+		return TC_ACT_SHOT;
+	return finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT);
+}

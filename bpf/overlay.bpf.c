@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tc ingress of cilium_vxlan: what other nodes send. */
+#include "lib/all.h"
+
+/* For the node, or for a pod behind an address of the node: the stack knows. */
+static __always_inline int receive_for_router(struct __sk_buff *skb, struct packet *p)
+{
+	struct flow_state *state = find_flow(p, ZONE_JUDGED);
+
+	if (!state || !(p->flags & PACKET_REPLY))
+		return deliver_to_stack(skb, MARK_FROM_NETDEV, 0);
+	touch_flow(p, state);
+	return deliver_to_stack(skb, MARK_REPLY, 0);
+}
+
+static __always_inline int receive_for_pod(struct __sk_buff *skb, struct packet *p, const struct endpoint *target)
+{
+	int step = local_side(&p->to, target);
+
+	p->endpoint = target->id;
+	if (!step)
+		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), 0);
+	if (step)
+		return step;
+	if ((p->flow_flags & CT_VIA_STACK) && (p->flags & PACKET_REPLY))
+		return deliver_to_stack(skb, MARK_REPLY, 0);
+	return deliver_to_pod(skb, p, target);
+}
+
+static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
+{
+	struct endpoint *target = bpf_map_lookup_elem(&endpoints, &p->destination);
+
+	/* The inner Ethernet destination is another node's business. */
+	if (bpf_skb_change_type(skb, PACKET_HOST))
+		return -DROP_INVALID_PACKET;
+	if (target)
+		return receive_for_pod(skb, p, target);
+	if (!is_zero_address(&p->destination) &&
+	    (same_option(&p->destination, &config_router_ipv4) || same_option(&p->destination, &config_router_ipv6)))
+		return receive_for_router(skb, p);
+	return -DROP_UNKNOWN_ENDPOINT;
+}
+
+static __always_inline int process(struct __sk_buff *skb, struct packet *p)
+{
+	int step = read_tunnel(skb, p);
+
+	if (!step)
+		step = parse_ethernet(skb, p);
+	if (!step)
+		step = parse_ip(skb, p);
+	if (!step && is_link_message(p))
+		step = -DROP_FORGED_NEIGHBOUR;
+	if (!step)
+		step = sender_from_overlay(p);
+	return step ? step : receive(skb, p);
+}
+
+SEC("tc")
+int from_overlay(struct __sk_buff *skb)
+{
+	struct packet *p = packet_begin(skb, HOOK_FROM_OVERLAY, DIRECTION_INGRESS);
+	int step, action;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	step = process(skb, p);
+	action = finish(skb, p, step);
+	if (step == -DROP_PACKET_TOO_BIG && !answer_too_big(skb, p)) {
+		/* From this node's router address, back to the node that sent it. */
+		step = encapsulate(skb, p, &p->node, IDENTITY_HOST);
+		return step < 0 ? TC_ACT_SHOT : step;
+	}
+	return action;
+}

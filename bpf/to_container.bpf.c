@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tc egress of a pod's host-side veth: what reaches the pod through the stack. */
+#include "lib/all.h"
+
+/* The stack translated the reply of a flow back to what the pod knows. The flow itself was judged where it
+ * left the stack; whoever matched its reply there set MARK_REPLY. */
+static __always_inline int is_reply_of_untranslated(struct __sk_buff *skb, struct packet *p)
+{
+	struct flow_state *state;
+
+	if (mark_origin(skb) != MARK_REPLY && !p->local_process)
+		return 0;
+	state = find_flow(p, ZONE_PRE_NAT);
+	if (!state || !(p->flags & PACKET_REPLY))
+		return 0;
+	touch_flow(p, state);
+	return 1;
+}
+
+static __always_inline int process(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 ifindex = skb->ifindex;
+	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
+	int step;
+
+	if (!self)
+		return -DROP_UNKNOWN_ENDPOINT;
+	p->endpoint = self->id;
+	step = local_side(&p->to, self);
+	if (!step)
+		step = parse_ethernet(skb, p);
+	if (step)
+		return step;
+	if (mark_origin(skb) == MARK_JUDGED || p->type == ETHERTYPE_ARP)
+		return DONE_OK;
+	step = parse_ip(skb, p);
+	if (step)
+		return step;
+	if (is_link_message(p)) /* of this node's own stack: nobody else is on the link, and they are not routed */
+		return DONE_OK;
+	if (!same_address(&p->destination, self->ipv4) && !same_address(&p->destination, self->ipv6))
+		return -DROP_UNKNOWN_ENDPOINT;
+	step = sender_from_stack(skb, p);
+	if (step)
+		return step;
+	if (is_reply_of_untranslated(skb, p))
+		return DONE_OK;
+	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
+}
+
+SEC("tc")
+int to_container(struct __sk_buff *skb)
+{
+	struct packet *p = packet_begin(skb, HOOK_TO_CONTAINER, DIRECTION_INGRESS);
+
+	return p ? finish(skb, p, process(skb, p)) : TC_ACT_SHOT;
+}
