@@ -12,6 +12,7 @@
  */
 import type { NodeState } from "../compile/state.ts";
 import type { Attachment } from "../cni/index.ts";
+import { formatLabels } from "../model/index.ts";
 import type { DesiredState, EndpointRow, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, EndpointObjectRow, IdentityRow } from "./objects.ts";
 import { nodeTables, remotePods } from "./peers.ts";
@@ -58,7 +59,7 @@ export class LocalState {
   /** Number -> sorted labels, of all cluster identities. */
   get identities(): ReadonlyMap<number, readonly string[]> {
     if (this.#moved.delete("identities")) {
-      this.#identities = new Map([...this.#sources.identities.values()].map((row) => [row.id, row.labels]));
+      this.#identities = new Map([...this.#sources.identities.values()].map((row) => [row.id, formatLabels(row.labels)]));
     }
     return this.#identities;
   }

@@ -4,15 +4,16 @@ import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { isFinished } from "../api/core.ts";
 import type { Node, Pod } from "../api/core.ts";
+import { identityNumber, labelsOf } from "../model/index.ts";
+import type { Labels } from "../model/index.ts";
 
-type Labels = Readonly<Record<string, string>>;
 
 /** A pod of this node. */
 export interface PodRow {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  readonly labels: Labels;
+  readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly hostNetwork: boolean;
   /** Succeeded or Failed: it has no network any more. */
@@ -42,34 +43,38 @@ export interface EndpointObjectRow {
   /** Underlay address of its node. */
   readonly node: string;
   readonly ownerUid: string;
+  /** Of objects of this node: to delete this very version only. Empty for others, which we never write. */
+  readonly uid: string;
+  readonly resourceVersion: string;
   /** Of two objects that name one address, the younger is right. */
   readonly created: string;
 }
 
-export function decodeEndpoint(object: CiliumEndpoint): EndpointObjectRow | undefined {
+export function decodeEndpoint(object: CiliumEndpoint, localNode: string): EndpointObjectRow | undefined {
   const { status, metadata } = object;
   if (status === undefined) return undefined;
+  const isLocal = status.networking.nodeName === localNode;
   return {
     namespace: metadata.namespace ?? "", name: metadata.name,
     id: status.id, identity: status.identity.id, state: status.state,
     ips: status.networking.addressing.flatMap((pair) => [pair.ipv4 ?? "", pair.ipv6 ?? ""]).filter((ip) => ip !== ""),
     nodeName: status.networking.nodeName, node: status.networking.node,
     ownerUid: metadata.ownerReferences?.find((owner) => owner.kind === "Pod")?.uid ?? "",
+    uid: isLocal ? (metadata.uid ?? "") : "",
+    resourceVersion: isLocal ? (metadata.resourceVersion ?? "") : "",
     created: metadata.creationTimestamp ?? "",
   };
 }
 
 export interface IdentityRow {
   readonly id: number;
-  /** Sorted `source:key=value`. */
-  readonly labels: readonly string[];
+  readonly labels: Labels;
 }
 
 export function decodeIdentity(object: CiliumIdentity): IdentityRow {
-  const id = Number(object.metadata.name);
-  if (!Number.isInteger(id)) throw new Error(`identity ${object.metadata.name} is no number`);
-  const labels = Object.entries(object["security-labels"]).map(([key, value]) => `${key}=${value}`);
-  return { id, labels: labels.sort() };
+  const id = identityNumber(object.metadata.name);
+  if (id === undefined) throw new Error(`${object.metadata.name} is no number of an identity`);
+  return { id, labels: labelsOf(object["security-labels"]) };
 }
 
 /** What other nodes must know of a node. */

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { familyOf, formatAddress, parseAddress } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
-import { writeAtomic } from "./files.ts";
+import { writeAtomic } from "../lib/files.ts";
 import { AddressPool } from "./ipam.ts";
 import type { PoolMemory } from "./ipam.ts";
 import { CniError, CniErrorCode } from "./errors.ts";

@@ -8,7 +8,7 @@
 import { copyFile, readFile, readdir, rename, rm, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
-import { removeDurable, writeAtomic } from "./files.ts";
+import { removeDurable, writeAtomic } from "../lib/files.ts";
 
 export const CONFLIST_NAME = "05-cilium.conflist";
 const PLUGIN_NAME = "cilium-cni";

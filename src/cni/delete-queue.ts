@@ -3,7 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { asError, codeOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import { removeDurable } from "./files.ts";
+import { removeDurable } from "../lib/files.ts";
 import { parseRequest } from "./protocol.ts";
 import type { CniHandler } from "./server.ts";
 

@@ -5,7 +5,7 @@
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { asError, codeOf } from "../lib/errors.ts";
-import { removeDurable, writeAtomic } from "./files.ts";
+import { removeDurable, writeAtomic } from "../lib/files.ts";
 
 /** `reserved`: addresses and names are taken, the kernel may hold parts. `ready`: the pod is open. */
 export type AttachmentStep = "reserved" | "ready";

@@ -1,0 +1,128 @@
+/**
+ * The pods of this node in the kernel: makes and removes their links, and is the table from which LocalState takes
+ * its endpoints. An attachment enters the table only after its link is whole; until then no map names its device,
+ * and the programs on it drop (DROP_UNKNOWN_ENDPOINT).
+ */
+import { createHash } from "node:crypto";
+import { CniError, CniErrorCode } from "../cni/index.ts";
+import type { Attachment, LinkFacts, NetnsResolver, PodDatapath } from "../cni/index.ts";
+import { KeyedTurns } from "../cni/turns.ts";
+import type { Datapath } from "../kernel/index.ts";
+import type { Links, PodLinkSpec } from "../kernel/links.ts";
+import type { AddressPair } from "../cni/addresses.ts";
+import type { Enforcer } from "./enforcer.ts";
+
+export interface PodLinksOptions {
+  readonly links: Links;
+  readonly programs: Pick<Datapath, "attach">;
+  readonly netns: NetnsResolver;
+  /** Settings of the host side, after it was made. */
+  readonly tune: (device: string) => void;
+  readonly mtu: () => number;
+  readonly routers: AddressPair;
+  readonly enforcer: () => Enforcer;
+  readonly onChanged: () => void;
+  /** Forgets the flows of addresses that go. */
+  readonly purgeFlows: (addresses: readonly string[]) => void;
+}
+
+/** Routes of the whole node are replaced in one turn: never while a pod's own are being made. */
+const ROUTES = "routes";
+
+/** Locally administered, unicast, and the same for the same container: bits 1 and 0 of the first octet are 1 and 0. */
+export function macOf(containerId: string, side: "pod" | "host"): string {
+  const octets = [...createHash("sha256").update(`${side}:${containerId}`).digest().subarray(0, 6)];
+  octets[0] = ((octets[0] ?? 0) & 0xfc) | 0x02;
+  return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");
+}
+
+export class PodLinks implements PodDatapath {
+  readonly attachments = new Map<string, Attachment>();
+  readonly #options: PodLinksOptions;
+  readonly #turns = new KeyedTurns();
+
+  constructor(options: PodLinksOptions) {
+    this.#options = options;
+  }
+
+  async createLink(attachment: Attachment): Promise<LinkFacts> {
+    const { links, programs, mtu, tune } = this.#options;
+    const facts = { mac: macOf(attachment.containerId, "pod"), hostMac: macOf(attachment.containerId, "host"), mtu: mtu() };
+    const device = await links.create({ hostName: attachment.hostIfname, ...facts });
+    programs.attach("FROM_CONTAINER", device.ifindex);
+    programs.attach("TO_CONTAINER", device.ifindex);
+    tune(attachment.hostIfname);
+    return { ...facts, hostIfindex: device.ifindex };
+  }
+
+  async configure(attachment: Attachment): Promise<void> {
+    await this.#turns.run(ROUTES, () => this.#options.links.connect(this.#specOf(attachment)));
+  }
+
+  open(attachment: Attachment): Promise<void> {
+    this.adopt(attachment);
+    const report = this.#options.enforcer().applyNow();
+    if (report?.readyEndpoints.has(attachment.containerId) === true) return Promise.resolve();
+    const failures = report?.parts.flatMap((part) => part.failures.map((failure) => `${failure.subject}: ${failure.error.message}`)) ?? [];
+    const details = failures.slice(0, 3).join("; ");
+    return Promise.reject(new CniError(CniErrorCode.tryAgainLater, "the pod's policy is not in force on this node", details));
+  }
+
+  async remove(attachment: Attachment): Promise<void> {
+    const { links, enforcer, onChanged, purgeFlows } = this.#options;
+    if (this.attachments.delete(attachment.containerId)) {
+      onChanged();
+      enforcer().applyNow();
+    }
+    await this.#turns.run(ROUTES, () => links.remove(attachment.hostIfname));
+    purgeFlows([attachment.ipv4, attachment.ipv6].filter((address) => address !== undefined));
+  }
+
+  async verify(attachment: Attachment): Promise<readonly string[]> {
+    const device = await this.#options.links.find(attachment.hostIfname);
+    if (device === undefined) return [`device ${attachment.hostIfname} is gone`];
+    const differences: string[] = [];
+    if (device.ifindex !== attachment.hostIfindex) differences.push(`device ${attachment.hostIfname} is another one`);
+    if (!device.up) differences.push(`device ${attachment.hostIfname} is down`);
+    if (!this.attachments.has(attachment.containerId)) differences.push("the endpoint is not in the table");
+    return differences;
+  }
+
+  /** Takes an attachment into the table; its link is there. */
+  adopt(attachment: Attachment): void {
+    this.attachments.set(attachment.containerId, attachment);
+    this.#options.onChanged();
+  }
+
+  /** Attaches the programs of a link that an earlier process made: they are attached already, unless someone took them off. */
+  async restore(attachment: Attachment): Promise<boolean> {
+    const device = await this.#options.links.find(attachment.hostIfname);
+    if (device === undefined || device.ifindex !== attachment.hostIfindex) return false;
+    this.#options.programs.attach("FROM_CONTAINER", device.ifindex);
+    this.#options.programs.attach("TO_CONTAINER", device.ifindex);
+    this.#options.tune(attachment.hostIfname);
+    this.adopt(attachment);
+    return true;
+  }
+
+  /** Runs `task` while no pod's routes are being made. */
+  async withRoutes(task: () => Promise<void>): Promise<void> {
+    await this.#turns.run(ROUTES, task);
+  }
+
+  #specOf(attachment: Attachment): PodLinkSpec {
+    const { netns, routers } = this.#options;
+    const family = (address: string | undefined, gateway: string | undefined): PodLinkSpec["ipv4"] =>
+      address === undefined || gateway === undefined ? undefined : { address, gateway };
+    return {
+      hostName: attachment.hostIfname,
+      mac: attachment.mac,
+      hostMac: attachment.hostMac,
+      mtu: attachment.mtu,
+      netns: netns.path(attachment.netns),
+      ipv4: family(attachment.ipv4, routers.ipv4),
+      ipv6: family(attachment.ipv6, routers.ipv6),
+      interfaceName: attachment.ifname,
+    };
+  }
+}

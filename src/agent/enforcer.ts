@@ -1,0 +1,117 @@
+/**
+ * Keeps the kernel equal to what the node knows: gathers changes for a moment, applies, tries again what failed.
+ * The applier holds the order of writes; this class only decides when.
+ */
+import type { NodeState } from "../compile/state.ts";
+import { Backoff } from "../lib/backoff.ts";
+import { describeError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Applier, ApplyReport } from "../targets/index.ts";
+import type { LocalState } from "./local-state.ts";
+
+/** A NodeState and where it comes from. */
+export interface Assignment {
+  readonly state: NodeState;
+  readonly revision: number;
+  readonly hash: string;
+}
+
+export interface EnforcerOptions {
+  readonly applier: Applier;
+  readonly state: LocalState;
+  readonly logger: Logger;
+  /** Every source has told all that it has. */
+  readonly isSynced: () => boolean;
+  readonly onReport: (report: ApplyReport, assignment: Assignment) => void;
+}
+
+/** Long enough to see a burst of one change as one, short against the 10 ms from receipt to judged. */
+const GATHER_MS = 3;
+
+export class Enforcer {
+  readonly #options: EnforcerOptions;
+  readonly #backoff = new Backoff({ firstMs: 200, maxMs: 30_000 });
+  #assignment: Assignment | undefined;
+  #report: ApplyReport | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = 0;
+  #stopped = false;
+
+  constructor(options: EnforcerOptions) {
+    this.#options = options;
+  }
+
+  get assignment(): Assignment | undefined {
+    return this.#assignment;
+  }
+
+  /** Of the last apply; undefined before the first. */
+  get report(): ApplyReport | undefined {
+    return this.#report;
+  }
+
+  assign(assignment: Assignment): void {
+    this.#assignment = assignment;
+    this.touch();
+  }
+
+  /** The kernel holds the current rule set of this identity. */
+  isEnforced(identity: number): boolean {
+    return this.#report?.enforced.has(identity) === true && this.#assignment?.state.subjects.has(identity) === true;
+  }
+
+  /** Something that the state is made of has changed. */
+  touch(): void {
+    this.#schedule(GATHER_MS);
+  }
+
+  /** Applies at once, for a caller that waits for its own change. undefined while no NodeState is known. */
+  applyNow(): ApplyReport | undefined {
+    this.#cancel();
+    const assignment = this.#assignment;
+    if (assignment === undefined) return undefined;
+    const { applier, state, isSynced, onReport, logger } = this.#options;
+    const report = applier.apply(state.desired(assignment.state, isSynced()));
+    this.#report = report;
+    if (report.ok) {
+      this.#backoff.reset();
+    } else {
+      const retryMs = this.#backoff.next();
+      for (const part of report.parts) {
+        for (const failure of part.failures.slice(0, 5)) logger.error("not applied", { part: part.part, subject: failure.subject, error: describeError(failure.error), retryMs });
+      }
+      this.#schedule(retryMs);
+    }
+    onReport(report, assignment);
+    return report;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel();
+  }
+
+  #schedule(delayMs: number): void {
+    const dueMs = performance.now() + delayMs;
+    if (this.#stopped || (this.#timer !== undefined && this.#dueMs <= dueMs)) return;
+    this.#cancel();
+    this.#dueMs = dueMs;
+    this.#timer = setTimeout(() => this.#run(), delayMs);
+  }
+
+  #run(): void {
+    this.#timer = undefined;
+    try {
+      this.applyNow();
+    } catch (thrown) {
+      // A defect, not a refusal of the kernel: what is in the kernel stays, and it is tried again.
+      this.#options.logger.error("apply failed", { error: thrown });
+      this.#schedule(this.#backoff.next());
+    }
+  }
+
+  #cancel(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
