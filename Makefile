@@ -7,6 +7,9 @@ K8S ?= 1.36.3
 CNI ?= cilium
 KUBE_PROXY ?= 1
 
+# Present and newer than its prerequisites once `make setup` has nothing left to do.
+SETUP_STAMP := node_modules/.setup
+
 .DEFAULT_GOAL := help
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +53,11 @@ verify: ## Fail when something generated is not what its source says
 
 .PHONY: generate verify
 
+setup: ## Install what the machine and the checkout lack (Debian 12 and 13, Ubuntu 24.04)
+	@src/cluster/setup.sh
+$(SETUP_STAMP): package-lock.json src/cluster/setup.sh
+	@src/cluster/setup.sh
+
 CLUSTER = NODES=$(NODES) K8S=$(K8S) CNI=$(CNI) KUBE_PROXY=$(KUBE_PROXY) $(NODE) src/cluster/main.ts
 cluster: $(SETUP_STAMP) ## Local cluster of real nodes: NODES=3 K8S=1.36.3 CNI=cilium|ptp|none KUBE_PROXY=1|0
 	@$(CLUSTER) up
@@ -61,7 +69,7 @@ cluster-down: $(SETUP_STAMP) ## Remove the local cluster without a trace
 clean-all: cluster-down chart-repo-stop ## cluster-down, and remove everything that was built
 	rm -rf build dist bin
 
-.PHONY: cluster cluster-load cluster-down clean-all
+.PHONY: setup cluster cluster-load cluster-down clean-all
 
 generate: generate-api
 verify: verify-api

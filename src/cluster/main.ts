@@ -2,8 +2,9 @@ import { Command } from "commander";
 
 import { clusterConfig } from "./config.ts";
 import { down } from "./down.ts";
-import { ClusterError } from "./errors.ts";
+import { ClusterError, CommandError } from "./errors.ts";
 import { nodeShell } from "./exec.ts";
+import { requireRoot } from "./preflight.ts";
 import { Progress } from "./progress.ts";
 import { runningConfig } from "./settings.ts";
 import { haltNode, load, startNode, up } from "./up.ts";
@@ -21,12 +22,21 @@ async function main(argv: readonly string[]): Promise<void> {
   program.command("exec <node> <command...>").description("run a command inside a node: exec node-1 -- ip route").action(async (node: string, command: string[]) => {
     process.exitCode = await nodeShell(config, node, command);
   });
+  program.hook("preAction", () => requireRoot(process.getuid?.() === 0));
   await program.parseAsync([...argv]);
+}
+
+/** One line of cause and remedy for what is known; the stack for what is not. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error instanceof ClusterError) return error.message;
+  if (/ENOSPC|no space left on device/.test(error.message)) return "disk full: free space, then run the same command again";
+  return error instanceof CommandError ? error.message : (error.stack ?? error.message);
 }
 
 try {
   await main(process.argv);
 } catch (error) {
-  process.stderr.write(`cluster: ${error instanceof ClusterError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(`cluster: ${describe(error)}\n`);
   process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 
 import { type ClusterConfig, controlAddresses, controlNetns, machineAddresses, machineLink, type NodeIdentity, nodeIdentities } from "./config.ts";
 import { CommandError } from "./errors.ts";
@@ -40,6 +40,8 @@ export async function ensureNetwork(config: ClusterConfig): Promise<void> {
     await run(["ip", "link", "add", link, "type", "veth", "peer", "name", "host", "netns", netns]);
     await ipBatch(netns, [`link set host master ${SWITCH} up`]);
   }
+  // Where IPv6 is switched off by sysctl, it is so for new links too.
+  writeFileSync(`/proc/sys/net/ipv6/conf/${link}/disable_ipv6`, "0");
   await ipBatch(undefined, [`link set ${link} up`, ...addressLines(link, machine)]);
 }
 

@@ -1,6 +1,169 @@
-import type { CgroupLayout } from "./cgroup.ts";
-import type { ClusterConfig } from "./config.ts";
+import { existsSync, statfsSync } from "node:fs";
+import { join, resolve } from "node:path";
 
-export async function preflight(_config: ClusterConfig, _layout: CgroupLayout): Promise<string[]> {
-  return [];
+import { type CgroupLayout, cgroupPids } from "./cgroup.ts";
+import { type ClusterConfig, clusterPaths, controlNetns, machineLink } from "./config.ts";
+import { ClusterError } from "./errors.ts";
+import { netnsExists } from "./network.ts";
+import { capture, run } from "./process.ts";
+
+/** What is known of the machine before anything is made on it. The judgement below is a function of this alone. */
+export interface MachineFacts {
+  readonly isRoot: boolean;
+  readonly missingCommands: readonly string[];
+  readonly cgroups: CgroupLayout;
+  readonly hasIpv6: boolean;
+  readonly routes: readonly Route[];
+  /** `iptables -S` of the machine's filter table; empty where there is none. */
+  readonly firewall: string;
+  readonly disk: { readonly freeBytes: number; readonly isOverlay: boolean };
+  /** A cluster of this name is on the machine, but not in our directory. */
+  readonly foreignCluster: boolean;
+  /** Our directory already holds a cluster. */
+  readonly isRunning: boolean;
+}
+
+export interface Route {
+  readonly dst: string;
+  readonly dev?: string;
+}
+
+const COMMANDS = ["ip", "nsenter", "unshare", "sysctl", "containerd", "ctr", "runc", "openssl", "iptables", "conntrack", "clang-19", "busybox", "tar", "install", "ldd", "bash"];
+const OVERLAYFS_MAGIC = 0x794c7630; // statfs(2)
+/** Directories of which a node sees a copy or an empty one of its own (node-boot.sh): its disk cannot be below them. */
+const NODE_PRIVATE_DIRS = ["/etc", "/opt", "/usr/lib", "/lib", "/var/lib", "/var/log", "/run", "/var/run", "/sys", "/proc"];
+const MIB = 1024 * 1024;
+const CLUSTER_MIB = 400;
+const NODE_MIB = 400;
+
+/** Stops with the first reason why no cluster can be made here; returns what the user should know otherwise. */
+export async function preflight(config: ClusterConfig, layout: CgroupLayout): Promise<string[]> {
+  return judge(config, await machineFacts(config, layout));
+}
+
+export function judge(config: ClusterConfig, facts: MachineFacts): string[] {
+  requireRoot(facts.isRoot);
+  const problem = [commands, directory, cgroupMounts, ipv6, foreignCluster, subnet, diskSpace].map((check) => check(facts, config)).find((each) => each !== undefined);
+  if (problem !== undefined) throw problem;
+  return [cgroupNote(facts), ...firewallNotes(facts, config)].filter((note) => note !== undefined);
+}
+
+/** For commands that change a cluster without making one. */
+export function requireRoot(isRoot: boolean): void {
+  if (!isRoot) throw new ClusterError("not root: namespaces, mounts and cgroups need it", "run it as root, for example sudo make cluster");
+}
+
+type Check = (facts: MachineFacts, config: ClusterConfig) => ClusterError | undefined;
+
+const commands: Check = ({ missingCommands }) =>
+  missingCommands.length === 0 ? undefined : new ClusterError(`not installed: ${missingCommands.join(", ")}`, "run make setup");
+
+const directory: Check = ({ disk }, { dir, cacheDir }) => {
+  const covered = NODE_PRIVATE_DIRS.find((each) => isBelow(dir, each));
+  if (covered !== undefined) return new ClusterError(`the cluster's directory ${dir} is below ${covered}, which each node replaces by its own`, "choose another, for example make cluster CLUSTER_DIR=/var/tmp/cluster");
+  if (isBelow(cacheDir, "/run")) return new ClusterError(`the cache ${cacheDir} is below /run, which each node replaces by its own`, "set XDG_CACHE_HOME to another directory");
+  if (disk.isOverlay) return new ClusterError(`the cluster's directory ${dir} is on overlayfs, which containerd cannot use`, "choose one on a disk or tmpfs, for example make cluster CLUSTER_DIR=/dev/shm/cluster");
+  return undefined;
+};
+
+function isBelow(path: string, dir: string): boolean {
+  return `${path}/`.startsWith(`${dir}/`);
+}
+
+const cgroupMounts: Check = ({ cgroups }) =>
+  cgroups.hierarchies.length > 0 ? undefined : new ClusterError("no cgroup hierarchy is mounted below /sys/fs/cgroup", "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+
+const ipv6: Check = ({ hasIpv6 }) =>
+  hasIpv6 ? undefined : new ClusterError("the kernel has IPv6 switched off, and the cluster is dual stack", "boot without ipv6.disable=1");
+
+const foreignCluster: Check = ({ foreignCluster: isForeign }, { name, dir }) =>
+  isForeign ? new ClusterError(`a cluster named ${name} is on this machine, but not in ${dir}`, "make cluster-down where it was made (or here), or choose CLUSTER_NAME, CLUSTER_SUBNET and CLUSTER_SUBNET6 of your own") : undefined;
+
+const subnet: Check = ({ routes }, config) => {
+  const ours = [`${config.subnet4}.0/24`, `${config.subnet6}::/64`];
+  const taken = routes.find((route) => route.dev !== machineLink(config) && ours.some((each) => overlaps(route.dst, each)));
+  return taken && new ClusterError(`the subnet ${ours.find((each) => overlaps(taken.dst, each))} is taken: this machine routes ${taken.dst} to ${taken.dev ?? "another place"}`,
+    "choose another, for example make cluster CLUSTER_SUBNET=172.30.7.0/24 CLUSTER_SUBNET6=fd00:172:30:7::/64");
+};
+
+const diskSpace: Check = ({ disk, isRunning }, { nodes, dir }) => {
+  const needed = CLUSTER_MIB + NODE_MIB * nodes;
+  const free = Math.floor(disk.freeBytes / MIB);
+  return isRunning || free >= needed ? undefined
+    : new ClusterError(`disk full: ${free} MiB free at ${dir}, and ${nodes} nodes need ${needed} MiB`, "free space, ask for fewer NODES, or set CLUSTER_DIR to a larger disk");
+};
+
+function cgroupNote({ cgroups }: MachineFacts): string | undefined {
+  return cgroups.kind === "unified" ? "cgroup v2 only: pods are accounted for per quality of service, as on a production node" : undefined;
+}
+
+function firewallNotes({ firewall }: MachineFacts, config: ClusterConfig): string[] {
+  const notes: string[] = [];
+  if (/^-P FORWARD DROP$/m.test(firewall)) {
+    notes.push("the machine's FORWARD policy is DROP (Docker sets it): no need to change it, the cluster's switch is in a network namespace of its own");
+  }
+  if (/^-P INPUT DROP$/m.test(firewall) && !/^-A INPUT .*ESTABLISHED.* -j ACCEPT$/m.test(firewall)) {
+    notes.push(`the machine's INPUT policy is DROP, so kubectl may get no answer: iptables -I INPUT -i ${machineLink(config)} -j ACCEPT`);
+  }
+  return notes;
+}
+
+/** Whether two prefixes (`10.0.0.0/8`, or one address) share an address; false for different families. */
+export function overlaps(a: string, b: string): boolean {
+  const [first, second] = [parsePrefix(a), parsePrefix(b)];
+  if (first === undefined || second === undefined || first.width !== second.width) return false;
+  const shift = BigInt(first.width - Math.min(first.length, second.length));
+  return first.value >> shift === second.value >> shift;
+}
+
+interface Prefix {
+  readonly value: bigint;
+  readonly length: number;
+  readonly width: number;
+}
+
+function parsePrefix(text: string): Prefix | undefined {
+  const [address = "", length] = text.split("/");
+  const isV6 = address.includes(":");
+  const width = isV6 ? 128 : 32;
+  const words = isV6 ? ipv6Words(address) : address.split(".").map(Number);
+  if (words.length !== (isV6 ? 8 : 4) || words.some(Number.isNaN)) return undefined;
+  const value = words.reduce((sum, word) => (sum << BigInt(isV6 ? 16 : 8)) | BigInt(word), 0n);
+  return { value, width, length: length === undefined ? width : Number(length) };
+}
+
+function ipv6Words(address: string): number[] {
+  const [head = "", tail] = address.split("::");
+  const words = (part: string): number[] => (part === "" ? [] : part.split(":").map((word) => Number.parseInt(word, 16)));
+  const [before, after] = [words(head), words(tail ?? "")];
+  return tail === undefined ? before : [...before, ...Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => 0), ...after];
+}
+
+async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promise<MachineFacts> {
+  const missingCommands = COMMANDS.filter((command) => !config.pathDirs.some((dir) => existsSync(join(dir, command))));
+  const disk = statfsSync(existingParent(config.dir));
+  const isRunning = existsSync(clusterPaths(config).settings);
+  const traces = netnsExists(controlNetns(config)) || cgroupPids(cgroups, config.name).size > 0;
+  return {
+    isRoot: process.getuid?.() === 0,
+    missingCommands,
+    cgroups,
+    hasIpv6: existsSync("/proc/sys/net/ipv6"),
+    routes: missingCommands.includes("ip") ? [] : await machineRoutes(),
+    firewall: missingCommands.includes("iptables") ? "" : (await capture(["iptables", "-S"])).stdout,
+    disk: { freeBytes: disk.bavail * disk.bsize, isOverlay: disk.type === OVERLAYFS_MAGIC },
+    foreignCluster: traces && !isRunning,
+    isRunning,
+  };
+}
+
+async function machineRoutes(): Promise<Route[]> {
+  const tables = await Promise.all(["-4", "-6"].map((family) => run(["ip", family, "-json", "route", "show"])));
+  return tables.flatMap((table) => JSON.parse(table === "" ? "[]" : table) as Route[]).filter((route) => route.dst !== "default");
+}
+
+function existingParent(path: string): string {
+  let current = resolve(path);
+  while (!existsSync(current)) current = resolve(current, "..");
+  return current;
 }

@@ -1,0 +1,50 @@
+#!/bin/sh
+# What a bare Debian 12, Debian 13 or Ubuntu 24.04 with git and make lacks: packages, and the repository's own node_modules
+# (which bring Node 24; the distribution's older npm is enough to install them). Quick and harmless when all is there.
+set -eu
+cd "$(dirname "$0")/../.."
+
+packages="ca-certificates nodejs npm gcc libc6-dev clang-19 llvm-19 libbpf1 libbpf-dev iproute2 iptables nftables
+  containerd runc umoci skopeo busybox-static mmdebstrap iperf3 tcpdump conntrack jq ethtool wireguard-tools socat procps
+  openssl util-linux"
+
+say() { echo "setup: $*"; }
+fail() { say "$*" >&2; exit 1; }
+installed() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+# Ubuntu ships bpftool with the kernel's tools.
+if ! command -v bpftool > /dev/null; then
+  if grep -qs '^ID=ubuntu' /etc/os-release; then packages="$packages linux-tools-common linux-tools-generic"; else packages="$packages bpftool"; fi
+fi
+# Kubernetes is downloaded from dl.k8s.io, or, where that cannot be reached, built: then Go is needed.
+if ! command -v go > /dev/null && ! timeout 3 bash -c 'exec 3<>/dev/tcp/dl.k8s.io/443' 2> /dev/null; then
+  packages="$packages golang-go"
+fi
+
+missing=""
+for package in $packages; do
+  case $package in
+    nodejs) command -v node > /dev/null || missing="$missing $package" ;;
+    npm) command -v npm > /dev/null || missing="$missing $package" ;;
+    *) installed "$package" || missing="$missing $package" ;;
+  esac
+done
+if [ -n "$missing" ]; then
+  [ "$(id -u)" = 0 ] || fail "not root, and packages are missing ($missing): run it as root, for example sudo make setup"
+  command -v apt-get > /dev/null || fail "no apt-get on this machine: install by hand what these Debian packages hold:$missing"
+  say "installing$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update || fail "apt-get update failed: see above"
+  # The services of the packages are not wanted: every node of a cluster starts its own.
+  apt-get -qq install --yes --no-install-recommends $missing > /dev/null || fail "apt-get install failed: see above"
+fi
+
+if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.setup; then
+  if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+    say "installing node_modules"
+    npm ci --no-audit --no-fund || fail "npm ci failed: see above"
+  fi
+fi
+node_modules/.bin/node --version | grep -q '^v24\.' || fail "node_modules/.bin/node is not Node 24: rm -r node_modules, then make setup"
+# The stamp of make: what was installed, and when.
+cp package-lock.json node_modules/.setup
