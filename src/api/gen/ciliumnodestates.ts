@@ -2,7 +2,7 @@
 import type { ObjectMeta } from "../meta.ts";
 
 /**
- * The compiled desired state of a node. spec.<node> is the manifest and part-<k>.<node> are its parts, written by the operator; status.<node> says what was applied, written by the agent.
+ * The compiled desired state of a node. spec.<node> is the manifest and p-<hash>.<node> are its parts, written by the operator; status.<node> says what was applied, written by the agent.
  */
 export interface CiliumNodeState {
   /**
@@ -57,9 +57,32 @@ export interface CiliumNodeState {
        */
       hash: string;
     }[];
+    /**
+     * Every policy with rules in this state.
+     *
+     * Items: One policy.
+     */
+    policies: {
+      /**
+       * UID of the policy.
+       */
+      uid: string;
+      /**
+       * metadata.generation of the version that was compiled.
+       */
+      generation: number;
+      /**
+       * Hash of what this policy means on this node.
+       */
+      content: string;
+      /**
+       * Revision since which it means that. A node that applied this revision or a later one enforces it.
+       */
+      since: number;
+    }[];
   };
   /**
-   * In part-<k>.<node>, one piece of the state.
+   * In p-<hash>.<node>, one piece of the state.
    */
   part?: {
     /**

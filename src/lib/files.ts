@@ -1,0 +1,48 @@
+/** Files that are there completely or not at all, also after a crash of the machine. */
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+export interface AtomicOptions {
+  readonly mode: number;
+  /** False for contents that may be lost with the machine (not with the process). */
+  readonly durable?: boolean;
+}
+
+/** Writes beside and renames (rename(2) replaces in one step). Makes the folder when it is absent. */
+export async function writeAtomic(path: string, content: string | Uint8Array, options: AtomicOptions): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${path.slice(folder.length + 1)}.${process.pid}.tmp`);
+  await mkdir(folder, { recursive: true });
+  try {
+    const file = await open(temporary, "w", options.mode);
+    try {
+      await file.writeFile(content);
+      await file.chmod(options.mode);
+      if (options.durable !== false) await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  if (options.durable !== false) await syncDirectory(folder);
+}
+
+/** Removes a file for good. Removing the absent succeeds. */
+export async function removeDurable(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await syncDirectory(dirname(path)).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code !== "ENOENT") throw thrown;
+  });
+}
