@@ -1,0 +1,115 @@
+/** What the language does not have, or a typing error: named by its path, never enforced half, never ignored. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+
+import { ARTICLE } from "./harness/article.ts";
+import { apply, command, get, kubectl, namespace, readyCluster, refused, waitFor } from "./harness/cluster.ts";
+import { createPods, type Pod } from "./harness/pods.ts";
+import { conditionOf, enforce, getPolicy, policy, waitCondition } from "./harness/policy.ts";
+
+await readyCluster();
+const ns = await namespace("refusal");
+after(() => ns.remove());
+const pods = await createPods(ns.name, [
+  { name: "api", node: 1, labels: { app: "api" }, ports: [8080, 9090] },
+  { name: "good", node: 2, labels: { app: "good" } },
+  { name: "frontend", node: 2, labels: { app: "frontend" } },
+  { name: "other", node: 1, labels: { app: "other" } },
+]);
+const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
+const [api, good, frontend, other] = [pod("api"), pod("good"), pod("frontend"), pod("other")];
+
+async function passes(from: Pod, to: Pod, port: number, expected: boolean): Promise<void> {
+  for (const address of to.addresses) {
+    if (expected) await from.reaches("tcp", address, port);
+    else await from.isCutFrom("tcp", address, port);
+  }
+}
+
+const selects = (app: string): object => ({ matchLabels: { app } });
+
+describe("refusals", { concurrency: 3 }, () => {
+  test("the article's L7 policy, with rules beside toPorts, is refused by that path and changes nothing", async () => {
+    const said = await refused(ARTICLE.l7Policy, "-n", ns.name);
+    assert.match(said, /spec\.ingress\[0\]\.rules/);
+    assert.match(said, /not (supported|built) yet/);
+    const within = ARTICLE.l7Policy.replace("    rules:\n      http:\n", "      rules:\n        http:\n").replaceAll(/^ {6}(- method|  path)/gm, "          $1");
+    assert.match(await refused(within, "-n", ns.name), /spec\.ingress\[0\]\.toPorts\[0\]\.rules/);
+    assert.equal((await get<{ items: { metadata: { name: string } }[] }>("cnp", "-n", ns.name)).items.filter(({ metadata }) => metadata.name === "api-rate-limit").length, 0);
+    await passes(other, api, 9090, true);
+  });
+
+  test("each part of the language that is not built is refused by its path", async () => {
+    const endpointSelector = selects("nothing");
+    const cases: [string, object][] = [
+      ["spec.egress[0].toCIDR", { endpointSelector, egress: [{ toCIDR: ["10.0.0.0/8"] }] }],
+      ["spec.egress[0].toCIDRSet", { endpointSelector, egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/8" }] }] }],
+      ["spec.egress[0].toFQDNs", { endpointSelector, egress: [{ toFQDNs: [{ matchName: "example.com" }] }] }],
+      ["spec.egress[0].toServices", { endpointSelector, egress: [{ toServices: [{}] }] }],
+      ["spec.egress[0].toEntities", { endpointSelector, egress: [{ toEntities: ["world"] }] }],
+      ["spec.ingress[0].fromCIDR", { endpointSelector, ingress: [{ fromCIDR: ["10.0.0.0/8"] }] }],
+      ["spec.ingress[0].fromEntities", { endpointSelector, ingress: [{ fromEntities: ["all"] }] }],
+      ["spec.ingress[0].icmps", { endpointSelector, ingress: [{ icmps: [{ fields: [{ type: 8 }] }] }] }],
+      ["spec.ingress[0].authentication", { endpointSelector, ingress: [{ authentication: { mode: "required" } }] }],
+      ["spec.ingress[0].toPorts[0].ports[0].endPort", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "80", endPort: 90, protocol: "TCP" }] }] }] }],
+      ["spec.ingress[0].toPorts[0].ports[0].port", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "http", protocol: "TCP" }] }] }] }],
+      ["spec.ingress[0].toPorts[0].ports[0].protocol", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "SCTP" }] }] }] }],
+      ["spec.ingressDeny", { endpointSelector, ingressDeny: [{}] }],
+      ["spec.egressDeny", { endpointSelector, egressDeny: [{}] }],
+      ["spec.enableDefaultDeny", { endpointSelector, ingress: [{}], enableDefaultDeny: { ingress: false } }],
+      ["spec.nodeSelector", { nodeSelector: {}, endpointSelector, ingress: [{}] }],
+      ["spec", { endpointSelector }],
+    ];
+    await Promise.all(cases.map(async ([path, spec]) => {
+      const said = await refused(JSON.stringify(policy("unbuilt", spec)), "-n", ns.name);
+      assert.ok(said.includes(path), `the refusal does not name ${path}: ${said}`);
+    }));
+  });
+
+  test("a misspelt field makes a new policy invalid by its name, and it enforces nothing", async () => {
+    const misspelt = policy("misspelt", { endpointSelector: selects("api"), ingress: [{ fromEndpoint: [selects("frontend")] }] });
+    const output = await command(["kubectl", "apply", "--validate=ignore", "-n", ns.name, "-f", "-"], { input: JSON.stringify(misspelt) });
+    if (output.code === 0) {
+      const object = await waitCondition(ns.name, "misspelt", "Valid", "False");
+      assert.match(conditionOf(object, "Valid")?.message ?? "", /spec\.ingress\[0\]\.fromEndpoint\b/);
+      assert.equal(conditionOf(object, "Ready")?.status, "False");
+    } else {
+      assert.match(output.stderr, /fromEndpoint\b/);
+    }
+    await passes(other, api, 9090, true);
+    await kubectl("delete", "cnp", "misspelt", "-n", ns.name, "--ignore-not-found");
+  });
+
+  test("a bad change of a good policy: the last good version stays enforced, and its status says so", async () => {
+    const spec = { endpointSelector: selects("good"), ingress: [{ fromEndpoints: [selects("frontend")] }] };
+    await enforce(ns.name, policy("good", spec));
+    await passes(frontend, good, 8080, true);
+    await passes(other, good, 8080, false);
+    await refused(JSON.stringify(policy("good", { ...spec, egress: [{ toCIDR: ["0.0.0.0/0"] }] })), "-n", ns.name);
+    const unknown = policy("good", { ...spec, ingress: [{ fromEndpoints: [selects("other")], fromEndpointz: [] }] });
+    await command(["kubectl", "apply", "--validate=ignore", "-n", ns.name, "-f", "-"], { input: JSON.stringify(unknown) });
+    const { metadata } = await getPolicy(ns.name, "good");
+    if (metadata.generation > 1) {
+      const object = await waitCondition(ns.name, "good", "Valid", "False");
+      assert.match(conditionOf(object, "Valid")?.message ?? "", /fromEndpointz/);
+    }
+    await passes(frontend, good, 8080, true);
+    await passes(other, good, 8080, false);
+    // A restart of the operator forgets nothing of it.
+    await kubectl("-n", "kube-system", "rollout", "restart", "deployment/cilium-operator");
+    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=120s");
+    await passes(frontend, good, 8080, true);
+    await passes(other, good, 8080, false);
+    await apply(policy("good", { ...spec, ingress: [{ fromEndpoints: [selects("other")] }] }), "-n", ns.name);
+    await waitCondition(ns.name, "good", "Enforced", "True");
+    await passes(frontend, good, 8080, false);
+    await passes(other, good, 8080, true);
+  });
+
+  test("kubectl explain has a sentence for the fields, and the kinds have short names", async () => {
+    const explained = await kubectl("explain", "cnp.spec.ingress.fromEndpoints", "--api-version=cilium.io/v2");
+    assert.match(explained, /matchLabels/);
+    assert.match(await kubectl("explain", "cnp.spec.ingress.toPorts.ports"), /port/);
+    await waitFor("short names", async () => ((await command(["kubectl", "get", "cnp,cep,cn,ciliumid,cns", "-A"])).code === 0 ? true : undefined), async () => "unknown");
+  });
+});
