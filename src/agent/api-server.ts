@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { load } from "js-yaml";
-import { writeAtomic } from "../cni/index.ts";
+import { writeAtomic } from "../lib/files.ts";
 import type { Logger } from "../lib/log.ts";
 import { asError } from "../lib/errors.ts";
 

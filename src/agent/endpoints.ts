@@ -16,8 +16,6 @@ export interface PodLinksOptions {
   readonly links: Links;
   readonly programs: Pick<Datapath, "attach">;
   readonly netns: NetnsResolver;
-  /** Settings of the host side, after it was made. */
-  readonly tune: (device: string) => void;
   readonly mtu: () => number;
   readonly routers: AddressPair;
   readonly enforcer: () => Enforcer;
@@ -46,12 +44,11 @@ export class PodLinks implements PodDatapath {
   }
 
   async createLink(attachment: Attachment): Promise<LinkFacts> {
-    const { links, programs, mtu, tune } = this.#options;
+    const { links, programs, mtu } = this.#options;
     const facts = { mac: macOf(attachment.containerId, "pod"), hostMac: macOf(attachment.containerId, "host"), mtu: mtu() };
     const device = await links.create({ hostName: attachment.hostIfname, ...facts });
     programs.attach("FROM_CONTAINER", device.ifindex);
     programs.attach("TO_CONTAINER", device.ifindex);
-    tune(attachment.hostIfname);
     return { ...facts, hostIfindex: device.ifindex };
   }
 
@@ -100,7 +97,6 @@ export class PodLinks implements PodDatapath {
     if (device === undefined || device.ifindex !== attachment.hostIfindex) return false;
     this.#options.programs.attach("FROM_CONTAINER", device.ifindex);
     this.#options.programs.attach("TO_CONTAINER", device.ifindex);
-    this.#options.tune(attachment.hostIfname);
     this.adopt(attachment);
     return true;
   }

@@ -19,5 +19,4 @@ export { CniServer } from "./server.ts";
 export { installConflist, removeConflist, removePlugin, restoreOthers } from "./conflist.ts";
 export { NetnsResolver } from "./netns.ts";
 export { replayDeletes } from "./delete-queue.ts";
-export { writeAtomic, removeDurable } from "../lib/files.ts";
 export type { Admission, Admitted, AttachmentListener, LinkFacts, PodDatapath, PodRef } from "./ports.ts";

@@ -1,0 +1,151 @@
+/**
+ * The node's own network: devices, settings, programs, routes to other nodes, nftables. Everything is idempotent: a
+ * restarted agent finds what is there and changes nothing.
+ */
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { check } from "../kernel/command.ts";
+import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, runCommand } from "../kernel/index.ts";
+import type { Device, NftSpec, Route } from "../kernel/index.ts";
+import type { Attachment } from "../cni/index.ts";
+import { ConfigError } from "../lib/errors.ts";
+import { parseAddress } from "../lib/ip.ts";
+import type { Logger } from "../lib/log.ts";
+import type { AgentConfig } from "./config.ts";
+import type { LocalNode } from "./peers.ts";
+
+/** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
+const OVERHEAD_IPV4 = 50;
+const OVERHEAD_IPV6 = 70;
+
+export interface NodeNetworkOptions {
+  readonly config: AgentConfig;
+  readonly local: LocalNode;
+  readonly logger: Logger;
+}
+
+interface ShownAddress {
+  readonly ifname: string;
+  readonly addr_info: readonly { readonly local?: string }[];
+}
+
+export class NodeNetwork {
+  readonly links: Links;
+  readonly port: LibbpfPort;
+  readonly programs: Datapath;
+  readonly podMtu: number;
+  readonly #options: NodeNetworkOptions;
+  readonly #host: Host;
+  readonly #nft = new Nft(runCommand);
+  readonly #underlay: readonly Device[];
+  #appliedNft = "";
+
+  private constructor(options: NodeNetworkOptions, host: Host, links: Links, underlay: readonly Device[], port: LibbpfPort, programs: Datapath, podMtu: number) {
+    this.#options = options;
+    this.#host = host;
+    this.links = links;
+    this.#underlay = underlay;
+    this.port = port;
+    this.programs = programs;
+    this.podMtu = podMtu;
+  }
+
+  /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
+  static async setUp(options: NodeNetworkOptions): Promise<NodeNetwork> {
+    const { config, local, logger } = options;
+    await mountBpfFs(dirname(config.paths.pins));
+    const sysctl = new Sysctl();
+    const links = new Links(runCommand, sysctl);
+    const host = new Host(runCommand, sysctl);
+    const underlay = await underlayDevices(links, config, local);
+    const overhead = (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
+    const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
+    const podMtu = mtu - overhead;
+    const routers = { ipv4: local.routerIps.find((ip) => !ip.includes(":")), ipv6: local.routerIps.find((ip) => ip.includes(":")) };
+    host.setSysctls(underlay.map((device) => device.name));
+    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort: config.tunnelPort, mtu });
+    const port = new LibbpfPort(config.paths.pins);
+    const bytes = (ip: string | undefined): Uint8Array => (ip === undefined ? new Uint8Array(16) : parseAddress(ip));
+    const programs = Datapath.load({
+      port,
+      objects: config.paths.bpfObjects,
+      pinDir: config.paths.pins,
+      rodata: {
+        config_vxlan_ifindex: devices.tunnel.ifindex,
+        config_tunnel_mtu: podMtu,
+        config_tunnel_port: config.tunnelPort,
+        config_router_ipv4: bytes(routers.ipv4),
+        config_router_ipv6: bytes(routers.ipv6),
+      },
+      maxEntries: { policy: config.mapSizes.policy, ipcache: config.mapSizes.ipcache, flows: config.mapSizes.conntrack, interfaces: config.mapSizes.endpoints, endpoints: 2 * config.mapSizes.endpoints },
+    });
+    programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
+    programs.attach("FROM_HOST", devices.host.ifindex);
+    for (const device of underlay) {
+      programs.attach("FROM_NETDEV", device.ifindex);
+      programs.attach("TO_NETDEV", device.ifindex);
+    }
+    logger.info("node network is set up", { underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
+    return new NodeNetwork(options, host, links, underlay, port, programs, podMtu);
+  }
+
+  /** Routes to the pods of all nodes, and nftables. `remoteCidrs`: pod CIDRs of the other nodes. */
+  async sync(remoteCidrs: readonly string[], attachments: Iterable<Attachment>): Promise<void> {
+    const { config, local, logger } = this.#options;
+    const source = (destination: string): string | undefined => local.routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
+    const routes: Route[] = remoteCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: source(destination), mtu: this.podMtu }));
+    for (const { ipv4, ipv6, hostIfname } of attachments) {
+      for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
+    }
+    await this.#host.syncRoutes(routes);
+    const spec: NftSpec = {
+      underlay: this.#underlay.map((device) => device.name),
+      podCidrs: config.masquerade ? local.podCidrs : [],
+      masqueradeExcept: [...remoteCidrs, ...local.podCidrs],
+    };
+    const text = JSON.stringify(spec);
+    if (text === this.#appliedNft) return;
+    await this.#nft.apply(spec);
+    if (await this.#nft.acceptForwarding()) logger.info("another manager drops forwarded packets: accepting rules for pods were added to its FORWARD chain");
+    this.#appliedNft = text;
+  }
+}
+
+/** Everything of the node that outlives the agent, in the order in which nothing opens: programs last. */
+export async function tearDownNode(config: AgentConfig): Promise<void> {
+  const sysctl = new Sysctl();
+  const links = new Links(runCommand, sysctl);
+  await new Nft(runCommand).remove();
+  for (const device of await links.podDevices()) await links.remove(device.name);
+  await new Host(runCommand, sysctl).remove();
+  await detachForeign(links);
+  await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);
+}
+
+/** Our filters on devices that stay: those of the underlay. */
+async function detachForeign(links: Links): Promise<void> {
+  for (const device of await links.list()) {
+    for (const direction of ["ingress", "egress"] as const) {
+      const shown = await runCommand(["tc", "filter", "show", "dev", device.name, direction]);
+      if (/\bstub_(from|to)_netdev\b/.test(shown.stdout)) await runCommand(["tc", "filter", "del", "dev", device.name, direction, "prio", "1"]);
+    }
+  }
+}
+
+async function mountBpfFs(path: string): Promise<void> {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8");
+  const isMounted = mounts.split("\n").some((line) => line.split(" ")[4] === path && / - bpf /.test(line));
+  if (!isMounted) await check(runCommand, ["mount", "-t", "bpf", "bpf", path]);
+}
+
+async function underlayDevices(links: Links, config: AgentConfig, local: LocalNode): Promise<readonly Device[]> {
+  const devices = await links.list();
+  const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
+  const withAddress = shown.filter((item) => item.addr_info.some((address) => local.internalIps.includes(address.local ?? ""))).map((item) => item.ifname);
+  const wanted = config.devices.length > 0 ? config.devices : withAddress;
+  const found = devices.filter((device) => wanted.includes(device.name));
+  const missing = wanted.filter((name) => !found.some((device) => device.name === name));
+  if (missing.length > 0) throw new ConfigError("devices", `the node has no device ${missing.join(", ")}`);
+  if (found.length === 0) throw new ConfigError("devices", `no device of the node has one of its addresses ${local.internalIps.join(", ")}`);
+  return found;
+}
