@@ -1,0 +1,5 @@
+/** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
+export * from "./compile.ts";
+export { peerSelector, selectorId, selects, subjectSelector } from "./selectors.ts";
+export type { LabelSelector } from "./selectors.ts";
+export type * from "./state.ts";

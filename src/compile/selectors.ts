@@ -1,0 +1,87 @@
+/** Selectors of the policy language, made explicit, and how they match labels. The agent uses the same functions. */
+import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import { canonicalJson, contentHash } from "../lib/hash.ts";
+import { splitLabelKey } from "../api/label-keys.ts";
+import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
+import type { Labels } from "../model/labels.ts";
+import type { PeerSelector, Requirement, SelectorId } from "./state.ts";
+
+export type LabelSelector = CiliumNetworkPolicy["spec"]["endpointSelector"];
+
+/**
+ * A selector of a namespaced policy means pods of that namespace, unless it names namespaces itself. A key without
+ * source is of any source that pods' labels may have.
+ */
+export function peerSelector(selector: LabelSelector, namespace: string): PeerSelector {
+  const requirements = requirementsOf(selector);
+  if (!requirements.some(({ key }) => namesNamespace(key))) {
+    requirements.push({ key: NAMESPACE_LABEL, operator: "In", values: [namespace] });
+  }
+  return normalized(requirements);
+}
+
+/** The subjects of a policy are always pods of its own namespace. */
+export function subjectSelector(selector: LabelSelector, namespace: string): PeerSelector {
+  return normalized([...requirementsOf(selector), { key: NAMESPACE_LABEL, operator: "In", values: [namespace] }]);
+}
+
+export function selectorId(selector: PeerSelector): SelectorId {
+  return contentHash(canonicalJson(selector.requirements));
+}
+
+/** Whether an identity with these labels is selected. An identity without any label of source `k8s` is no pod and never is. */
+export function selects(selector: PeerSelector, labels: Labels): boolean {
+  if (!hasPodLabels(labels)) return false;
+  return selector.requirements.every((requirement) => meets(requirement, labels));
+}
+
+function hasPodLabels(labels: Labels): boolean {
+  for (const key of labels.keys()) if (key.startsWith("k8s:")) return true;
+  return false;
+}
+
+/** As Kubernetes label selectors: NotIn holds where the key is absent. */
+function meets(requirement: Requirement, labels: Labels): boolean {
+  const value = valueOf(requirement.key, labels);
+  switch (requirement.operator) {
+    case "In":
+      return value !== undefined && requirement.values.includes(value);
+    case "NotIn":
+      return value === undefined || !requirement.values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+  }
+}
+
+/** `any:` is the source k8s: the only one whose labels a workload can have. Reserved labels need their source named. */
+function valueOf(key: string, labels: Labels): string | undefined {
+  const [source, name] = splitLabelKey(key);
+  return labels.get(source === "any" ? `k8s:${name}` : key);
+}
+
+function namesNamespace(key: string): boolean {
+  const [source, name] = splitLabelKey(key);
+  const full = source === "any" ? `k8s:${name}` : key;
+  return full === NAMESPACE_LABEL || full.startsWith(NAMESPACE_LABELS_PREFIX);
+}
+
+function requirementsOf(selector: LabelSelector): Requirement[] {
+  const requirements: Requirement[] = [];
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) requirements.push({ key: withSource(key), operator: "In", values: [value] });
+  for (const { key, operator, values } of selector.matchExpressions ?? []) {
+    requirements.push({ key: withSource(key), operator, values: [...new Set(values ?? [])].sort() });
+  }
+  return requirements;
+}
+
+function withSource(key: string): string {
+  return splitLabelKey(key).join(":");
+}
+
+/** Equal selectors get equal ids: requirements in order, each once. */
+function normalized(requirements: readonly Requirement[]): PeerSelector {
+  const byText = new Map(requirements.map((requirement) => [canonicalJson(requirement), requirement]));
+  return { requirements: [...byText.keys()].sort().flatMap((text) => byText.get(text) ?? []) };
+}

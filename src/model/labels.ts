@@ -1,0 +1,54 @@
+/**
+ * Security-relevant labels: what a pod is, for policy. A label has a source (`k8s:`), so that nothing that a user may
+ * write can pass for something that only the system says (`reserved:`).
+ */
+import type { Namespace, Pod } from "../api/core.ts";
+import { isChurning, isReserved } from "../api/label-keys.ts";
+
+/** Label key with its source -> value, sorted by key. Equal sets are equal texts of `labelsKey`. */
+export type Labels = ReadonlyMap<string, string>;
+
+export const NAMESPACE_LABEL = "k8s:io.kubernetes.pod.namespace";
+export const NAMESPACE_LABELS_PREFIX = "k8s:io.cilium.k8s.namespace.labels.";
+export const CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster";
+export const SERVICE_ACCOUNT_LABEL = "k8s:io.cilium.k8s.policy.serviceaccount";
+
+const CLUSTER_NAME = "default";
+
+/** The labels that make the identity of the pod. Both must be of the same namespace. */
+export function identityLabels(pod: Pod, namespace: Namespace): Labels {
+  const labels: [string, string][] = [
+    [NAMESPACE_LABEL, namespace.metadata.name],
+    [CLUSTER_LABEL, CLUSTER_NAME],
+    [SERVICE_ACCOUNT_LABEL, pod.spec?.serviceAccountName ?? "default"],
+  ];
+  for (const [key, value] of Object.entries(namespace.metadata.labels ?? {})) labels.push([NAMESPACE_LABELS_PREFIX + key, value]);
+  for (const [key, value] of Object.entries(pod.metadata.labels ?? {})) {
+    if (!isChurning(key) && !isReserved(key)) labels.push([`k8s:${key}`, value]);
+  }
+  return sortedLabels(labels);
+}
+
+export function sortedLabels(labels: Iterable<readonly [string, string]>): Labels {
+  return new Map([...labels].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+}
+
+/** Labels as the field `security-labels` of a CiliumIdentity holds them. */
+export function labelsOf(object: Readonly<Record<string, string>>): Labels {
+  return sortedLabels(Object.entries(object));
+}
+
+/** The other direction; safe for any key, also `__proto__`. */
+export function labelsObject(labels: Labels): Record<string, string> {
+  return Object.fromEntries(labels);
+}
+
+/** One text per set: equal sets, equal texts; different sets, different texts. */
+export function labelsKey(labels: Labels): string {
+  return JSON.stringify([...labels]);
+}
+
+/** `source:key=value`, sorted: how people read them. */
+export function formatLabels(labels: Labels): string[] {
+  return [...labels].map(([key, value]) => `${key}=${value}`);
+}
