@@ -57,29 +57,6 @@ export interface CiliumNodeState {
        */
       hash: string;
     }[];
-    /**
-     * Every policy with rules in this state.
-     *
-     * Items: One policy.
-     */
-    policies: {
-      /**
-       * UID of the policy.
-       */
-      uid: string;
-      /**
-       * metadata.generation of the version that was compiled.
-       */
-      generation: number;
-      /**
-       * Hash of what this policy means on this node.
-       */
-      content: string;
-      /**
-       * Revision since which it means that. A node that applied this revision or a later one enforces it.
-       */
-      since: number;
-    }[];
   };
   /**
    * In p-<hash>.<node>, one piece of the state.
@@ -90,7 +67,7 @@ export interface CiliumNodeState {
      */
     hash: string;
     /**
-     * Canonical JSON text, at most 64 KiB.
+     * Canonical JSON text, 64 KiB unless one record is larger.
      */
     data: string;
   };
