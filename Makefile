@@ -89,3 +89,22 @@ build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) bpf/vmlinux.h
 	clang-19 $(BPF_FLAGS) -c -o $@ $<
 
 .PHONY: bpf
+
+TEST = $(NODE) --test --test-reporter=./test/reporter.ts
+TIERS ?=
+test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e)
+	@$(NODE) test/run.ts $(TIERS)
+test-unit: ## Pure code: no root, no kernel, no cluster
+	@$(TEST) 'test/unit/**/*.test.ts'
+test-bpf: bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
+	@$(TEST) --test-concurrency=1 'test/bpf/**/*.test.ts'
+test-node: bpf cni ## Real maps, links and sockets in network namespaces (root)
+	@$(TEST) --test-concurrency=1 'test/node/**/*.test.ts'
+test-e2e: image cli ## Real clusters (root)
+	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
+lint: ## Types, type-aware lint, import direction, nothing of this machine in the repository
+	@node_modules/.bin/tsc --noEmit
+	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
+	@$(TEST) 'test/unit/repository/*.test.ts' | sed '$$d'
+
+.PHONY: test test-unit test-bpf test-node test-e2e lint

@@ -80,6 +80,20 @@ function stopSignal(withStdin: boolean): AbortSignal {
   return stop.signal;
 }
 
+function addPolicy(program: Command): void {
+  const policy = program.command("policy").description("Network policies");
+  policy
+    .command("validate")
+    .description("Check policies as the operator would, before they are applied; - is standard input")
+    .argument("<file...>")
+    .action(async (files: string[]) => {
+      const { findingsText, validateFiles } = await import("./policy.ts");
+      const findings = await validateFiles(files);
+      print(findingsText(findings));
+      if (!findings.some(({ outcome }) => outcome === "valid") || findings.some(({ outcome }) => outcome === "invalid")) process.exitCode = 1;
+    });
+}
+
 function addEndpoint(program: Command): void {
   const endpoint = program.command("endpoint").description("The pods that agents manage");
   endpoint
@@ -144,6 +158,7 @@ async function main(): Promise<void> {
     .option("-n, --namespace <name>", "namespace of the installation", "kube-system");
   addStatus(program);
   addMonitor(program, environment);
+  addPolicy(program);
   addEndpoint(program);
   addVersion(program, environment);
   addMissingCommands(program);

@@ -65,17 +65,21 @@ export function statusOf(facts: StatusFacts, namespace: string): Status {
   const operatorPods = facts.pods.filter((pod) => pod.metadata.namespace === namespace && pod.metadata.labels?.["name"] === "cilium-operator");
   const networked = facts.pods.filter(hasOwnNetwork);
   const managed = new Set(facts.endpoints.map((each) => `${each.metadata.namespace}/${each.metadata.name}`));
-  const agents = { ready: facts.daemonSet?.status?.numberReady ?? 0, desired: facts.daemonSet?.status?.desiredNumberScheduled ?? 0 };
-  const operators = { ready: facts.deployment?.status?.readyReplicas ?? 0, desired: facts.deployment?.spec?.replicas ?? 0 };
   const nodes = facts.nodes.map((node) => nodeStatus(node.metadata.name, facts, agentPods, networked, managed));
   const status = {
-    agents,
-    operators,
+    ...readiness(facts),
     nodes: nodes.toSorted((a, b) => a.name.localeCompare(b.name)),
     images: imagesOf([...agentPods, ...operatorPods]),
     unmanaged: networked.map(keyOf).filter((key) => !managed.has(key)).toSorted(),
   };
   return { ...status, problems: problemsOf(status, facts) };
+}
+
+function readiness({ daemonSet, deployment }: StatusFacts): Pick<Status, "agents" | "operators"> {
+  const { numberReady = 0, desiredNumberScheduled = 0 } = daemonSet?.status ?? {};
+  const { readyReplicas = 0 } = deployment?.status ?? {};
+  const { replicas = 0 } = deployment?.spec ?? {};
+  return { agents: { ready: numberReady, desired: desiredNumberScheduled }, operators: { ready: readyReplicas, desired: replicas } };
 }
 
 function nodeStatus(name: string, facts: StatusFacts, agents: readonly Pod[], networked: readonly Pod[], managed: ReadonlySet<string>): NodeStatus {

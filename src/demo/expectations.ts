@@ -13,12 +13,21 @@ export interface Outcome {
   readonly drops: readonly PacketEvent[];
 }
 
-export function brokenPromises({ sources, targets, before, after, drops }: Outcome): string[] {
+export function brokenPromises(outcome: Outcome): string[] {
+  return [...brokenBySetting(outcome), ...brokenByReach(outcome), ...brokenByDrops(outcome.drops)];
+}
+
+function brokenBySetting({ sources, targets }: Outcome): string[] {
   const broken: string[] = [];
   for (const app of ["frontend", "other"]) {
     if (!sources.some((source) => source.app === app)) broken.push(`no pod of ${app} runs`);
   }
   if (targets.length < 2) broken.push("no pod of api runs");
+  return broken;
+}
+
+function brokenByReach({ sources, targets, before, after }: Outcome): string[] {
+  const broken: string[] = [];
   for (const { app, pod } of sources) {
     for (const { name } of targets) {
       if (before.get(pod)?.get(name) !== true) broken.push(`before the policy, ${app} should reach ${name}`);
@@ -27,6 +36,11 @@ export function brokenPromises({ sources, targets, before, after, drops }: Outco
       if (app === "other" && reached) broken.push(`after the policy, other should not reach ${name}`);
     }
   }
+  return broken;
+}
+
+function brokenByDrops(drops: readonly PacketEvent[]): string[] {
+  const broken: string[] = [];
   if (!drops.some(isDropOfOther)) broken.push(`cilium monitor should show a drop of other by ${POLICY}`);
   const frontend = drops.find((drop) => drop.source.labels.includes("k8s:app=frontend"));
   if (frontend !== undefined) broken.push(`no packet of frontend should be dropped, but one was: ${frontend.reason}`);
@@ -40,5 +54,5 @@ export function isDropOfOther(drop: PacketEvent): boolean {
 /** The drops among the lines of `cilium monitor -o json`; the last line may be cut off. */
 export function dropsOf(lines: string): PacketEvent[] {
   const events = lines.split("\n").slice(0, -1).map((line) => JSON.parse(line) as MonitorEvent);
-  return events.filter((event) => event.type === "drop");
+  return events.filter((event): event is PacketEvent => event.type === "drop");
 }

@@ -1,0 +1,86 @@
+/**
+ * `make test` and `.ci/run`: every tier, one after the other, each with a log of its own in build/test.
+ *
+ * A tier that fails does not stop the next one. The last line is the sum over all tiers; the exit status is 0
+ * only if nothing failed. `make test TIERS="unit node"` runs some.
+ */
+import { spawn } from "node:child_process";
+import { createWriteStream, mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Cheapest first. `lint` and `verify` count as one test each. */
+const TIERS = ["lint", "verify", "unit", "bpf", "node", "e2e"] as const;
+const SUM = /^(\d+) passed, (\d+) failed, (\d+) skipped$/gm;
+
+const root = join(import.meta.dirname, "..");
+const logs = join(root, "build", "test");
+
+async function runTier(tier: string): Promise<Counts> {
+  const target = tier === "lint" || tier === "verify" ? tier : `test-${tier}`;
+  const log = join(logs, `${tier}.log`);
+  const started = performance.now();
+  print(`\n== ${tier}`);
+  const { output, ok } = await runMake(target, log);
+  const counts = countsOf(output, ok, target.startsWith("test-"));
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  print(`== ${tier}: ${sentence(counts)} in ${seconds} s (${log})`);
+  return counts;
+}
+
+async function runMake(target: string, log: string): Promise<{ readonly output: string; readonly ok: boolean }> {
+  const child = spawn("make", ["-s", target], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  const file = createWriteStream(log);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      file.write(text);
+      process.stdout.write(text);
+    });
+  }
+  const code = await new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
+  file.end();
+  return { output, ok: code === 0 };
+}
+
+/** A tier that fails without a failed test, or that ran no test, is itself one failure. */
+function countsOf(output: string, ok: boolean, hasTests: boolean): Counts {
+  const sums = [...output.matchAll(SUM)].map(([, ...numbers]) => numbers.map(Number));
+  const add = (column: number): number => sums.reduce((total, numbers) => total + (numbers[column] ?? 0), 0);
+  const counted = { passed: add(0), failed: add(1), skipped: add(2) };
+  const empty = counted.passed + counted.failed + counted.skipped === 0;
+  if (ok && empty && !hasTests) return { passed: 1, failed: 0, skipped: 0 };
+  if (ok && !empty) return counted;
+  return { ...counted, failed: Math.max(1, counted.failed) };
+}
+
+function sentence({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((tier) => !(TIERS as readonly string[]).includes(tier));
+if (unknown.length > 0) {
+  print(`no such tier: ${unknown.join(", ")} (there are ${TIERS.join(", ")})`);
+  process.exit(2);
+}
+mkdirSync(logs, { recursive: true });
+const total = { passed: 0, failed: 0, skipped: 0 };
+for (const tier of TIERS.filter((each) => asked.length === 0 || asked.includes(each))) {
+  const counts = await runTier(tier);
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+}
+print(`\n${sentence(total)}`);
+process.exitCode = total.failed > 0 ? 1 : 0;

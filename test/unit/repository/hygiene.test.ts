@@ -1,0 +1,71 @@
+/** What must not get into the repository, and what must stay equal in it. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { test } from "node:test";
+import { load } from "js-yaml";
+
+const root = resolve(import.meta.dirname, "..", "..", "..");
+const files = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" })
+  .split("\n")
+  .filter((file) => file !== "" && existsSync(join(root, file)) && statSync(join(root, file)).isFile());
+
+/** Joined here, so that this file does not hold what it looks for. */
+const FORBIDDEN = [
+  ["/wo", "rk/"],
+  ["/ro", "ot/"],
+  ["/tmp/", "kb"],
+  ["/tmp/", "brief"],
+  ["npmjs", ".org"],
+  ["proxy.golang", ".org"],
+  ["pypi", ".org"],
+  ["deb.debian", ".org"],
+  [".pkg", ".dev"],
+].map((parts) => parts.join(""));
+
+function read(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
+
+test("no file names a path of one machine or a package registry", () => {
+  const found = files.flatMap((file) => {
+    const text = read(file);
+    return FORBIDDEN.filter((word) => text.includes(word)).map((word) => `${file}: ${word}`);
+  });
+  assert.deepEqual(found, []);
+});
+
+test("files are at most 400 lines, generated ones apart", () => {
+  const sources = files.filter((file) => /\.(ts|c|h|sh)$/.test(file) && !file.includes("/gen/") && file !== "bpf/vmlinux.h");
+  assert.deepEqual(sources.filter((file) => read(file).split("\n").length > 401), []);
+});
+
+test("the chart has the version of package.json", () => {
+  const { version } = JSON.parse(read("package.json")) as { version: string };
+  const chart = load(read("config/helm/cilium/Chart.yaml")) as { version: string; appVersion: string };
+  assert.deepEqual([chart.version, chart.appVersion], [version, version]);
+});
+
+test("the first sample is the article's first manifest, byte for byte", () => {
+  const article = [
+    "apiVersion: cilium.io/v2",
+    "kind: CiliumNetworkPolicy",
+    "metadata:",
+    "  name: allow-frontend-to-api",
+    "spec:",
+    "  endpointSelector:",
+    "    matchLabels:",
+    "      app: api",
+    "  ingress:",
+    "  - fromEndpoints:",
+    "    - matchLabels:",
+    "        app: frontend",
+    "    toPorts:",
+    "    - ports:",
+    '      - port: "8080"',
+    "        protocol: TCP",
+    "",
+  ];
+  assert.equal(read("samples/allow-frontend-to-api.yaml"), article.join("\n"));
+});
