@@ -1,0 +1,96 @@
+/**
+ * Keeps the CiliumEndpoint objects of this node's pods equal to its attachments. Level-triggered by key: whatever
+ * happened, the object is compared with what it should be. The attachments on disk are the truth, so nothing is lost
+ * when the agent is killed or the API server is away.
+ */
+import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
+import type { Attachment } from "../cni/index.ts";
+import { CILIUM_ENDPOINTS, refOf } from "../kube/index.ts";
+import type { KubeClient } from "../kube/index.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import type { EndpointObjectRow } from "./objects.ts";
+import type { LocalNode } from "./peers.ts";
+
+export interface EndpointWriterOptions {
+  readonly client: KubeClient;
+  readonly local: () => LocalNode;
+  readonly attachments: ReadonlyMap<string, Attachment>;
+  /** CiliumEndpoint objects by `namespace/name`, and whether all are known. */
+  readonly objects: ReadonlyMap<string, EndpointObjectRow>;
+  readonly isSynced: () => boolean;
+  readonly isReady: (containerId: string) => boolean;
+  readonly labels: (identity: number) => readonly string[];
+}
+
+const MANAGER = "cilium-agent";
+
+export class EndpointWriter implements Reconciler {
+  readonly #options: EndpointWriterOptions;
+
+  constructor(options: EndpointWriterOptions) {
+    this.#options = options;
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, objects, isSynced } = this.#options;
+    const attachment = this.#attachmentOf(key);
+    const current = objects.get(key);
+    if (attachment === undefined) {
+      if (isSynced() && current !== undefined && this.#isOurs(current)) {
+        const { uid, resourceVersion } = current;
+        await client.delete(CILIUM_ENDPOINTS, refOf(key), { uid, resourceVersion, signal });
+      }
+      return {};
+    }
+    const wanted = this.#objectOf(attachment);
+    if (current === undefined || !this.#isEqual(current, attachment, wanted)) await client.apply(CILIUM_ENDPOINTS, wanted, MANAGER, signal);
+    return {};
+  }
+
+  #isOurs(row: EndpointObjectRow): boolean {
+    return row.nodeName === this.#options.local().name;
+  }
+
+  /** Of two sandboxes of one pod the later endpoint id is the newer one. */
+  #attachmentOf(key: string): Attachment | undefined {
+    let newest: Attachment | undefined;
+    for (const attachment of this.#options.attachments.values()) {
+      if (`${attachment.namespace}/${attachment.pod}` !== key) continue;
+      if (newest === undefined || attachment.endpointId > newest.endpointId) newest = attachment;
+    }
+    return newest;
+  }
+
+  #isEqual(current: EndpointObjectRow, attachment: Attachment, wanted: CiliumEndpoint): boolean {
+    const ips = [attachment.ipv4, attachment.ipv6].filter((ip) => ip !== undefined);
+    return (
+      this.#isOurs(current) &&
+      current.ownerUid === attachment.uid &&
+      current.id === attachment.endpointId &&
+      current.identity === attachment.identity &&
+      current.state === wanted.status?.state &&
+      current.node === wanted.status.networking.node &&
+      current.ips.join() === ips.join()
+    );
+  }
+
+  #objectOf(attachment: Attachment): CiliumEndpoint {
+    const { local, labels, isReady } = this.#options;
+    const { name, internalIps } = local();
+    const { ipv4, ipv6 } = attachment;
+    const owner = { apiVersion: "v1", kind: "Pod", name: attachment.pod, uid: attachment.uid };
+    return {
+      metadata: { name: attachment.pod, namespace: attachment.namespace, ownerReferences: [owner] },
+      status: {
+        id: attachment.endpointId,
+        state: isReady(attachment.containerId) ? "ready" : "waiting-for-policy",
+        identity: { id: attachment.identity, labels: [...labels(attachment.identity)] },
+        networking: {
+          addressing: [{ ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) }],
+          node: internalIps[0] ?? "",
+          nodeName: name,
+        },
+      },
+    };
+  }
+}

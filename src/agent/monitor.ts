@@ -1,0 +1,82 @@
+/** `monitor.sock`: every event as one line of JSON to everyone who is connected. A slow reader loses events and is told how many. */
+import { chmod, mkdir, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+import { dirname } from "node:path";
+import type { MonitorEvent } from "../hubble/index.ts";
+
+export interface MonitorServerOptions {
+  readonly path: string;
+  readonly node: string;
+  readonly now: () => Date;
+}
+
+/** What may wait for one reader; beyond it events are counted, not kept. */
+const MAX_PENDING_BYTES = 4 << 20;
+
+export class MonitorServer {
+  readonly #options: MonitorServerOptions;
+  /** Reader -> events that it lost. */
+  readonly #readers = new Map<Socket, number>();
+  #server: Server | undefined;
+
+  constructor(options: MonitorServerOptions) {
+    this.#options = options;
+  }
+
+  /** Nobody listens: decoding and naming can be saved. */
+  get idle(): boolean {
+    return this.#readers.size === 0;
+  }
+
+  async listen(): Promise<void> {
+    const { path } = this.#options;
+    await mkdir(dirname(path), { recursive: true });
+    await rm(path, { force: true });
+    const server = createServer((socket) => this.#accept(socket));
+    this.#server = server;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once("error", reject);
+    const mask = process.umask(0o177);
+    server.listen(path, resolve);
+    process.umask(mask);
+    await promise;
+    await chmod(path, 0o600);
+    server.off("error", reject);
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.close(() => resolve());
+    for (const reader of this.#readers.keys()) reader.destroy();
+    await promise;
+  }
+
+  publish(events: readonly MonitorEvent[]): void {
+    if (this.idle || events.length === 0) return;
+    const text = `${events.map((event) => JSON.stringify(event)).join("\n")}\n`;
+    for (const [reader, lost] of this.#readers) {
+      if (reader.writableLength > MAX_PENDING_BYTES) {
+        this.#readers.set(reader, lost + events.length);
+        continue;
+      }
+      if (lost > 0) reader.write(`${JSON.stringify(this.#lost(lost))}\n`);
+      this.#readers.set(reader, 0);
+      reader.write(text);
+    }
+  }
+
+  #lost(count: number): MonitorEvent {
+    const { node, now } = this.#options;
+    return { time: now().toISOString(), type: "lost", node, count, where: "client-buffer" };
+  }
+
+  #accept(socket: Socket): void {
+    this.#readers.set(socket, 0);
+    socket.on("close", () => this.#readers.delete(socket));
+    socket.on("error", () => socket.destroy());
+    socket.resume();
+  }
+}
