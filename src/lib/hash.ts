@@ -1,9 +1,9 @@
 /** Stable hashes of canonical text: equal content has one name in every process and after every restart. */
 import { createHash } from "node:crypto";
 
-/** First 64 bits of SHA-256, 16 lower-case hexadecimal digits. */
-export function contentHash(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+/** The first digits of SHA-256, lower-case hexadecimal: 64 bits unless told. */
+export function contentHash(text: string, digits = 16): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, digits);
 }
 
 /** First 32 bits of SHA-256 as an unsigned number. */

@@ -1,0 +1,231 @@
+/**
+ * A node's state as text: records, each with a key, dealt to parts by the hash of the key, so that a small change
+ * rewrites one small part. Pure. Equal documents give equal parts, byte for byte.
+ *
+ * Beside the NodeState a document says since which revision each policy's content on this node is what it is: a node
+ * enforces the current generation once it acknowledged that revision, also after the operator restarted.
+ */
+import type { NodeState, PeerSelector, PolicyRef, Rule, RuleName, RuleSet } from "../compile/state.ts";
+import { CodedError } from "../lib/errors.ts";
+import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
+
+/** A policy on one node. Of a policy that is gone from the node only `removed` is true, until that is acknowledged. */
+export interface PolicyMark {
+  readonly ref: PolicyRef;
+  /** Revision at which the policy's rules on this node changed last. */
+  readonly since: number;
+  readonly removed: boolean;
+}
+
+export interface Document {
+  readonly state: NodeState;
+  readonly marks: ReadonlyMap<string, PolicyMark>;
+}
+
+export interface Part {
+  readonly hash: string;
+  readonly data: string;
+}
+
+export class FormatError extends CodedError {
+  constructor(message: string) {
+    super("NODE_STATE_FORMAT", message);
+    this.name = "FormatError";
+  }
+}
+
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+type RecordText = readonly [kind: string, key: string | number, ...rest: Json[]];
+
+const PART_BYTES = 64 * 1024;
+const MAX_PARTS = 4096;
+/** The CRD's limit; only one record alone can reach it. */
+const MAX_PART_BYTES = 1024 * 1024;
+const RULES_PER_RECORD = 16;
+/** 128 bits: a part's name is its content. */
+const PART_HASH_DIGITS = 32;
+
+export function encodeDocument(document: Document): readonly Part[] {
+  const texts = recordsOf(document).map((record) => ({ bucket: hash32(`${record[0]}/${record[1]}/${record[0] === "rules" ? String(record[2]) : ""}`), text: canonicalJson(record) }));
+  texts.sort((a, b) => (a.text < b.text ? -1 : 1));
+  for (let count = 1; ; count *= 2) {
+    const buckets = Array.from({ length: count }, (): string[] => []);
+    for (const { bucket, text } of texts) buckets[bucket % count]?.push(text);
+    const fits = buckets.every((bucket) => bucket.length <= 1 || sizeOf(bucket) <= PART_BYTES);
+    if (fits || count >= MAX_PARTS) return buckets.filter((bucket) => bucket.length > 0).map((bucket) => partOf(bucket));
+  }
+}
+
+function sizeOf(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 1, 2);
+}
+
+function partOf(texts: readonly string[]): Part {
+  const data = `[${texts.join(",\n")}]`;
+  if (Buffer.byteLength(data) > MAX_PART_BYTES) {
+    throw new CodedError("NODE_STATE_TOO_LARGE", `one record of the node state has ${Buffer.byteLength(data)} bytes, more than ${MAX_PART_BYTES}: a selector of a policy is too large`);
+  }
+  return { hash: hashOf(data), data };
+}
+
+export function hashOf(data: string): string {
+  return contentHash(data, PART_HASH_DIGITS);
+}
+
+/** The hash of a whole state: of the hashes of its parts, in order. */
+export function manifestHash(hashes: readonly string[]): string {
+  return contentHash([...hashes].sort().join(","), PART_HASH_DIGITS);
+}
+
+function recordsOf({ state, marks }: Document): RecordText[] {
+  const records: RecordText[] = [["routing", "", state.routing.mode, state.routing.tunnelPort, state.routing.masquerade]];
+  for (const [identity, id] of state.subjects) records.push(["subject", identity, id]);
+  for (const [id, set] of state.ruleSets) {
+    records.push(["rule-set", id, set.ingressDefault ?? null, set.egressDefault ?? null, set.rules.length]);
+    for (let at = 0; at < set.rules.length; at += RULES_PER_RECORD) records.push(["rules", id, at, set.rules.slice(at, at + RULES_PER_RECORD).map(ruleJson)]);
+  }
+  for (const [id, { requirements }] of state.selectors) {
+    records.push(["selector", id, requirements.map(({ key, operator, values }) => [key, operator, values])]);
+  }
+  for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid)]);
+  for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
+  return records;
+}
+
+function ruleJson(rule: Rule): Json {
+  const { id, direction, peer, ports, verdict, precedence } = rule;
+  return [id, direction, peer ?? null, ports.map(({ protocol, port, prefix }) => [protocol, port, prefix]), verdict, precedence];
+}
+
+/** Reads the parts of one manifest, in any order; throws FormatError when they are not a whole document. */
+export function decodeDocument(parts: Iterable<string>): Document {
+  const records = new Map<string, unknown[][]>();
+  for (const data of parts) {
+    for (const record of parseRecords(data)) {
+      const kind = String(record[0]);
+      const known = records.get(kind);
+      if (known === undefined) records.set(kind, [record]);
+      else known.push(record);
+    }
+  }
+  const of = (kind: string): unknown[][] => records.get(kind) ?? [];
+  const marks = new Map(of("policy").map((record) => decodeMark(record)));
+  const routing = of("routing")[0];
+  if (routing === undefined) throw new FormatError("the node state has no routing record");
+  const live = [...marks.values()].filter((mark) => !mark.removed);
+  const state: NodeState = {
+    subjects: new Map(sorted(of("subject")).map(([, identity, id]) => [Number(identity), String(id)])),
+    ruleSets: decodeRuleSets(sorted(of("rule-set")), of("rules")),
+    selectors: new Map(sorted(of("selector")).map(([, id, requirements]) => [String(id), decodeSelector(requirements)])),
+    ruleNames: new Map(sorted(of("name")).map((record) => [Number(record[1]), decodeName(record, marks)])),
+    policies: new Map(live.map(({ ref }) => [ref.uid, ref.generation])),
+    routing: { mode: "tunnel", tunnelPort: Number(routing[3]), masquerade: routing[4] === true },
+  };
+  return { state, marks };
+}
+
+function parseRecords(data: string): unknown[][] {
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    throw new FormatError("a part of the node state is not JSON");
+  }
+  if (!Array.isArray(value) || !value.every((record) => Array.isArray(record))) throw new FormatError("a part of the node state is no list of records");
+  return value as unknown[][];
+}
+
+/** By key, so that the maps have one order however the records were dealt. */
+function sorted(records: readonly unknown[][]): unknown[][] {
+  const order = (a: unknown, b: unknown): number => (typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1);
+  return [...records].sort((a, b) => order(a[1], b[1]));
+}
+
+function decodeMark(record: unknown[]): [string, PolicyMark] {
+  const [, uid, , namespace, name, generation, since, removed] = record;
+  const ref: PolicyRef = { kind: "CiliumNetworkPolicy", namespace: String(namespace), name: String(name), uid: String(uid), generation: Number(generation) };
+  return [ref.uid, { ref, since: Number(since), removed: removed === true }];
+}
+
+function decodeRuleSets(heads: readonly unknown[][], chunks: readonly unknown[][]): Map<string, RuleSet> {
+  const rules = Map.groupBy(chunks, (chunk) => String(chunk[1]));
+  return new Map(
+    heads.map(([, id, ingressDefault, egressDefault, count]) => {
+      const own = (rules.get(String(id)) ?? []).sort((a, b) => Number(a[2]) - Number(b[2])).flatMap((chunk) => (chunk[3] as unknown[][]).map(decodeRule));
+      if (own.length !== count) throw new FormatError(`rule set ${String(id)} has ${own.length} rules of ${String(count)}`);
+      return [String(id), { ingressDefault: optionalNumber(ingressDefault), egressDefault: optionalNumber(egressDefault), rules: own }];
+    }),
+  );
+}
+
+function optionalNumber(value: unknown): number | undefined {
+  return value === null ? undefined : Number(value);
+}
+
+function decodeRule(record: unknown[]): Rule {
+  const [id, direction, peer, ports, verdict, precedence] = record as [number, Rule["direction"], string | null, [number, number, number][], Rule["verdict"], number];
+  return { id, direction, peer: peer ?? undefined, ports: ports.map(([protocol, port, prefix]) => ({ protocol, port, prefix })), verdict, precedence };
+}
+
+function decodeSelector(requirements: unknown): PeerSelector {
+  const rows = requirements as readonly (readonly [string, PeerSelector["requirements"][number]["operator"], readonly string[]])[];
+  return { requirements: rows.map(([key, operator, values]) => ({ key, operator, values })) };
+}
+
+function decodeName(record: unknown[], marks: ReadonlyMap<string, PolicyMark>): RuleName {
+  const [, id, kind, direction, path, uids] = record as [string, number, RuleName["kind"], RuleName["direction"], string, string[]];
+  const policies = uids.map((uid) => {
+    const mark = marks.get(uid);
+    if (mark === undefined) throw new FormatError(`rule ${id} names policy ${uid}, which is not in the node state`);
+    return mark.ref;
+  });
+  return { kind, direction, policies, path };
+}
+
+/**
+ * The next document: `state` with the marks of `previous` where a policy's content on this node did not change, and
+ * with the revision to come where it did. A policy that left stays marked as removed until `acknowledged` covers it.
+ */
+export function nextDocument(previous: Document | undefined, state: NodeState, nextRevision: number, acknowledged: number): Document {
+  const before = previous === undefined ? new Map<string, string>() : policyContents(previous.state);
+  const now = policyContents(state);
+  const refs = policyRefs(state);
+  const marks = new Map<string, PolicyMark>();
+  for (const [uid, ref] of refs) {
+    const mark = previous?.marks.get(uid);
+    const isSame = mark !== undefined && !mark.removed && mark.ref.generation === ref.generation && before.get(uid) === now.get(uid);
+    marks.set(uid, { ref, since: isSame ? mark.since : nextRevision, removed: false });
+  }
+  for (const [uid, mark] of previous?.marks ?? []) {
+    if (marks.has(uid)) continue;
+    const since = mark.removed ? mark.since : nextRevision;
+    if (since > acknowledged) marks.set(uid, { ref: mark.ref, since, removed: true });
+  }
+  return { state, marks: new Map([...marks].sort(([a], [b]) => (a < b ? -1 : 1))) };
+}
+
+function policyRefs(state: NodeState): ReadonlyMap<string, PolicyRef> {
+  const refs = new Map<string, PolicyRef>();
+  for (const name of state.ruleNames.values()) for (const ref of name.policies) refs.set(ref.uid, ref);
+  return refs;
+}
+
+/** uid -> hash of all that the policy does on this node: its rules and defaults, for which identities, with which peers. */
+function policyContents(state: NodeState): ReadonlyMap<string, string> {
+  const contents = new Map<string, string[]>();
+  const subjectsOf = Map.groupBy(state.subjects, ([, id]) => id);
+  for (const [id, set] of state.ruleSets) {
+    const identities = (subjectsOf.get(id) ?? []).map(([identity]) => identity).sort((a, b) => a - b);
+    const add = (rule: number | undefined, words: unknown): void => {
+      for (const ref of rule === undefined ? [] : (state.ruleNames.get(rule)?.policies ?? [])) {
+        const list = contents.get(ref.uid) ?? [];
+        list.push(canonicalJson([identities, words]));
+        contents.set(ref.uid, list);
+      }
+    };
+    add(set.ingressDefault, "ingress-default");
+    add(set.egressDefault, "egress-default");
+    for (const rule of set.rules) add(rule.id, ruleJson(rule));
+  }
+  return new Map([...contents].map(([uid, list]) => [uid, contentHash(list.sort().join("\n"))]));
+}

@@ -1,0 +1,28 @@
+/** Names of the objects that carry one node's state: prefixed, so that no node's name can be another's part. */
+import { contentHash } from "../lib/hash.ts";
+
+/** Limits the watch of an agent to its own node. */
+export const NODE_LABEL = "cilium.io/node";
+/** The version of the records in a part. */
+export const FORMAT = 1;
+
+/** A label value may have 63 characters, a node's name 253. */
+const MAX_KEY = 63;
+
+/** The node's name where it fits into a label, else a shortened one with a hash. */
+export function nodeKey(node: string): string {
+  if (node.length <= MAX_KEY) return node;
+  return `${node.slice(0, MAX_KEY - 18).replace(/[^a-z0-9]+$/, "")}-${contentHash(node)}`;
+}
+
+export function manifestName(node: string): string {
+  return `spec.${nodeKey(node)}`;
+}
+
+export function statusName(node: string): string {
+  return `status.${nodeKey(node)}`;
+}
+
+export function partName(node: string, hash: string): string {
+  return `p-${hash}.${nodeKey(node)}`;
+}
