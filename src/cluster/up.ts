@@ -79,10 +79,11 @@ export async function haltNode(config: ClusterConfig, name: string, progress: Pr
 }
 
 /** Imports an OCI archive into every node. */
-export async function load(config: ClusterConfig, archive: string, progress: Progress): Promise<void> {
+export async function load(config: ClusterConfig, file: string, progress: Progress): Promise<void> {
+  const archive = resolve(file);
   if (!existsSync(archive)) throw new ClusterError(`there is no file ${archive}`, "give ARCHIVE=file.tar, such as the one that make image writes");
   const nodes = nodeIdentities(config);
-  await progress.step(`${archive} in ${nodes.length} nodes`, () => Promise.all(nodes.map((node) => importArchive(config, node, archive))));
+  await progress.step(`${file} in ${nodes.length} nodes`, () => Promise.all(nodes.map((node) => importArchive(config, node, archive))));
 }
 
 async function findPrograms(config: ClusterConfig, progress: Progress): Promise<Found> {

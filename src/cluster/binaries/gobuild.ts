@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { ClusterError, CommandError } from "../errors.ts";
-import { capture, run } from "../process.ts";
+import { capture, processIdentity, run } from "../process.ts";
 import type { Binary, Project } from "./catalog.ts";
 
 /**
@@ -13,7 +13,8 @@ export async function buildProject(project: Project, binaries: readonly Binary[]
   await requireGo(project);
   say(`${project.name} ${project.version}: building from its Go module, about ${project.buildMinutes} min (once; kept in ${cache})`);
   await mkdir(cache, { recursive: true });
-  const work = await mkdtemp(join(cache, ".build-"));
+  await removeAbandoned(cache);
+  const work = await mkdtemp(join(cache, `${WORK_PREFIX}${process.pid}-`));
   try {
     await writeFile(join(work, "go.mod"), await goMod(project, work));
     await go(["get", `${project.module}@${project.version}`], work);
@@ -28,6 +29,16 @@ export async function buildProject(project: Project, binaries: readonly Binary[]
     throw error;
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+const WORK_PREFIX = ".build-";
+
+/** What a killed build left behind. */
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    const owner = name.startsWith(WORK_PREFIX) ? Number(name.slice(WORK_PREFIX.length).split("-")[0]) : Number.NaN;
+    if (!Number.isNaN(owner) && processIdentity(owner) === undefined) await rm(join(cache, name), { recursive: true, force: true });
   }
 }
 
