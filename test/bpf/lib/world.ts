@@ -1,0 +1,283 @@
+/**
+ * A node for packet rows: the real programs and maps in the kernel, filled with a small fixed cast.
+ *
+ *   this node 192.0.2.1, router 10.1.0.1 / fd00:1::1    a .11, b .12 (pods 10.1.0.x, fd00:1::x)
+ *   other node 192.0.2.2, router 10.2.0.1 / fd00:2::1   remote 10.2.0.21 / fd00:2::21
+ *   outside 198.51.100.7, service 10.96.0.10
+ *
+ * A test run happens on the loopback device (ifindex 1), so `interfaces[1]` is, for each run, the pod on
+ * whose device the hook stands.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
+import {
+  ENDPOINT_READY, Hook, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
+  policyKeyCodec, subjectCodec,
+} from "../../../src/kernel/gen/types.ts";
+import type { Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
+import { LibbpfPort, RingBufferReader } from "../../../src/kernel/index.ts";
+import type { BpfProgram, Codec, LibbpfMap, SkbContext } from "../../../src/kernel/index.ts";
+
+export interface Pod {
+  readonly id: number;
+  readonly ifindex: number;
+  readonly identity: number;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly mac: string;
+  readonly hostMac: string;
+}
+
+const pod = (id: number): Pod => ({
+  id, ifindex: 1000 + id, identity: 2000 + id, ipv4: `10.1.0.${id}`, ipv6: `fd00:1::${id}`, mac: `02:00:00:00:00:${id}`, hostMac: `02:00:00:00:ff:${id}`,
+});
+export const a = pod(11);
+export const b = pod(12);
+export const remote = { identity: 4021, ipv4: "10.2.0.21", ipv6: "fd00:2::21" } as const;
+export const self = { ipv4: "192.0.2.1", ipv6: "2001:db8::1", router4: "10.1.0.1", router6: "fd00:1::1" } as const;
+export const other = { ipv4: "192.0.2.2", ipv6: "2001:db8::2", router4: "10.2.0.1", router6: "fd00:2::1" } as const;
+export const outside = { ipv4: "198.51.100.7", ipv6: "2001:db8:ff::7" } as const;
+export const service = { ipv4: "10.96.0.10" } as const;
+export const LOOPBACK = 1;
+export const VXLAN_IFINDEX = 77;
+export const TUNNEL_MTU = 1450;
+
+export interface Rule {
+  /** Identity; 0 or absent: any. */
+  readonly peer?: number;
+  readonly protocol?: number;
+  readonly port?: number;
+  /** Bits of the port that count; 16 where a port is given. */
+  readonly prefix?: number;
+  readonly verdict?: number;
+  readonly precedence?: number;
+  readonly rule: number;
+}
+
+export interface Rules {
+  /** undefined: nothing is enforced in that direction, yet the rules stand (deny rules). */
+  readonly enforced?: boolean;
+  readonly rules: readonly Rule[];
+}
+
+export interface Seen {
+  readonly verdict: number;
+  readonly mark: number;
+  readonly packet: Uint8Array;
+  readonly events: readonly Event[];
+}
+
+export type ProgramName = "from_container" | "to_container" | "from_netdev" | "to_netdev" | "from_overlay" | "from_host";
+
+export interface RunOptions extends Omit<SkbContext, "ifindex" | "ingressIfindex"> {
+  /** Pod on whose device the hook stands. */
+  readonly at?: Pod;
+  /** Pod (or ifindex) on whose device the packet came into the stack. */
+  readonly cameFrom?: Pod | number;
+  /** What the outer headers said (from_overlay). */
+  readonly outer?: { readonly source: string; readonly vni: number };
+}
+
+export const DEFAULT_INGRESS = 900;
+export const DEFAULT_EGRESS = 901;
+
+function encode<T>(codec: Codec<T>, value: T): Uint8Array {
+  const view = new DataView(new ArrayBuffer(codec.size));
+  codec.encode(value, view);
+  return new Uint8Array(view.buffer);
+}
+
+function decode<T>(codec: Codec<T>, data: Uint8Array): T {
+  return codec.decode(new DataView(data.buffer, data.byteOffset, data.byteLength));
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+const macBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(":", ""), "hex"));
+const addressKey = (text: string): Uint8Array => encode(addressCodec, { bytes: parseAddress(text) });
+
+export class World {
+  readonly #port = new LibbpfPort();
+  readonly #programs = new Map<string, BpfProgram>();
+  readonly #events: RingBufferReader<Event>;
+  readonly #generations = new Map<number, Subject>();
+  #nextGeneration = 1;
+
+  constructor() {
+    const root = join(import.meta.dirname, "../../..");
+    execFileSync("make", ["-s", "bpf"], { cwd: root });
+    const rodata = {
+      config_vxlan_ifindex: VXLAN_IFINDEX,
+      config_tunnel_mtu: TUNNEL_MTU,
+      config_router_ipv4: parseAddress(self.router4),
+      config_router_ipv6: parseAddress(self.router6),
+    };
+    const maxEntries = { ipcache: 1024, policy: 1024, flows: 64, interfaces: 16, endpoints: 16, events: 1 << 16 };
+    for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
+    this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
+    this.#loadOuter();
+    for (const name of ["from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "from_host"] as const) {
+      this.map("hooks").update(u32(Hook[name.toUpperCase() as keyof typeof Hook]), u32(this.program(name).fd));
+    }
+    this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
+    this.reset();
+  }
+
+  #load(file: string, options: { rodata?: Record<string, number | Uint8Array>; maxEntries: Record<string, number> }): void {
+    for (const [name, program] of this.#port.load({ file, ...options }).programs) this.#programs.set(name, program);
+  }
+
+  #loadOuter(): void {
+    const folder = mkdtempSync(join(tmpdir(), "outer-"));
+    const object = join(folder, "outer.o");
+    execFileSync("clang-19", ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", "-c", "-o", object, join(import.meta.dirname, "outer.bpf.c")]);
+    this.#load(object, { maxEntries: {} });
+    rmSync(folder, { recursive: true });
+  }
+
+  program(name: string): BpfProgram {
+    const program = this.#programs.get(name);
+    if (program === undefined) throw new Error(`no program ${name}`);
+    return program;
+  }
+
+  map(name: string): LibbpfMap {
+    const map = this.#port.map(name);
+    if (map === undefined) throw new Error(`no map ${name}`);
+    return map;
+  }
+
+  /** The cast as it is at the start of every row: nothing enforced, no flows. */
+  reset(): void {
+    for (const name of ["interfaces", "endpoints", "ipcache", "cidrs", "subjects", "policy", "flows", "fragments", "nodes", "metrics", "rule_hits"]) {
+      const map = this.map(name);
+      for (const [key] of [...map.entries()]) map.delete(key);
+    }
+    for (const one of [a, b]) {
+      this.endpoint(one);
+      this.subject(one, {});
+      this.peer(one.ipv4, { identity: one.identity });
+      this.peer(one.ipv6, { identity: one.identity });
+    }
+    this.peer(remote.ipv4, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
+    this.peer(remote.ipv6, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
+    for (const address of [self.ipv4, self.ipv6, self.router4, self.router6]) this.peer(address, { identity: 1 });
+    for (const address of [other.ipv4, other.ipv6]) this.peer(address, { identity: 6 });
+    for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: PEER_TUNNEL | PEER_ROUTER, node: other.ipv4 });
+    for (const cidr of ["10.1.0.0/16", "fd00:1::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR });
+    for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, node: other.ipv4 });
+    for (const address of [other.ipv4, other.ipv6]) {
+      this.map("nodes").update(addressKey(address), encode(nodeCodec, { routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
+    }
+    this.#events.take(10_000);
+  }
+
+  endpoint(one: Pod, changes: Partial<Endpoint> = {}): void {
+    const value = encode(endpointCodec, {
+      ifindex: one.ifindex, identity: one.identity, subject: one.id, id: one.id, mtu: TUNNEL_MTU, flags: ENDPOINT_READY,
+      mac: macBytes(one.mac), hostMac: macBytes(one.hostMac), ipv4: parseAddress(one.ipv4), ipv6: parseAddress(one.ipv6), ...changes,
+    });
+    this.map("interfaces").update(u32(one.ifindex), value);
+    this.map("endpoints").update(addressKey(one.ipv4), value);
+    this.map("endpoints").update(addressKey(one.ipv6), value);
+  }
+
+  peer(address: string, { identity, flags = 0, node }: Partial<Omit<Peer, "node">> & { readonly node?: string }): void {
+    this.map("ipcache").update(addressKey(address), encode(peerCodec, { identity: identity ?? 0, flags, node: node === undefined ? new Uint8Array(16) : parseAddress(node) }));
+  }
+
+  forgetPeer(address: string): void {
+    this.map("ipcache").delete(addressKey(address));
+  }
+
+  cidr(text: string, { identity, flags = 0, node }: { readonly identity: number; readonly flags?: number; readonly node?: string }): void {
+    const value = encode(peerCodec, { identity, flags, node: node === undefined ? new Uint8Array(16) : parseAddress(node) });
+    this.map("cidrs").update(encode(cidrKeyCodec, parseCidr(text)), value);
+  }
+
+  /** Writes the pod's subject; whatever is not named stays as it was. The generation grows. */
+  subject(one: Pod, changes: Partial<Subject>): void {
+    const before = this.#generations.get(one.id);
+    const fresh: Subject = {
+      ruleSet: one.id, ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 0, egressEnforced: 0,
+      ...(Object.keys(changes).length === 0 ? {} : before), ...changes, generation: this.#nextGeneration++,
+    };
+    this.#generations.set(one.id, fresh);
+    this.map("subjects").update(u32(one.id), encode(subjectCodec, fresh));
+  }
+
+  ingress(one: Pod, rules: readonly Rule[], enforced = true): void {
+    this.#rules(one, 0, rules);
+    this.subject(one, { ingressEnforced: enforced ? 1 : 0, ingressDefault: enforced ? DEFAULT_INGRESS : 0, ingressPorts: portBits(rules) });
+  }
+
+  egress(one: Pod, rules: readonly Rule[], enforced = true): void {
+    this.#rules(one, 1, rules);
+    this.subject(one, { egressEnforced: enforced ? 1 : 0, egressDefault: enforced ? DEFAULT_EGRESS : 0, egressPorts: portBits(rules) });
+  }
+
+  #rules(one: Pod, direction: number, rules: readonly Rule[]): void {
+    const policy = this.map("policy");
+    for (const [key] of [...policy.entries()]) {
+      const known = decode(policyKeyCodec, key);
+      if (known.ruleSet === one.id && known.direction === direction) policy.delete(key);
+    }
+    for (const rule of rules) {
+      const portPrefix = prefixOf(rule);
+      const key = encode(policyKeyCodec, { ruleSet: one.id, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix });
+      policy.update(key, encode(policyEntryCodec, { precedence: rule.precedence ?? 1, rule: rule.rule, proxyPort: 0, verdict: rule.verdict ?? 0 }));
+    }
+  }
+
+  flows(): (FlowKey & FlowState)[] {
+    return [...this.map("flows").entries()].map(([key, value]) => ({ ...decode(flowKeyCodec, key), ...decode(flowStateCodec, value) }));
+  }
+
+  changeFlows(change: (state: FlowState) => Partial<FlowState>): void {
+    for (const [key, value] of [...this.map("flows").entries()]) {
+      const state = decode(flowStateCodec, value);
+      this.map("flows").update(key, encode(flowStateCodec, { ...state, ...change(state) }));
+    }
+  }
+
+  run(name: ProgramName | `stub_${ProgramName}`, packet: Uint8Array, options: RunOptions = {}): Seen {
+    const { at, cameFrom, outer, ...context } = options;
+    const here = at === undefined ? undefined : this.map("interfaces").lookup(u32(at.ifindex));
+    if (here === undefined) this.map("interfaces").delete(u32(LOOPBACK));
+    else this.map("interfaces").update(u32(LOOPBACK), here);
+    if (outer !== undefined) this.map("outer").update(u32(0), outerValue(outer.source, outer.vni));
+    const program = this.program(outer === undefined ? name : "arrive");
+    const ingressIfindex = typeof cameFrom === "object" ? cameFrom.ifindex : (cameFrom ?? 0);
+    const { verdict, mark, packet: after } = this.#port.testRun(program, packet, { context: { ...context, ifindex: LOOPBACK, ingressIfindex } });
+    return { verdict, mark, packet: after, events: this.#events.take(1000) };
+  }
+
+  close(): void {
+    this.#events.close();
+  }
+}
+
+function prefixOf(rule: Rule): number {
+  return rule.prefix ?? (rule.port === undefined ? 0 : 16);
+}
+
+function portBits(rules: readonly Rule[]): number {
+  return rules.reduce((bits, rule) => bits | (1 << prefixOf(rule)), 0);
+}
+
+/** struct tunnel_key of outer.bpf.c; the TOS field says that the outer headers are IPv6. */
+function outerValue(source: string, vni: number): Uint8Array {
+  const value = new DataView(new ArrayBuffer(44));
+  const address = parseAddress(source);
+  const isIpv6 = source.includes(":");
+  value.setUint32(0, vni, true);
+  value.setUint8(20, isIpv6 ? 1 : 0);
+  if (isIpv6) new Uint8Array(value.buffer, 28, 16).set(address);
+  else value.setUint32(28, new DataView(address.buffer, address.byteOffset).getUint32(12), true);
+  return new Uint8Array(value.buffer);
+}
