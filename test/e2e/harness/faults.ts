@@ -1,0 +1,58 @@
+/** Things that go wrong, done for real and put back. */
+import { findNode } from "../../../src/cluster/config.ts";
+import { CONFIG, get, kubectl, must, ROOT, shell, waitFor } from "./cluster.ts";
+import { containerPid, type PodObject } from "./pods.ts";
+
+const SYSTEM = "kube-system";
+
+export async function agentPod(node: number): Promise<PodObject | undefined> {
+  const { items } = await get<{ items: PodObject[] }>("pods", "-n", SYSTEM, "-l", "k8s-app=cilium");
+  return items.find((item) => item.spec.nodeName === `node-${node}` && item.metadata.deletionTimestamp === undefined);
+}
+
+/** SIGKILL to the agent's process, as the kernel does when memory is short. */
+export async function killAgent(node: number): Promise<void> {
+  const agent = await agentPod(node);
+  if (agent === undefined) throw new Error(`no agent on node-${node}`);
+  process.kill(containerPid(agent), "SIGKILL");
+}
+
+/** The DaemonSet wants the label that it takes away, so the node has no agent until `back`. */
+export async function withoutAgent(node: number): Promise<{ back(): Promise<void> }> {
+  const name = `node-${node}`;
+  await kubectl("label", "node", name, "kubernetes.io/os-");
+  await waitFor(`no agent on ${name}`, async () => ((await agentPod(node)) === undefined ? true : undefined), () => kubectl("get", "pods", "-n", SYSTEM, "-o", "wide"));
+  return { back: async () => { await kubectl("label", "node", name, "kubernetes.io/os=linux", "--overwrite"); } };
+}
+
+export async function scaleOperator(replicas: number): Promise<void> {
+  await kubectl("-n", SYSTEM, "scale", "deployment/cilium-operator", `--replicas=${replicas}`);
+  await waitFor(`${replicas} operators`, async () => {
+    const { items } = await get<{ items: PodObject[] }>("pods", "-n", SYSTEM, "-l", "name=cilium-operator");
+    return items.length === replicas ? true : undefined;
+  }, () => kubectl("get", "pods", "-n", SYSTEM));
+}
+
+/** kube-proxy off or on, on all nodes. */
+export async function kubeProxy(on: boolean): Promise<void> {
+  const selector = on ? null : { "e2e/none": "here" };
+  await kubectl("-n", SYSTEM, "patch", "daemonset/kube-proxy", "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: selector } } } }));
+  if (on) await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/kube-proxy", "--timeout=120s");
+  else {
+    await waitFor("no kube-proxy", async () => ((await get<{ items: PodObject[] }>("pods", "-n", SYSTEM, "-l", "k8s-app=kube-proxy")).items.length === 0 ? true : undefined),
+      () => kubectl("get", "pods", "-n", SYSTEM));
+  }
+}
+
+/** Cuts the node's power, or starts it again. */
+export async function power(node: number, on: boolean): Promise<void> {
+  const { name } = findNode(CONFIG, `node-${node}`);
+  await must([process.execPath, `${ROOT}/src/cluster/main.ts`, on ? "node-start" : "node-stop", name], { timeoutMs: 180_000, env: { CLUSTER_DIR: CONFIG.dir, CNI: CONFIG.cni, NODES: String(CONFIG.nodes) } });
+}
+
+/** What the agent keeps on the node's disk in one of its folders. */
+export async function onDisk(node: number, folder: string): Promise<string[]> {
+  const { disk } = findNode(CONFIG, `node-${node}`);
+  const { stdout } = await shell(`ls -1 ${disk}/var/lib/cilium/${folder} 2>/dev/null`);
+  return stdout.split("\n").filter((name) => name !== "");
+}

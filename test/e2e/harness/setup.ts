@@ -1,0 +1,43 @@
+/**
+ * What `make test-e2e` does before the first test: the cluster, our image on its nodes, and the chart installed from a
+ * chart repository as a user does it. Each step is quick when it was done before.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { CHART_URL, command, CONFIG, must, NODES, readyCluster, ROOT } from "./cluster.ts";
+
+const IMAGE = join(ROOT, "build/image/cilium.tar");
+const LOADED = join(CONFIG.dir, "e2e-image");
+
+/** Loads the image where a node has another one; true when it was loaded. */
+async function loadImage(): Promise<boolean> {
+  const digest = `${createHash("sha256").update(readFileSync(IMAGE)).digest("hex")} on ${NODES.length}`;
+  if (existsSync(LOADED) && readFileSync(LOADED, "utf8") === digest) return false;
+  await must(["make", "-s", "-C", ROOT, "cluster-load", `ARCHIVE=${IMAGE}`], { timeoutMs: 300_000 });
+  writeFileSync(LOADED, digest);
+  return true;
+}
+
+export async function install(): Promise<void> {
+  await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);
+  await must(["helm", "install", "cilium", "cilium/cilium", "--namespace", "kube-system"]);
+}
+
+async function main(): Promise<void> {
+  mkdirSync(join(ROOT, "build/e2e"), { recursive: true });
+  await must(["make", "-s", "-C", ROOT, "cluster", "CNI=cilium"], { timeoutMs: 1_200_000 });
+  const fresh = await loadImage();
+  await must(["make", "-s", "-C", ROOT, "chart-repo"]);
+  if ((await command(["helm", "status", "cilium", "--namespace", "kube-system"])).code !== 0) {
+    await install();
+  } else {
+    await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);
+    await must(["helm", "upgrade", "cilium", "cilium/cilium", "--namespace", "kube-system", "--reset-values"]);
+    if (fresh) await must(["kubectl", "-n", "kube-system", "rollout", "restart", "daemonset/cilium", "deployment/cilium-operator"]);
+  }
+  await readyCluster();
+}
+
+if (import.meta.main) await main();

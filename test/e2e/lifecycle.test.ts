@@ -1,0 +1,193 @@
+/** Agents, operators and nodes that stop: what is in force stays in force, and nothing opens. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { apply, get, inNode, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
+import { agentPod, killAgent, kubeProxy, onDisk, power, scaleOperator, withoutAgent } from "./harness/faults.ts";
+import { createPods, type Flow, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
+import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
+
+await readyCluster();
+const ns = await namespace("lifecycle");
+after(() => ns.remove());
+const SPECS: readonly PodSpec[] = [
+  { name: "api", node: 1, labels: { app: "api" } },
+  { name: "api-far", node: 2, labels: { app: "api" } },
+  { name: "frontend", node: 2, labels: { app: "frontend" } },
+  { name: "frontend-near", node: 1, labels: { app: "frontend" } },
+  { name: "other", node: 2, labels: { app: "other" } },
+  { name: "other-near", node: 1, labels: { app: "other" } },
+];
+await createPods(ns.name, SPECS);
+const selects = (app: string): object => ({ matchLabels: { app } });
+const RULE = { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")], toPorts: [{ ports: [{ port: "8080" }] }] }] };
+await enforce(ns.name, policy("api", RULE));
+
+/** The pods as they are now: a node that started again gave them other containers. */
+async function current(): Promise<(name: string) => Pod> {
+  const pods = await readyPods(ns.name, SPECS.map(({ name }) => name), 120_000);
+  return (name) => pods[name] ?? assert.fail(`no pod ${name}`);
+}
+
+interface Traffic {
+  /** Stops it and judges: nothing allowed was lost, nothing forbidden arrived. */
+  judge(): Promise<void>;
+}
+
+async function traffic(seconds: number): Promise<Traffic> {
+  const pod = await current();
+  const api = pod("api");
+  const allowed: Flow[] = [
+    pod("frontend").flow("tcp", api.ipv4, 8080, 100, seconds), pod("frontend").flow("tcp-new", api.ipv6, 8080, 50, seconds), pod("frontend").flow("udp-new", api.ipv4, 8080, 50, seconds),
+    pod("frontend-near").flow("udp", api.ipv6, 8080, 100, seconds), pod("frontend-near").flow("tcp-new", pod("api-far").ipv4, 8080, 50, seconds),
+  ];
+  const forbidden: Flow[] = [
+    pod("other").flow("tcp-new", api.ipv4, 8080, 50, seconds, "forbidden"), pod("other-near").flow("udp-new", api.ipv6, 8080, 50, seconds, "forbidden"),
+    pod("other-near").flow("udp", pod("api-far").ipv4, 8080, 100, seconds, "forbidden"),
+  ];
+  await sleep(500);
+  return {
+    judge: async () => {
+      for (const flow of allowed) {
+        const result = await flow.stop();
+        assert.ok(result.sent > 50, "it was sent");
+        assert.equal(result.answered, result.sent, `lost: ${JSON.stringify({ ...result, tenths: result.tenths.flatMap(([sent, answered], index) => (sent === answered ? [] : [[index, sent, answered]])) })}`);
+      }
+      for (const flow of forbidden) assert.equal((await flow.stop()).answered, 0);
+      for (const name of ["api", "api-far"]) assert.deepEqual((await pod(name).received()).filter(({ text }) => text.startsWith("forbidden")), []);
+    },
+  };
+}
+
+async function rightPodsTalk(): Promise<void> {
+  const pod = await current();
+  for (const name of ["api", "api-far"]) {
+    for (const address of pod(name).addresses) {
+      for (const from of ["frontend", "frontend-near"]) await pod(from).reaches("tcp", address, 8080);
+      await Promise.all(["other", "other-near"].map((from) => pod(from).isCutFrom("tcp", address, 8080)));
+    }
+  }
+}
+
+describe("restarts under traffic", () => {
+  test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
+    const running = await traffic(150);
+    const old = await agentPod(1);
+    await kubectl("-n", "kube-system", "delete", "pod", old?.metadata.name ?? assert.fail("no agent"));
+    await killAgent(2);
+    await waitFor("new agents", async () => ((await agentPod(1))?.metadata.uid !== old?.metadata.uid ? true : undefined), () => kubectl("get", "pods", "-n", "kube-system"));
+    await readyCluster();
+    await sleep(2000);
+    await running.judge();
+    await rightPodsTalk();
+  });
+});
+
+describe("without an operator", () => {
+  test("pods of a known identity start, others wait without a network, policy stays; later the waiting pod runs", { timeout: 240_000 }, async () => {
+    await scaleOperator(0);
+    try {
+      const started = await createPods(ns.name, [{ name: "known", node: 1, labels: { app: "frontend" } }]);
+      const pod = await current();
+      await started["known"]?.reaches("tcp", pod("api").ipv4, 8080);
+      await apply(podObject(ns.name, { name: "unknown", node: 1, labels: { app: "never-seen" } }));
+      await sleep(8000);
+      const waiting = await get<PodObject>("pod", "unknown", "-n", ns.name);
+      assert.equal(waiting.status.phase, "Pending", "a pod without an applied policy must not run");
+      assert.deepEqual(waiting.status.podIPs ?? [], []);
+      await rightPodsTalk();
+    } finally {
+      await scaleOperator(2);
+    }
+    await readyPods(ns.name, ["unknown"], 120_000);
+    await readyCluster();
+    await kubectl("delete", "pod", "known", "unknown", "-n", ns.name, "--wait=false");
+  });
+});
+
+describe("CNI DEL without an agent", () => {
+  test("it succeeds at once, is replayed when the agent is back, and no address leaks", { timeout: 240_000 }, async () => {
+    const names = ["gone-0", "gone-1", "gone-2"];
+    const gone = await createPods(ns.name, names.map((name) => ({ name, node: 1, labels: { app: "gone" } })));
+    const before = (await onDisk(1, "endpoints")).length;
+    const agentless = await withoutAgent(1);
+    try {
+      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=60s");
+      assert.ok((await onDisk(1, "cni-del")).length >= names.length, "the deletions wait on disk");
+      await rightPodsTalk();
+    } finally {
+      await agentless.back();
+    }
+    await readyCluster();
+    await waitFor("the replay", async () => ((await onDisk(1, "cni-del")).length === 0 && (await onDisk(1, "endpoints")).length <= before - names.length ? true : undefined),
+      async () => JSON.stringify({ queued: await onDisk(1, "cni-del"), endpoints: await onDisk(1, "endpoints") }), { timeoutMs: 30_000 });
+    const links = await inNode("node-1", ["sh", "-c", "ip -o link show type veth | grep -c lxc"]);
+    assert.equal(Number(links), (await onDisk(1, "endpoints")).length, "as many links as endpoints");
+    const { items } = await get<{ items: { metadata: { name: string } }[] }>("cep", "-n", ns.name);
+    assert.deepEqual(items.filter(({ metadata }) => metadata.name.startsWith("gone")), []);
+    assert.equal(Object.keys(gone).length, names.length);
+  });
+
+  test("no address is given twice while pods come and go", { timeout: 120_000 }, async () => {
+    const names = Array.from({ length: 8 }, (_, index) => `churn-${index}`);
+    const seen = new Set<string>();
+    for (let round = 0; round < 2; round++) {
+      const churn = Object.values(await createPods(ns.name, names.map((name, index) => ({ name, node: 1 + (index % 2), labels: { app: "churn" } }))));
+      const { items } = await get<{ items: PodObject[] }>("pods", "-A");
+      const addresses = items.filter((item) => item.status.phase === "Running").flatMap((item) => (item.status.podIPs ?? []).map(({ ip }) => ip)).filter((ip) => ip.startsWith("10.244.") || ip.startsWith("fd00:10:244:"));
+      assert.equal(new Set(addresses).size, addresses.length, "an address is used twice");
+      for (const { ipv4 } of churn) {
+        assert.ok(!seen.has(ipv4), `${ipv4} was given again at once`);
+        seen.add(ipv4);
+      }
+      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=60s");
+    }
+  });
+});
+
+describe("nodes", () => {
+  test("a node whose power is cut makes Enforced Unknown and is named; it comes back under policy", { timeout: 300_000 }, async () => {
+    await createPods(ns.name, [{ name: "on-3", node: 3, labels: { app: "lonely" } }, { name: "on-1", node: 1, labels: { app: "lonely" } }]);
+    const lonely = { endpointSelector: selects("lonely"), ingress: [{ fromEndpoints: [selects("frontend")] }] };
+    await enforce(ns.name, policy("lonely", lonely));
+    await power(3, false);
+    try {
+      await apply(policy("lonely", { ...lonely, ingress: [{ fromEndpoints: [selects("other")] }] }), "-n", ns.name);
+      const object = await waitFor("Enforced is Unknown and names node-3", async () => {
+        const found = await getPolicy(ns.name, "lonely");
+        return conditionOf(found, "Enforced")?.status === "Unknown" ? found : undefined;
+      }, () => kubectl("describe", "cnp", "lonely", "-n", ns.name), { timeoutMs: 120_000, everyMs: 1000 });
+      assert.deepEqual(object.status?.failingNodes?.map(({ node }) => node), ["node-3"]);
+      assert.equal(object.status?.enforced, "1/2");
+    } finally {
+      await power(3, true);
+    }
+    await readyCluster();
+    await waitFor("2/2", async () => ((await getPolicy(ns.name, "lonely")).status?.enforced === "2/2" ? true : undefined), () => kubectl("describe", "cnp", "lonely", "-n", ns.name), { timeoutMs: 90_000 });
+    const pod = await current();
+    const { "on-3": back } = await readyPods(ns.name, ["on-3"]);
+    await pod("other").reaches("tcp", back?.ipv4 ?? "", 8080);
+    await pod("frontend").isCutFrom("tcp", back?.ipv4 ?? "", 8080);
+    await kubectl("delete", "pod", "on-3", "on-1", "-n", ns.name, "--wait=false");
+  });
+
+  test("a cold boot of all nodes: no DNS, no kube-proxy, and the operator last", { timeout: 420_000 }, async () => {
+    await kubeProxy(false);
+    await scaleOperator(0);
+    try {
+      await Promise.all([1, 2, 3].map((each) => power(each, false)));
+      for (const each of [1, 2, 3]) await power(each, true);
+      // Without kube-proxy the service address of the API server leads nowhere: the agents know another.
+      await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=180s");
+      await rightPodsTalk();
+    } finally {
+      await kubeProxy(true);
+      await scaleOperator(2);
+    }
+    await readyCluster();
+    const pod = await current();
+    await waitFor("DNS", async () => (/10\.96\.0\.1/.test(await pod("frontend").exec("nslookup kubernetes.default.svc.cluster.local || true")) ? true : undefined), async () => "no answer", { timeoutMs: 30_000 });
+    await rightPodsTalk();
+  });
+});
