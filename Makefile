@@ -35,7 +35,7 @@ CHART_REPO_PORT ?= 8879
 chart-repo: ## Package the Helm chart and serve it at http://127.0.0.1:8879 (CHART_REPO_PORT)
 	@$(NODE) src/image/chart-repo.ts start --port $(CHART_REPO_PORT)
 chart-repo-stop: ## End the server of chart-repo
-	@$(NODE) src/image/chart-repo.ts stop
+	@$(NODE) src/image/chart-repo.ts stop --port $(CHART_REPO_PORT)
 cli: ## Put cilium, kubectl and helm into ./bin
 	@$(NODE) src/image/cli.ts
 demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after

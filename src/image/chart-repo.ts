@@ -3,7 +3,7 @@
  * background, so that `helm repo add cilium http://127.0.0.1:PORT` works as with any chart repository.
  *
  *   chart-repo.ts start [--port N]   package, (re)start the server; prints the URL
- *   chart-repo.ts stop               end the server; not running is success
+ *   chart-repo.ts stop [--port N]    end the server; not running is success
  *   chart-repo.ts serve --port N     the server itself, in the foreground
  */
 import { spawn } from "node:child_process";
@@ -17,7 +17,7 @@ import { Command } from "commander";
 import { CodedError, describeError } from "../lib/errors.ts";
 import { findProject } from "../cluster/binaries/find.ts";
 import { helm } from "../cluster/binaries/catalog.ts";
-import { chartRepoConfig, type ChartRepoConfig } from "./config.ts";
+import { CHART_REPO_PORT, chartRepoConfig, type ChartRepoConfig } from "./config.ts";
 import { run } from "./run.ts";
 
 const START_TIMEOUT_MS = 10_000;
@@ -92,19 +92,18 @@ async function answer(folder: string, request: IncomingMessage, response: Server
   createReadStream(file).pipe(response);
 }
 
-function port(text: string): number {
+function toPort(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > 65535) throw new CodedError("CHART_REPO", `--port ${text}: not a port`);
   return value;
 }
 
 async function main(): Promise<void> {
-  const config = chartRepoConfig();
   const program = new Command("chart-repo");
-  const withPort = (command: Command): Command => command.option("--port <number>", "TCP port on 127.0.0.1", port, config.port);
-  withPort(program.command("start")).action(async (options: { port: number }) => start(config, options.port));
-  withPort(program.command("serve")).action((options: { port: number }) => serve(config.folder, options.port));
-  program.command("stop").action(async () => stop(config));
+  const withPort = (command: Command): Command => command.option("--port <number>", "TCP port on 127.0.0.1", toPort, CHART_REPO_PORT);
+  withPort(program.command("start")).action(async ({ port }: { port: number }) => start(chartRepoConfig(port), port));
+  withPort(program.command("serve")).action(({ port }: { port: number }) => serve(chartRepoConfig(port).folder, port));
+  withPort(program.command("stop")).action(async ({ port }: { port: number }) => stop(chartRepoConfig(port)));
   await program.parseAsync();
 }
 

@@ -28,7 +28,6 @@ export interface ChartRepoConfig {
   readonly folder: string;
   readonly pidFile: string;
   readonly logFile: string;
-  readonly port: number;
   /** Where Helm is looked for. */
   readonly search: Omit<Search, "say">;
 }
@@ -36,15 +35,18 @@ export interface ChartRepoConfig {
 /** A project's server that has not answered by then is taken as out of reach. */
 const CONNECT_MS = 3000;
 
-export function chartRepoConfig(env: NodeJS.ProcessEnv = process.env): ChartRepoConfig {
+export const CHART_REPO_PORT = 8879;
+
+/** Repositories on different ports live side by side. */
+export function chartRepoConfig(port: number, env: NodeJS.ProcessEnv = process.env): ChartRepoConfig {
   const root = repository();
+  const served = join(root, "build", "chart-repo", String(port));
   const { cacheDir, kubeBin, pathDirs } = clusterConfig(env);
   return {
     chart: join(root, "config", "helm", "cilium"),
-    folder: join(root, "build", "chart-repo"),
-    pidFile: join(root, "build", "chart-repo.pid"),
-    logFile: join(root, "build", "chart-repo.log"),
-    port: 8879,
+    folder: served,
+    pidFile: `${served}.pid`,
+    logFile: `${served}.log`,
     search: { cacheDir, kubeBin, pathDirs, fetching: { connectMs: CONNECT_MS } },
   };
 }
@@ -57,7 +59,7 @@ export interface ToolsConfig {
 
 export function toolsConfig(env: NodeJS.ProcessEnv = process.env): ToolsConfig {
   const bin = join(repository(), "bin");
-  const { search } = chartRepoConfig(env);
+  const { search } = chartRepoConfig(CHART_REPO_PORT, env);
   // Links in bin that lead nowhere, or to an older release, must not be found again.
   const pathDirs = search.pathDirs.filter((dir) => resolve(dir) !== bin);
   return { bin, kubernetesVersion: clusterConfig(env).kubernetes, search: { ...search, pathDirs } };

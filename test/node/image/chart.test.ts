@@ -1,0 +1,164 @@
+/** The chart as Helm itself renders it: what it refuses, and what stands in the manifests. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { loadAll } from "js-yaml";
+import { helm } from "../../../src/cluster/binaries/catalog.ts";
+import { findProject } from "../../../src/cluster/binaries/find.ts";
+import { CHART_REPO_PORT, chartRepoConfig } from "../../../src/image/config.ts";
+
+const root = resolve(import.meta.dirname, "..", "..", "..");
+const chart = join(root, "config", "helm", "cilium");
+
+let tool = "";
+before(async () => {
+  const found = await findProject(helm(), { ...chartRepoConfig(CHART_REPO_PORT).search, say: () => undefined });
+  tool = found["helm"] ?? assert.fail("no Helm");
+});
+
+function template(...sets: string[]): { readonly ok: boolean; readonly text: string } {
+  const args = ["template", "cilium", chart, "--namespace", "kube-system", ...sets.flatMap((set) => ["--set", set])];
+  const { status, stdout, stderr } = spawnSync(tool, args, { encoding: "utf8" });
+  return { ok: status === 0, text: status === 0 ? stdout : stderr };
+}
+
+function objects(...sets: string[]): any[] {
+  const { ok, text } = template(...sets);
+  assert.ok(ok, text);
+  return loadAll(text).filter((each) => each !== null);
+}
+
+function find(all: any[], kind: string, name: string): any {
+  return all.find((each) => each.kind === kind && each.metadata.name === name) ?? assert.fail(`no ${kind} ${name}`);
+}
+
+describe("values that are refused by name", () => {
+  const notBuilt: readonly (readonly [string, RegExp])[] = [
+    ["kubeProxyReplacement=true", /kubeProxyReplacement=true: .*not built yet/],
+    ["kubeProxyReplacement=partial", /kubeProxyReplacement=partial: .*not built yet/],
+    ["encryption.enabled=true", /encryption\.enabled=true: .*not built yet/],
+    ["hubble.enabled=true", /hubble\.enabled=true: .*not built yet/],
+    ["hubble.relay.enabled=true", /hubble\.relay\.enabled=true: .*not built yet/],
+    ["hubble.ui.enabled=true", /hubble\.ui\.enabled=true: .*not built yet/],
+    ["l7Proxy=true", /l7Proxy=true: .*not built yet/],
+    ["hostFirewall.enabled=true", /hostFirewall\.enabled=true: .*not built yet/],
+    ["routingMode=native", /routingMode=native: .*not built yet/],
+    ["tunnelProtocol=geneve", /tunnelProtocol=geneve: .*not built yet/],
+    ["autoDirectNodeRoutes=true", /autoDirectNodeRoutes=true: .*not built yet/],
+    ["ipam.mode=cluster-pool", /ipam\.mode=cluster-pool: not built yet/],
+    ["enableIPv4Masquerade=false", /enableIPv6Masquerade differ/],
+  ];
+  for (const [set, message] of notBuilt) {
+    it(`${set} is not built yet`, () => {
+      const { ok, text } = template(set);
+      assert.equal(ok, false);
+      assert.match(text, message);
+    });
+  }
+
+  const unknown = ["hubble.relai.enabled=true", "encription.enabled=true", "operator.replica=1", "cni.exclusiv=false", "bpf.mapMax=1", "image.name=x"];
+  for (const set of unknown) {
+    it(`${set} is unknown`, () => {
+      const { ok, text } = template(set);
+      assert.equal(ok, false);
+      const name = set.split("=")[0]?.split(".").at(set.startsWith("encription") ? 0 : set.startsWith("hubble") ? 1 : -1);
+      assert.match(text, new RegExp(`additional properties '${name}' not allowed`));
+    });
+  }
+
+  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "tunnelPort=\\\"8472\\\""]) {
+    it(`${set} is out of range`, () => assert.equal(template(set).ok, false));
+  }
+});
+
+describe("what stands in the manifests", () => {
+  it("is equal on every rendering: nothing random", () => {
+    assert.equal(template().text, template().text);
+  });
+
+  it("runs the agent on every node, also before there is a network", () => {
+    const agent = find(objects(), "DaemonSet", "cilium");
+    const { spec } = agent.spec.template;
+    assert.equal(agent.spec.template.metadata.labels["k8s-app"], "cilium");
+    assert.deepEqual(spec.tolerations, [{ operator: "Exists" }]);
+    assert.deepEqual([spec.hostNetwork, spec.dnsPolicy, spec.priorityClassName], [true, "Default", "system-node-critical"]);
+    assert.equal(spec.containers[0].name, "cilium-agent");
+    assert.equal(spec.containers[0].lifecycle, undefined);
+  });
+
+  it("runs the operator without rights on its node", () => {
+    const operator = find(objects(), "Deployment", "cilium-operator");
+    const { spec } = operator.spec.template;
+    assert.equal(operator.spec.replicas, 2);
+    assert.deepEqual([spec.hostNetwork, spec.dnsPolicy, spec.priorityClassName], [true, "Default", "system-cluster-critical"]);
+    assert.equal(spec.securityContext.runAsNonRoot, true);
+    const { securityContext } = spec.containers[0];
+    assert.deepEqual(securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } });
+  });
+
+  it("grants no wildcard, no secrets and no pods/exec", () => {
+    const rules = objects().filter(({ kind }) => kind === "ClusterRole" || kind === "Role").flatMap((role) => role.rules);
+    assert.ok(rules.length > 0);
+    for (const rule of rules) {
+      const words = [...rule.apiGroups, ...rule.resources, ...rule.verbs];
+      for (const word of ["*", "secrets", "pods/exec", "escalate", "bind", "impersonate"]) assert.ok(!words.includes(word), word);
+    }
+  });
+
+  it("does not let the operator write CRDs with crds.create=false", () => {
+    const role = find(objects("crds.create=false"), "ClusterRole", "cilium-operator");
+    assert.ok(!role.rules.some((rule: any) => rule.apiGroups.includes("apiextensions.k8s.io")));
+    assert.equal(find(objects("crds.create=false"), "ConfigMap", "cilium-config").data["crds-create"], "false");
+  });
+
+  it("lets the operator upgrade exactly the CRDs of crds/", () => {
+    const role = find(objects(), "ClusterRole", "cilium-operator");
+    const named = role.rules.find((rule: any) => rule.resourceNames !== undefined).resourceNames;
+    const files = readdirSync(join(root, "crds")).filter((file) => file.endsWith(".yaml"));
+    assert.deepEqual(named, files.map((file) => file.replace(".yaml", ".cilium.io")).sort());
+  });
+
+  it("rolls agents and operators when a setting changes", () => {
+    const checksum = (all: any[]): string => find(all, "DaemonSet", "cilium").spec.template.metadata.annotations["checksum/cilium-config"];
+    assert.notEqual(checksum(objects()), checksum(objects("debug.enabled=true")));
+  });
+
+  it("takes the image from repository, tag and digest, with pull secrets", () => {
+    const digest = `sha256:${"a".repeat(64)}`;
+    const all = objects("image.repository=registry.example/cilium", `image.digest=${digest}`, "image.tag=x", "imagePullSecrets[0].name=mine");
+    for (const each of [find(all, "DaemonSet", "cilium"), find(all, "Deployment", "cilium-operator")]) {
+      assert.equal(each.spec.template.spec.containers[0].image, `registry.example/cilium@${digest}`);
+      assert.deepEqual(each.spec.template.spec.imagePullSecrets, [{ name: "mine" }]);
+    }
+  });
+
+  it("gives the operator the API server's address with k8sServiceHost", () => {
+    const all = objects("k8sServiceHost=10.0.0.1", "k8sServicePort=7443");
+    const { env } = find(all, "Deployment", "cilium-operator").spec.template.spec.containers[0];
+    assert.ok(env.some((each: any) => each.name === "KUBERNETES_SERVICE_HOST" && each.value === "10.0.0.1"));
+    assert.equal(find(all, "ConfigMap", "cilium-config").data["k8s-service-port"], "7443");
+  });
+});
+
+describe("the chart repository", () => {
+  const env = { ...process.env, HELM_CONFIG_HOME: "", HELM_CACHE_HOME: "", HELM_DATA_HOME: "" };
+  const home = execFileSync("mktemp", ["-d"], { encoding: "utf8" }).trim();
+  for (const name of ["CONFIG", "CACHE", "DATA"] as const) env[`HELM_${name}_HOME`] = join(home, name);
+  after(() => execFileSync("rm", ["-rf", home]));
+
+  it("serves helm repo add and helm install as any other", () => {
+    const port = "18879";
+    const make = (target: string): string => execFileSync("make", ["-s", target, `CHART_REPO_PORT=${port}`], { cwd: root, encoding: "utf8" });
+    assert.equal(make("chart-repo").trim(), `http://127.0.0.1:${port}`);
+    try {
+      execFileSync(tool, ["repo", "add", "cilium", `http://127.0.0.1:${port}`], { env });
+      const rendered = execFileSync(tool, ["template", "cilium", "cilium/cilium", "--namespace", "kube-system"], { env, encoding: "utf8" });
+      assert.match(rendered, /kind: DaemonSet/);
+    } finally {
+      make("chart-repo-stop");
+    }
+    assert.equal(spawnSync(tool, ["repo", "update"], { env }).status, 1);
+  });
+});
