@@ -4,4 +4,10 @@
  * Imports kernel, reconcile, compile and lib. It must not talk to Kubernetes, and keeps no state that it
  * could not read back from the kernel.
  */
+export { MapApplier } from "./apply.ts";
+export type { ApplierOptions, MapName } from "./apply.ts";
+export { collectFlows } from "./flows.ts";
+export type { FlowsReport } from "./flows.ts";
+export { CapacityExceeded } from "./policy.ts";
+export { RESERVED_LABELS, selects } from "./resolve.ts";
 export type * from "./desired.ts";

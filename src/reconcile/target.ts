@@ -1,0 +1,22 @@
+/** The actual side of one kernel resource. Dumb: it writes what it is told; only a Delta decides what to write. */
+
+export interface Failure<K> {
+  readonly key: K;
+  readonly error: Error;
+}
+
+export interface Target<K, V> {
+  readonly name: string;
+  /** What is there now, as far as it is ours. */
+  list(): ReadonlyMap<K, V>;
+  /** Creates or replaces; idempotent. One refused entry does not stop the others. */
+  put(entries: ReadonlyMap<K, V>): readonly Failure<K>[];
+  /** Removing the absent succeeds. */
+  remove(keys: readonly K[]): readonly Failure<K>[];
+}
+
+/** For values that are flat records of primitives. */
+export function sameFields<V extends object>(a: V, b: V): boolean {
+  const keys = Object.keys(a) as (keyof V)[];
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}

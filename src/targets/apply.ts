@@ -1,0 +1,184 @@
+/**
+ * The write order of everything that a node enforces, in one function.
+ *
+ * Rule of thumb: whoever refers is written after what it refers to and removed before it, and an address
+ * carries an identity only while the rules that know this identity are in the kernel.
+ */
+import { expandRuleSet } from "./expand.ts";
+import type { Expanded } from "./expand.ts";
+import { asError } from "../lib/errors.ts";
+import { MapReconciler } from "../reconcile/reconciler.ts";
+import type { StepResult } from "../reconcile/reconciler.ts";
+import { sameFields } from "../reconcile/target.ts";
+import type { BatchMap } from "../kernel/port.ts";
+import type { NodeState, RuleSetId } from "../compile/state.ts";
+import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport, PeerRow } from "./desired.ts";
+import { EndpointsTarget } from "./endpoints.ts";
+import type { EndpointsStep } from "./endpoints.ts";
+import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
+import { PolicyTarget } from "./policy.ts";
+import type { PolicyResult } from "./policy.ts";
+import { RESERVED_LABELS, SelectorResolver } from "./resolve.ts";
+
+export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy";
+
+export interface ApplierOptions {
+  readonly maps: Readonly<Record<MapName, BatchMap>>;
+  /** Milliseconds of a clock that does not jump back. */
+  readonly nowMs: () => number;
+  /** See PolicyTarget: grows between two starts of the agent by more than one per policy change. */
+  readonly firstGeneration: number;
+}
+
+export class MapApplier implements Applier {
+  readonly #endpoints: EndpointsTarget;
+  readonly #ipcache: MapReconciler<string, PeerRow>;
+  readonly #cidrs: MapReconciler<string, PeerRow>;
+  readonly #nodes: MapReconciler<string, NodeRow>;
+  readonly #policy: PolicyTarget;
+  readonly #resolver = new SelectorResolver();
+  #recovered = false;
+  #slots: ReadonlyMap<number, number> = new Map();
+  #admitted: { readonly from: DesiredState; readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } | undefined;
+
+  constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
+    const rows = { equal: sameFields<PeerRow>, nowMs };
+    this.#endpoints = new EndpointsTarget(maps, nowMs);
+    this.#ipcache = new MapReconciler(ipcacheTarget(maps.ipcache), rows);
+    this.#cidrs = new MapReconciler(cidrsTarget(maps.cidrs), rows);
+    this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
+    this.#policy = new PolicyTarget(maps, firstGeneration);
+  }
+
+  apply(desired: DesiredState): ApplyReport {
+    this.#recover();
+    const { peers, withheld } = this.#admit(desired);
+    const parts = new Parts();
+    const prune = desired.synced;
+
+    // Gone pods first: nothing may be judged for them while their address and rules go.
+    if (prune) parts.removed("endpoints", this.#endpoints.prune(desired.endpoints, this.#slots));
+    // Then gone addresses, before the rules that know their identity: without an entry a pod's address is
+    // unknown and so closed; with an entry and without rules, a deny would be missing.
+    if (prune) parts.removed("ipcache", this.#ipcache.prune(peers));
+    parts.removed("ipcache", this.#ipcache.withdraw(this.#orphans(desired)));
+    // Nodes before their CIDRs and pods: a tunnelled packet is checked against them.
+    parts.written("nodes", this.#nodes.put(desired.nodes));
+    // Pod CIDRs before pods: they keep an unknown pod from being taken for the outside.
+    parts.written("cidrs", this.#cidrs.put(desired.cidrs));
+    // Rules before the addresses that carry their identities.
+    const policy = this.#applyPolicy(desired);
+    parts.policy(policy);
+    this.#slots = policy.slots;
+    // Addresses before pods: a new pod is judged with all that is known.
+    parts.written("ipcache", this.#ipcache.put(peers));
+    // Pods last, each with the slot of rules that are in force; without one it stays closed.
+    const endpoints = this.#endpoints.put(desired.endpoints, policy.slots);
+    parts.written("endpoints", endpoints);
+    // What gone pods' addresses referred to, in reverse.
+    if (prune) parts.removed("cidrs", this.#cidrs.prune(desired.cidrs));
+    if (prune) parts.removed("nodes", this.#nodes.prune(desired.nodes));
+
+    return {
+      ...parts.report(),
+      enforced: policy.enforced,
+      withheldPeers: withheld,
+      readyEndpoints: readyEndpoints(desired, policy, endpoints),
+    };
+  }
+
+  invalidate(): void {
+    this.#recovered = false;
+    for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes]) part.invalidate();
+  }
+
+  #recover(): void {
+    if (this.#recovered) return;
+    this.#policy.recover(this.#endpoints.slots());
+    this.#slots = this.#endpoints.slots();
+    this.#recovered = true;
+  }
+
+  /** Peers whose identity is known; the others stay out, and so closed, until it is. */
+  #admit(desired: DesiredState): { readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } {
+    const last = this.#admitted;
+    if (last?.from.peers === desired.peers && last.from.identities === desired.identities) return last;
+    const withheld = [...desired.peers].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
+    const outside = new Set(withheld);
+    const peers = outside.size === 0 ? desired.peers : new Map([...desired.peers].filter(([address]) => !outside.has(address)));
+    this.#admitted = { from: desired, peers, withheld };
+    return this.#admitted;
+  }
+
+  /** Addresses in the kernel whose identity no rule will know after this call. */
+  #orphans(desired: DesiredState): string[] {
+    if (!desired.synced) return [];
+    return [...this.#ipcache.actual()].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
+  }
+
+  #applyPolicy({ nodeState, identities, synced }: DesiredState): PolicyResult {
+    const selectors = this.#resolver.resolve(nodeState.selectors, identities);
+    const ruleSets = new Map<RuleSetId, Expanded | Error>();
+    for (const [id, ruleSet] of nodeState.ruleSets) ruleSets.set(id, expandOrError(ruleSet, selectors));
+    return this.#policy.apply({ subjects: nodeState.subjects, ruleSets, inUse: this.#endpoints.identities(), isComplete: synced });
+  }
+}
+
+function isKnown({ identities }: DesiredState, identity: number): boolean {
+  return identity === 0 || RESERVED_LABELS.has(identity) || identities.has(identity);
+}
+
+type RuleSetOf = NodeState["ruleSets"] extends ReadonlyMap<RuleSetId, infer R> ? R : never;
+
+function expandOrError(ruleSet: RuleSetOf, selectors: Parameters<typeof expandRuleSet>[1]): Expanded | Error {
+  try {
+    return expandRuleSet(ruleSet, selectors);
+  } catch (thrown) {
+    return asError(thrown);
+  }
+}
+
+function readyEndpoints(desired: DesiredState, policy: PolicyResult, { failures }: EndpointsStep): ReadonlySet<string> {
+  const failed = new Set(failures.map(({ key }) => key));
+  const ready = [...desired.endpoints].filter(([key, row]) => policy.slots.has(row.identity) && !failed.has(key));
+  return new Set(ready.map(([key]) => key));
+}
+
+/** Collects what each part did, from both of its steps. */
+class Parts {
+  readonly #parts = new Map<PartName, { written: number; removed: number; failures: PartFailure[] }>();
+
+  #of(part: PartName): { written: number; removed: number; failures: PartFailure[] } {
+    const known = this.#parts.get(part) ?? { written: 0, removed: 0, failures: [] };
+    this.#parts.set(part, known);
+    return known;
+  }
+
+  written(part: PartName, { done, failures }: StepResult<string>): void {
+    this.#of(part).written += done;
+    this.#fail(part, failures);
+  }
+
+  removed(part: PartName, { done, failures }: StepResult<string>): void {
+    this.#of(part).removed += done;
+    this.#fail(part, failures);
+  }
+
+  policy(result: PolicyResult): void {
+    const part = this.#of("policy");
+    part.written += result.written;
+    part.removed += result.removed;
+    for (const { identities, error } of result.failures) {
+      part.failures.push({ subject: identities.map((identity) => `identity ${identity}`).join(", "), identities, error });
+    }
+  }
+
+  #fail(part: PartName, failures: StepResult<string>["failures"]): void {
+    for (const { key, error } of failures) this.#of(part).failures.push({ subject: key, identities: [], error });
+  }
+
+  report(): { readonly ok: boolean; readonly parts: readonly PartReport[] } {
+    const parts = [...this.#parts].map(([part, counts]) => ({ part, ok: counts.failures.length === 0, ...counts }));
+    return { ok: parts.every(({ ok }) => ok), parts };
+  }
+}

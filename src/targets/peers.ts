@@ -1,0 +1,28 @@
+/** Maps `ipcache` (exact address), `cidrs` (longest prefix) and `nodes`: rows ↔ structs. */
+import { nodeCodec, peerCodec } from "../kernel/gen/types.ts";
+import type { BatchMap, Codec } from "../kernel/port.ts";
+import { MapTarget, addressKey, addressText, cidrKey, optionalAddress } from "./map-target.ts";
+import type { NodeRow, PeerRow } from "./desired.ts";
+
+const peerRow: Codec<PeerRow> = {
+  size: peerCodec.size,
+  encode: ({ identity, flags, node }, into, at) => peerCodec.encode({ identity, flags, node: optionalAddress(node) }, into, at),
+  decode: (from, at) => {
+    const { identity, flags, node } = peerCodec.decode(from, at);
+    return { identity, node: addressText(node), flags };
+  },
+};
+
+const nodeRow: Codec<NodeRow> = {
+  size: nodeCodec.size,
+  encode: (row, into, at) =>
+    nodeCodec.encode({ routerIpv4: optionalAddress(row.routerIpv4), routerIpv6: optionalAddress(row.routerIpv6) }, into, at),
+  decode: (from, at) => {
+    const { routerIpv4, routerIpv6 } = nodeCodec.decode(from, at);
+    return { routerIpv4: addressText(routerIpv4), routerIpv6: addressText(routerIpv6) };
+  },
+};
+
+export const ipcacheTarget = (map: BatchMap): MapTarget<string, PeerRow> => new MapTarget(map, addressKey, peerRow);
+export const cidrsTarget = (map: BatchMap): MapTarget<string, PeerRow> => new MapTarget(map, cidrKey, peerRow);
+export const nodesTarget = (map: BatchMap): MapTarget<string, NodeRow> => new MapTarget(map, addressKey, nodeRow);

@@ -1,0 +1,137 @@
+/**
+ * The maps `subjects` and `policy` as they are in the kernel, with our image of them: each write goes through
+ * here, so that the image tells the truth also when a write failed half way.
+ */
+import { policyEntryCodec, policyKeyCodec, subjectCodec } from "../kernel/gen/types.ts";
+import type { Subject } from "../kernel/gen/types.ts";
+import type { BatchMap } from "../kernel/port.ts";
+import { entryKey } from "./expand.ts";
+import type { Entry, EntryKey } from "./expand.ts";
+import { viewOf } from "./map-target.ts";
+
+export type Image = Map<EntryKey, Entry>;
+
+export interface PolicyMaps {
+  readonly subjects: BatchMap;
+  readonly policy: BatchMap;
+}
+
+export class PolicyStore {
+  readonly #maps: PolicyMaps;
+  readonly sets = new Map<number, Image>();
+  readonly subjects = new Map<number, Subject>();
+  #count = 0;
+  #lastSet = 0;
+
+  constructor(maps: PolicyMaps) {
+    this.#maps = maps;
+  }
+
+  /** Reads everything from the kernel. */
+  recover(): void {
+    this.sets.clear();
+    this.subjects.clear();
+    this.#count = 0;
+    for (const { keys, values, count } of this.#maps.policy.batches()) {
+      const [keyView, valueView] = [viewOf(keys), viewOf(values)];
+      for (let i = 0; i < count; i++) {
+        const { ruleSet, ...key } = policyKeyCodec.decode(keyView, i * policyKeyCodec.size);
+        this.#image(ruleSet).set(entryKey(key), { key, value: policyEntryCodec.decode(valueView, i * policyEntryCodec.size) });
+        this.#count++;
+      }
+    }
+    for (const [key, value] of this.#maps.subjects.entries()) {
+      const slot = viewOf(key).getUint32(0, true);
+      if (slot !== 0) this.subjects.set(slot, subjectCodec.decode(viewOf(value)));
+    }
+    const referenced = [...this.subjects.values()].map(({ ruleSet }) => ruleSet);
+    this.#lastSet = [...this.sets.keys(), ...referenced].reduce((a, b) => Math.max(a, b), this.#lastSet);
+  }
+
+  #image(ruleSet: number): Image {
+    const found = this.sets.get(ruleSet);
+    if (found !== undefined) return found;
+    const made: Image = new Map();
+    this.sets.set(ruleSet, made);
+    return made;
+  }
+
+  get size(): number {
+    return this.#maps.policy.maxEntries;
+  }
+
+  /** Slots that can be given: all but 0. */
+  get slotCount(): number {
+    return this.#maps.subjects.maxEntries - 1;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The greatest generation that any subject has. */
+  greatestGeneration(): number {
+    return [...this.subjects.values()].reduce((greatest, { generation }) => Math.max(greatest, generation), 0);
+  }
+
+  /** A number that nothing in the kernel uses; 0 means closed and is never given. */
+  newRuleSet(): number {
+    do this.#lastSet = this.#lastSet === 0xffffffff ? 1 : this.#lastSet + 1;
+    while (this.sets.has(this.#lastSet) || [...this.subjects.values()].some(({ ruleSet }) => ruleSet === this.#lastSet));
+    this.#image(this.#lastSet);
+    return this.#lastSet;
+  }
+
+  /** The slot with the smallest number that no identity has. Slot 0 is never used. */
+  freeSlot(taken: ReadonlySet<number>): number | undefined {
+    for (let slot = 1; slot <= this.slotCount; slot++) if (!taken.has(slot)) return slot;
+    return undefined;
+  }
+
+  /** In the given order, each at most once. Throws what the kernel refused; what went before it stays. */
+  writeEntries(ruleSet: number, entries: readonly Entry[]): void {
+    const image = this.#image(ruleSet);
+    const keys = this.#packKeys(ruleSet, entries);
+    const values = new Uint8Array(entries.length * policyEntryCodec.size);
+    const view = viewOf(values);
+    entries.forEach((entry, i) => policyEntryCodec.encode(entry.value, view, i * policyEntryCodec.size));
+    const { done, error } = this.#maps.policy.updateBatch({ keys, values, count: entries.length });
+    for (const entry of entries.slice(0, done)) {
+      const text = entryKey(entry.key);
+      if (!image.has(text)) this.#count++;
+      image.set(text, entry);
+    }
+    if (error !== undefined) throw error;
+  }
+
+  deleteEntries(ruleSet: number, entries: readonly Entry[]): void {
+    const image = this.#image(ruleSet);
+    const { done, error } = this.#maps.policy.deleteBatch(this.#packKeys(ruleSet, entries), entries.length);
+    for (const entry of entries.slice(0, done)) if (image.delete(entryKey(entry.key))) this.#count--;
+    if (error !== undefined) throw error;
+  }
+
+  /** Deletes a rule set that no subject refers to. */
+  dropRuleSet(ruleSet: number): number {
+    const entries = [...(this.sets.get(ruleSet)?.values() ?? [])];
+    this.deleteEntries(ruleSet, entries);
+    this.sets.delete(ruleSet);
+    return entries.length;
+  }
+
+  writeSubject(slot: number, subject: Subject): void {
+    const key = new Uint8Array(4);
+    const value = new Uint8Array(subjectCodec.size);
+    viewOf(key).setUint32(0, slot, true);
+    subjectCodec.encode(subject, viewOf(value));
+    this.#maps.subjects.update(key, value);
+    this.subjects.set(slot, subject);
+  }
+
+  #packKeys(ruleSet: number, entries: readonly Entry[]): Uint8Array {
+    const keys = new Uint8Array(entries.length * policyKeyCodec.size);
+    const view = viewOf(keys);
+    entries.forEach((entry, i) => policyKeyCodec.encode({ ...entry.key, ruleSet }, view, i * policyKeyCodec.size));
+    return keys;
+  }
+}

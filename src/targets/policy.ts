@@ -1,0 +1,256 @@
+/**
+ * Programs policy: identities' rule sets into `policy` and `subjects`, so that at every moment each packet is
+ * judged by the old rules or by the new ones, never by a mix.
+ *
+ *   subjects[slot of the identity] ──rule set number──▶ policy[(number, peer, port, …)]
+ *
+ * - Several changes are written whole under a fresh number; then each subject flips with one update; then the
+ *   old number's entries go.
+ * - Three kinds of change need no copy and are written in place: one key; only additions, strongest first;
+ *   only removals, weakest first. The strongest matching entry decides, so with additions in that order a
+ *   packet meets its new decider or none of the new entries that match it; removals are the reverse.
+ * - A rule set number is used again only when nothing refers to it, a generation never: conntrack keeps
+ *   generations and judges again what was judged under another one.
+ * - Our entries are all entries of both maps, known by the maps' pin paths. After a restart the maps are
+ *   read back; a subject that is as it should be is not touched.
+ */
+import { CodedError, asError } from "../lib/errors.ts";
+import { Direction } from "../kernel/gen/types.ts";
+import type { Subject } from "../kernel/gen/types.ts";
+import { sameFields } from "../reconcile/target.ts";
+import { portMask } from "./expand.ts";
+import type { Entry, Expanded } from "./expand.ts";
+import { PolicyStore } from "./policy-store.ts";
+import type { Image, PolicyMaps } from "./policy-store.ts";
+
+export class CapacityExceeded extends CodedError {
+  constructor(map: string, need: number, size: number) {
+    super("CAPACITY", `map ${map} needs ${need} entries and has room for ${size}`, { fields: { map, need, size } });
+    this.name = "CapacityExceeded";
+  }
+}
+
+export interface PolicyDesired<Id> {
+  /** Rule set of each identity that runs here. */
+  readonly subjects: ReadonlyMap<number, Id>;
+  /** Content of each rule set, or why it cannot be known: its subjects then keep what they have. */
+  readonly ruleSets: ReadonlyMap<Id, Expanded | Error>;
+  /** Identities that endpoints still have: their slots stay, also when they are in `subjects` no more. */
+  readonly inUse: ReadonlySet<number>;
+  /**
+   * The desired side has told all that it has. Before that nothing is taken away: identities whose rules are in
+   * force keep them untouched (their peers may just not have been listed yet), only new ones are programmed.
+   */
+  readonly isComplete: boolean;
+}
+
+export interface PolicyResult {
+  readonly written: number;
+  readonly removed: number;
+  /** Identity -> slot, of all identities with a rule set in the kernel, current or last good. */
+  readonly slots: ReadonlyMap<number, number>;
+  readonly enforced: ReadonlySet<number>;
+  readonly failures: readonly { readonly identities: readonly number[]; readonly error: Error }[];
+}
+
+type Header = Omit<Subject, "generation" | "ruleSet">;
+
+const CLOSED: Header = { ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 1 };
+
+export class PolicyTarget {
+  readonly #store: PolicyStore;
+  readonly #slots = new Map<number, number>();
+  readonly #firstGeneration: number;
+  #generation = 0;
+  #written = 0;
+  #removed = 0;
+
+  /**
+   * @param firstGeneration the least generation to begin with; greater than any that an earlier pair of maps
+   *   may have left in conntrack (seconds since a fixed date do).
+   */
+  constructor(maps: PolicyMaps, firstGeneration: number) {
+    this.#store = new PolicyStore(maps);
+    this.#firstGeneration = firstGeneration;
+  }
+
+  /** Reads the maps. `slots` is what the endpoints say about the slots of identities. */
+  recover(slots: ReadonlyMap<number, number>): void {
+    this.#store.recover();
+    this.#generation = Math.max(this.#generation, this.#firstGeneration, this.#store.greatestGeneration());
+    for (const [identity, slot] of slots) {
+      const isFree = !this.#slots.has(identity) && ![...this.#slots.values()].includes(slot);
+      if (isFree && this.#store.subjects.has(slot)) this.#slots.set(identity, slot);
+    }
+  }
+
+  apply<Id>(desired: PolicyDesired<Id>): PolicyResult {
+    this.#written = 0;
+    this.#removed = 0;
+    const enforced = new Set<number>();
+    const failures: { identities: readonly number[]; error: Error }[] = [];
+    for (const [id, all] of usersByRuleSet(desired.subjects)) {
+      const identities = desired.isComplete ? all : all.filter((identity) => (this.#subjectOf(identity)?.ruleSet ?? 0) === 0);
+      if (identities.length === 0) continue;
+      try {
+        const content = desired.ruleSets.get(id) ?? new CodedError("UNKNOWN_RULE_SET", `rule set ${String(id)} is not in the node state`);
+        if (content instanceof Error) throw content;
+        this.#program(identities, content);
+        for (const identity of identities) enforced.add(identity);
+      } catch (thrown) {
+        failures.push({ identities, error: asError(thrown) });
+      }
+    }
+    try {
+      if (desired.isComplete) this.#freeSlots(desired);
+      this.#dropUnused();
+    } catch (thrown) {
+      failures.push({ identities: [], error: asError(thrown) });
+    }
+    const slots = new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
+    return { written: this.#written, removed: this.#removed, slots, enforced, failures };
+  }
+
+  #program(identities: readonly number[], content: Expanded): void {
+    const { ruleSet, isChanged } = this.#place(identities, content);
+    const header = headerOf(content);
+    for (const identity of identities) {
+      const slot = this.#slotFor(identity);
+      const now = this.#store.subjects.get(slot);
+      const wanted = { ...header, ruleSet, generation: now?.generation ?? 0 };
+      if (isChanged || now === undefined || !sameFields(now, wanted)) this.#flip(slot, wanted);
+    }
+  }
+
+  /** Sees to it that `content` stands under some number. Subjects are not flipped yet, all of `identities` must be. */
+  #place(identities: readonly number[], content: Expanded): { readonly ruleSet: number; readonly isChanged: boolean } {
+    const current = new Set(identities.flatMap((identity) => this.#subjectOf(identity)?.ruleSet ?? []).filter((n) => n !== 0));
+    for (const ruleSet of [...current, ...this.#store.sets.keys()]) {
+      if (ruleSet !== 0 && sameEntries(this.#store.sets.get(ruleSet), content)) return { ruleSet, isChanged: false };
+    }
+    for (const ruleSet of current) if (this.#changeInPlace(ruleSet, identities, content)) return { ruleSet, isChanged: true };
+    const fresh = this.#store.newRuleSet();
+    try {
+      const need = this.#store.count + content.entries.size;
+      if (need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
+      this.#store.writeEntries(fresh, [...content.entries.values()]);
+      this.#written += content.entries.size;
+    } catch (error) {
+      this.#store.dropRuleSet(fresh);
+      throw error;
+    }
+    return { ruleSet: fresh, isChanged: true };
+  }
+
+  /** false: it needs a copy. Only where no subject outside of `identities` obeys this rule set. */
+  #changeInPlace(ruleSet: number, identities: readonly number[], content: Expanded): boolean {
+    const users = [...this.#store.subjects].filter(([, subject]) => subject.ruleSet === ruleSet);
+    const allowed = new Set(identities.map((identity) => this.#slots.get(identity)));
+    const enforcement = ({ ingressEnforced, egressEnforced }: Header): string => `${ingressEnforced}${egressEnforced}`;
+    const wanted = headerOf(content);
+    if (!users.every(([slot, subject]) => allowed.has(slot) && enforcement(subject) === enforcement(wanted))) return false;
+    const image = this.#store.sets.get(ruleSet) ?? new Map<string, Entry>();
+    const changes = compare(image, content);
+    if (changes.puts.length > 0 && changes.removes.length > 0) return false;
+    if (changes.replaced && changes.puts.length > 1) return false;
+    const need = this.#store.count + changes.puts.length;
+    if (changes.puts.length > 0 && !changes.replaced && need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
+    this.#writeInPlace(ruleSet, users, changes);
+    return true;
+  }
+
+  #writeInPlace(ruleSet: number, users: readonly (readonly [number, Subject])[], { puts, removes }: Changes): void {
+    // The programs try the port lengths of the mask only: it must cover a strong new entry before a weak one is
+    // seen, so it grows first. It shrinks with the last update of the subject.
+    for (const [slot, subject] of users) {
+      const ingressPorts = subject.ingressPorts | portMask(puts, Direction.INGRESS);
+      const egressPorts = subject.egressPorts | portMask(puts, Direction.EGRESS);
+      const wider = { ...subject, ingressPorts, egressPorts };
+      if (!sameFields(subject, wider)) this.#store.writeSubject(slot, wider);
+    }
+    this.#store.writeEntries(ruleSet, [...puts].sort((a, b) => b.value.precedence - a.value.precedence));
+    this.#written += puts.length;
+    this.#store.deleteEntries(ruleSet, [...removes].sort((a, b) => a.value.precedence - b.value.precedence));
+    this.#removed += removes.length;
+  }
+
+  /** One update of the subject, under a new generation: conntrack judges its flows again. */
+  #flip(slot: number, subject: Omit<Subject, "generation">): void {
+    this.#generation++;
+    this.#store.writeSubject(slot, { ...subject, generation: this.#generation });
+    this.#written++;
+  }
+
+  #subjectOf(identity: number): Subject | undefined {
+    const slot = this.#slots.get(identity);
+    return slot === undefined ? undefined : this.#store.subjects.get(slot);
+  }
+
+  #slotFor(identity: number): number {
+    const known = this.#slots.get(identity);
+    if (known !== undefined) return known;
+    const slot = this.#store.freeSlot(new Set(this.#slots.values()));
+    if (slot === undefined) throw new CapacityExceeded("subjects", this.#slots.size + 1, this.#store.slotCount);
+    this.#slots.set(identity, slot);
+    return slot;
+  }
+
+  /** A freed slot is closed, not deleted: its generation keeps the counter growing. */
+  #freeSlots<Id>({ subjects, inUse }: PolicyDesired<Id>): void {
+    for (const identity of this.#slots.keys()) if (!subjects.has(identity) && !inUse.has(identity)) this.#slots.delete(identity);
+    const taken = new Set(this.#slots.values());
+    for (const [slot, subject] of this.#store.subjects) {
+      if (!taken.has(slot) && subject.ruleSet !== 0) this.#flip(slot, { ...CLOSED, ruleSet: 0 });
+    }
+  }
+
+  /** Entries that no subject can reach: old numbers, and what a crash left. */
+  #dropUnused(): void {
+    const referenced = new Set([...this.#store.subjects.values()].map(({ ruleSet }) => ruleSet));
+    for (const ruleSet of [...this.#store.sets.keys()]) {
+      if (!referenced.has(ruleSet)) this.#removed += this.#store.dropRuleSet(ruleSet);
+    }
+  }
+}
+
+function usersByRuleSet<Id>(subjects: ReadonlyMap<number, Id>): ReadonlyMap<Id, readonly number[]> {
+  return Map.groupBy(subjects.keys(), (identity) => subjects.get(identity) as Id);
+}
+
+function headerOf({ ingressDefault, egressDefault, ingressEnforced, egressEnforced, entries }: Expanded): Header {
+  const all = [...entries.values()];
+  return {
+    ingressDefault,
+    egressDefault,
+    ingressPorts: portMask(all, Direction.INGRESS),
+    egressPorts: portMask(all, Direction.EGRESS),
+    ingressEnforced: Number(ingressEnforced),
+    egressEnforced: Number(egressEnforced),
+  };
+}
+
+interface Changes {
+  /** New entries, and one that replaces another when `replaced`. */
+  readonly puts: readonly Entry[];
+  readonly removes: readonly Entry[];
+  readonly replaced: boolean;
+}
+
+function compare(image: Image, { entries }: Expanded): Changes {
+  const puts: Entry[] = [];
+  let replaced = false;
+  for (const [key, entry] of entries) {
+    const now = image.get(key);
+    if (now !== undefined && sameFields(now.value, entry.value)) continue;
+    replaced ||= now !== undefined;
+    puts.push(entry);
+  }
+  const removes = [...image].filter(([key]) => !entries.has(key)).map(([, entry]) => entry);
+  return { puts, removes, replaced };
+}
+
+function sameEntries(image: Image | undefined, content: Expanded): boolean {
+  if (image === undefined || image.size !== content.entries.size) return false;
+  const { puts, removes } = compare(image, content);
+  return puts.length === 0 && removes.length === 0;
+}
