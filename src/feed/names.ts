@@ -1,10 +1,11 @@
 /** Names of the objects that carry one node's state: prefixed, so that no node's name can be another's part. */
+import type { OwnerReference } from "../api/meta.ts";
 import { contentHash } from "../lib/hash.ts";
 
 /** Limits the watch of an agent to its own node. */
 export const NODE_LABEL = "cilium.io/node";
 /** The version of the records in a part. */
-export const FORMAT = 1;
+export const FEED_FORMAT = 1;
 
 /** A label value may have 63 characters, a node's name 253. */
 const MAX_KEY = 63;
@@ -25,4 +26,9 @@ export function statusName(node: string): string {
 
 export function partName(node: string, hash: string): string {
   return `p-${hash}.${nodeKey(node)}`;
+}
+
+/** The Node owns what belongs to it, so that the garbage collector removes it with the Node. */
+export function ownerOf(node: string, uid: string): OwnerReference {
+  return { apiVersion: "v1", kind: "Node", name: node, uid };
 }

@@ -11,10 +11,9 @@ import type { Logger } from "../lib/log.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { isConflict } from "../kube/errors.ts";
 import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
-import { ownerOf } from "./acknowledge.ts";
 import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
-import { FORMAT, NODE_LABEL, manifestName, nodeKey, partName } from "./names.ts";
+import { FEED_FORMAT, NODE_LABEL, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
 
 export interface WriteTarget {
   readonly node: string;
@@ -82,7 +81,7 @@ export class NodeStateWriter {
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
     const hash = manifestHash(parts.map((part) => part.hash));
-    if (current?.hash === hash && current.format === FORMAT && current.nodeUID === nodeUid) {
+    if (current?.hash === hash && current.format === FEED_FORMAT && current.nodeUID === nodeUid) {
       return { revision: current.revision, document };
     }
     const before = new Set(current?.parts.map((part) => part.name));
@@ -90,7 +89,7 @@ export class NodeStateWriter {
     const manifest = await this.#swapManifest(target, known?.manifest, {
       revision,
       hash,
-      format: FORMAT,
+      format: FEED_FORMAT,
       nodeUID: nodeUid,
       leaseTransitions: transitions,
       parts: parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash })),
