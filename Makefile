@@ -100,8 +100,12 @@ test-bpf: bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
 	@$(TEST) --test-concurrency=1 'test/bpf/**/*.test.ts'
 test-node: bpf cni ## Real maps, links and sockets in network namespaces (root)
 	@$(TEST) --test-concurrency=1 'test/node/**/*.test.ts'
-test-e2e: image cli ## Real clusters (root)
+test-e2e: image cli build/bin/e2e-probe ## Real clusters (root)
+	@$(NODE) test/e2e/harness/setup.ts
 	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
+build/bin/e2e-probe: test/e2e/harness/probe.c
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
 lint: ## Types, type-aware lint, import direction, nothing of this machine in the repository
 	@node_modules/.bin/tsc --noEmit
 	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
