@@ -20,6 +20,8 @@ export interface EnforcerOptions {
   readonly applier: Applier;
   readonly state: LocalState;
   readonly logger: Logger;
+  /** What the state is made of is there, if only from the disk: else an apply would take away what it does not see. */
+  readonly isUsable: () => boolean;
   /** Every source has told all that it has. */
   readonly isSynced: () => boolean;
   readonly onReport: (report: ApplyReport, assignment: Assignment) => void;
@@ -65,12 +67,12 @@ export class Enforcer {
     this.#schedule(GATHER_MS);
   }
 
-  /** Applies at once, for a caller that waits for its own change. undefined while no NodeState is known. */
+  /** Applies at once, for a caller that waits for its own change. undefined while too little is known to apply. */
   applyNow(): ApplyReport | undefined {
     this.#cancel();
     const assignment = this.#assignment;
-    if (assignment === undefined) return undefined;
-    const { applier, state, isSynced, onReport, logger } = this.#options;
+    const { applier, state, isUsable, isSynced, onReport, logger } = this.#options;
+    if (assignment === undefined || !isUsable()) return undefined;
     const report = applier.apply(state.desired(assignment.state, isSynced()));
     this.#report = report;
     if (report.ok) {

@@ -28,7 +28,7 @@ export interface CniOperationsOptions {
   readonly netns: NetnsResolver;
   readonly listener: AttachmentListener;
   readonly logger: Logger;
-  /** Throws when the agent cannot serve ADD now, with the reason. */
+  /** For STATUS: throws CniError when a pod could not be attached now, with the reason. */
   readonly assertReady: () => void;
   readonly observe: (command: string, outcome: "ok" | "error", ownSeconds: number, waitSeconds: number) => void;
 }
@@ -107,6 +107,22 @@ export class CniOperations {
     return restored;
   }
 
+  /** Removes an attachment whose link is gone without a DEL. */
+  async discard(containerId: string): Promise<void> {
+    await this.#turns.run(containerId, () => this.#delete(containerId));
+  }
+
+  /** The pod's labels have changed: it is another identity from now on. undefined: it is gone or not whole. */
+  async reidentify(containerId: string, identity: number): Promise<Attachment | undefined> {
+    return await this.#turns.run(containerId, async () => {
+      const current = this.#options.store.get(containerId);
+      if (current?.step !== "ready") return undefined;
+      const changed = { ...current, identity };
+      await this.#options.store.put(changed);
+      return changed;
+    });
+  }
+
   /** Removes attachments that an earlier failure left half done. */
   async sweep(): Promise<void> {
     for (const { containerId, step } of this.#options.store.all()) {
@@ -119,7 +135,7 @@ export class CniOperations {
   }
 
   async #add(request: CniRequest, waited: { ms: number }): Promise<CniResult> {
-    const { store, netns, admission, assertReady } = this.#options;
+    const { store, netns, admission } = this.#options;
     const { pod, containerId } = request;
     if (pod === undefined) throw new CniError(CniErrorCode.environment, "CNI_ARGS names no pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
     const netnsId = await netns.requirePod(request.netns);
@@ -128,7 +144,6 @@ export class CniOperations {
       const kept = await this.#keep(existing, request, netnsId);
       if (kept !== undefined) return kept;
     }
-    assertReady();
     const abort = new AbortController();
     this.#adding.set(containerId, abort);
     const waitingSince = performance.now();

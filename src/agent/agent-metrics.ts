@@ -1,0 +1,106 @@
+/** Figures of the agent and of the kernel's counters, read when they are asked for. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
+import { perCpu } from "../kernel/index.ts";
+import type { BatchMap } from "../kernel/index.ts";
+import { createMetrics } from "../lib/metrics.ts";
+import type { Metrics } from "../lib/metrics.ts";
+
+export interface MetricSources {
+  readonly map: (name: string) => BatchMap | undefined;
+  readonly endpoints: () => { readonly total: number; readonly ready: number };
+  readonly appliedRevision: () => number;
+  readonly addresses: () => readonly { readonly family: string; readonly used: number; readonly capacity: number }[];
+}
+
+const OWN_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
+const WAIT_BUCKETS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30];
+const SIZED_MAPS = ["policy", "ipcache", "cidrs", "subjects", "interfaces", "endpoints", "nodes"] as const;
+const LOWEST_RESOLUTION_MS = 10;
+
+export class AgentMetrics {
+  readonly metrics: Metrics = createMetrics("cilium");
+  readonly #sources: MetricSources;
+  readonly #delay = monitorEventLoopDelay({ resolution: LOWEST_RESOLUTION_MS });
+  readonly #own = this.metrics.histogram("cni_own_seconds", "Time of a CNI operation less its wait for identity and policy", OWN_BUCKETS, ["command", "outcome"]);
+  readonly #wait = this.metrics.histogram("cni_wait_seconds", "Wait of CNI ADD for identity and policy", WAIT_BUCKETS);
+  readonly #events = this.metrics.counter("events_read_total", "Events read from the kernel's ring buffer");
+  readonly #lost = this.metrics.counter("events_lost_total", "Events that did not reach a reader", ["where"]);
+  readonly #applies = this.metrics.histogram("apply_seconds", "Time to bring the kernel to the desired state", [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1]);
+  readonly #endpoints = this.metrics.gauge("endpoints", "Pods of this node by state", ["state"]);
+  readonly #revision = this.metrics.gauge("applied_revision", "Revision of the node state that is in force");
+  readonly #entries = this.metrics.gauge("map_entries", "Entries of a kernel map", ["map"]);
+  readonly #capacity = this.metrics.gauge("map_capacity", "Most entries of a kernel map", ["map"]);
+  readonly #ipam = this.metrics.gauge("ipam_addresses", "Pod addresses of this node", ["family", "state"]);
+  readonly #packets = this.metrics.gauge("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
+  readonly #bytes = this.metrics.gauge("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);
+  readonly #hits = this.metrics.gauge("rule_packets", "Packets that a rule decided", ["rule"]);
+  readonly #loop = this.metrics.gauge("event_loop_delay_seconds", "Delay of the event loop since the last scrape", ["quantile"]);
+
+  constructor(sources: MetricSources) {
+    this.#sources = sources;
+    this.#delay.enable();
+  }
+
+  observeCni(command: string, outcome: "ok" | "error", ownSeconds: number, waitSeconds: number): void {
+    this.#own.observe({ command, outcome }, ownSeconds);
+    if (command === "ADD") this.#wait.observe(waitSeconds);
+  }
+
+  observeApply(seconds: number): void {
+    this.#applies.observe(seconds);
+  }
+
+  eventsRead(count: number): void {
+    this.#events.inc(count);
+  }
+
+  eventsLost(where: "kernel-ring" | "client-buffer", count: number): void {
+    this.#lost.inc({ where }, count);
+  }
+
+  async render(): Promise<{ readonly contentType: string; readonly body: string }> {
+    const { endpoints, appliedRevision, addresses } = this.#sources;
+    const { total, ready } = endpoints();
+    this.#endpoints.set({ state: "ready" }, ready);
+    this.#endpoints.set({ state: "closed" }, total - ready);
+    this.#revision.set(appliedRevision());
+    for (const { family, used, capacity } of addresses()) {
+      this.#ipam.set({ family, state: "used" }, used);
+      this.#ipam.set({ family, state: "capacity" }, capacity);
+    }
+    for (const quantile of [50, 99]) this.#loop.set({ quantile: String(quantile / 100) }, this.#delay.percentile(quantile) / 1e9);
+    this.#delay.reset();
+    this.#readMaps();
+    return await this.metrics.render();
+  }
+
+  #readMaps(): void {
+    for (const name of SIZED_MAPS) {
+      const map = this.#sources.map(name);
+      if (map === undefined) continue;
+      let entries = 0;
+      for (const { count } of map.batches()) entries += count;
+      this.#entries.set({ map: name }, entries);
+      this.#capacity.set({ map: name }, map.maxEntries);
+    }
+    this.#readCounters();
+  }
+
+  #readCounters(): void {
+    for (const [key, value] of this.#sources.map("metrics")?.entries() ?? []) {
+      const { reason, direction } = metricKeyCodec.decode(new DataView(key.buffer, key.byteOffset));
+      const labels = {
+        reason: reason === 0 ? "forwarded" : (dropReasonNames.get(reason)?.toLowerCase() ?? String(reason)),
+        direction: directionNames.get(direction)?.toLowerCase() ?? String(direction),
+      };
+      const all = perCpu(value, metricCodec.size, metricCodec.decode);
+      this.#packets.set(labels, all.reduce((sum, one) => sum + Number(one.packets), 0));
+      this.#bytes.set(labels, all.reduce((sum, one) => sum + Number(one.bytes), 0));
+    }
+    for (const [key, value] of this.#sources.map("rule_hits")?.entries() ?? []) {
+      const rule = String(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
+      this.#hits.set({ rule }, perCpu(value, ruleHitCodec.size, ruleHitCodec.decode).reduce((sum, one) => sum + Number(one.packets), 0));
+    }
+  }
+}

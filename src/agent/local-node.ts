@@ -1,0 +1,44 @@
+/** Who this node is: its addresses and pod CIDRs, as its Node object says. */
+import { AddressPool } from "../cni/index.ts";
+import { familyOf, formatAddress, parseCidr } from "../lib/ip.ts";
+import { sleep } from "../lib/backoff.ts";
+import { AbortedError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { AgentConfig } from "./config.ts";
+import type { KeptTable } from "./kept-table.ts";
+import type { NodeRow } from "./objects.ts";
+import type { LocalNode } from "./peers.ts";
+
+/** How long the API server may take before what was kept on disk counts. */
+const PREFER_API_MS = 3_000;
+const LOOK_MS = 100;
+const REPORT_MS = 10_000;
+
+/** Undefined while the Node says too little: it has no address, or no pod CIDR of a family that is switched on. */
+export function localNode(row: NodeRow, config: Pick<AgentConfig, "enableIPv4" | "enableIPv6">): LocalNode | undefined {
+  const podCidrs = row.podCidrs.filter((text) => (familyOf(parseCidr(text).address) === 4 ? config.enableIPv4 : config.enableIPv6));
+  if (podCidrs.length === 0 || row.internalIps.length === 0) return undefined;
+  const routerOf = (text: string): string => formatAddress(new AddressPool({ cidr: parseCidr(text), restMs: 0, nowMs: () => 0 }).router);
+  return { name: row.name, uid: row.uid, internalIps: row.internalIps, podCidrs, routerIps: podCidrs.map(routerOf) };
+}
+
+/** Waits until the Node is known. Without pod CIDRs (`--allocate-node-cidrs` off) that never comes, so it is said in the log. */
+export async function awaitLocalNode(table: KeptTable<NodeRow>, config: AgentConfig, logger: Logger, signal: AbortSignal): Promise<LocalNode> {
+  const startedMs = performance.now();
+  let reportMs = startedMs + REPORT_MS;
+  while (!signal.aborted) {
+    const row = table.objects.get(config.nodeName);
+    const isCurrent = table.synced || performance.now() - startedMs > PREFER_API_MS;
+    const node = row === undefined || !isCurrent ? undefined : localNode(row, config);
+    if (node !== undefined) {
+      if (!table.synced) logger.warn("the API server does not answer: starting with what was kept on disk", { node });
+      return node;
+    }
+    if (performance.now() > reportMs) {
+      reportMs += REPORT_MS;
+      logger.warn("waiting for the Node's addresses and pod CIDRs", { node: config.nodeName, known: row, remedy: "kube-controller-manager needs --allocate-node-cidrs=true" });
+    }
+    await sleep(LOOK_MS, signal);
+  }
+  throw new AbortedError();
+}

@@ -1,0 +1,75 @@
+/** Everything that the agent follows on the API server. */
+import { join } from "node:path";
+import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
+import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
+import type { Health } from "../lib/lifecycle.ts";
+import type { Logger } from "../lib/log.ts";
+import { KeptTable } from "./kept-table.ts";
+import { decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
+import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
+
+export interface TablesOptions {
+  readonly transport: Transport;
+  readonly logger: Logger;
+  readonly nodeName: string;
+  /** Folder of the kept tables. */
+  readonly folder: string;
+}
+
+type NamespaceLabels = Readonly<Record<string, string>>;
+
+export class Tables {
+  readonly node: KeptTable<NodeRow>;
+  readonly pods: KeptTable<PodRow>;
+  readonly namespaces: KeptTable<NamespaceLabels>;
+  readonly identities: KeptTable<IdentityRow>;
+  readonly nodes: KeptTable<CiliumNodeRow>;
+  readonly endpoints: KeptTable<EndpointObjectRow>;
+  readonly #reflectors: Reflector<never, unknown>[] = [];
+  readonly #options: TablesOptions;
+
+  constructor(options: TablesOptions) {
+    this.#options = options;
+    const { nodeName } = options;
+    const plain = { toJson: (row: unknown) => row, fromJson: (value: never) => value };
+    this.node = this.#table("node", { type: NODES, fieldSelector: `metadata.name=${nodeName}`, decode: decodeNode }, plain);
+    this.pods = this.#table("pods", { type: PODS, fieldSelector: `spec.nodeName=${nodeName}`, decode: decodePod }, plain);
+    this.namespaces = this.#table("namespaces", { type: NAMESPACES, decode: (object) => object.metadata.labels ?? {} }, plain);
+    this.nodes = this.#table("nodes", { type: CILIUM_NODES, decode: decodeCiliumNode }, plain);
+    this.endpoints = this.#table("endpoints", { type: CILIUM_ENDPOINTS, decode: (object) => decodeEndpoint(object, nodeName) }, plain);
+    this.identities = this.#table("identities", { type: CILIUM_IDENTITIES, decode: decodeIdentity }, {
+      toJson: ({ id, labels }) => [id, [...labels]],
+      fromJson: ([id, labels]: [number, [string, string][]]) => ({ id, labels: new Map(labels) }),
+    });
+  }
+
+  /** What the kernel's state is made of is there, from the API server or from the disk. */
+  get isUsable(): boolean {
+    return this.identities.isUsable && this.nodes.isUsable && this.endpoints.isUsable;
+  }
+
+  /** The API server has told all of it. */
+  get isSynced(): boolean {
+    return this.identities.synced && this.nodes.synced && this.endpoints.synced;
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints]) await table.start();
+    for (const reflector of this.#reflectors) await reflector.start(signal);
+  }
+
+  health(): readonly Health[] {
+    return this.#reflectors.map((reflector) => reflector.health());
+  }
+
+  #table<O extends KubeObject, T>(
+    name: string,
+    follow: Pick<ReflectorOptions<O, T>, "type" | "decode" | "fieldSelector">,
+    json: { readonly toJson: (row: T) => unknown; readonly fromJson: (value: never) => T },
+  ): KeptTable<T> {
+    const { transport, logger, folder } = this.#options;
+    const source = new Reflector<O, T>({ ...follow, transport, logger });
+    this.#reflectors.push(source as unknown as Reflector<never, unknown>);
+    return new KeptTable({ name, source, file: join(folder, `${name}.json`), logger, ...json });
+  }
+}
