@@ -38,7 +38,7 @@ export function wireAddress(text: string): Uint8Array {
 }
 
 export function frame(...layers: readonly Layer[]): Uint8Array {
-  return layers.reduceRight((inner, layer) => layer(inner), new Uint8Array(0));
+  return layers.reduceRight<Uint8Array>((inner, layer) => layer(inner), new Uint8Array(0));
 }
 
 export function payload(length: number, fill = 0x61): Layer {

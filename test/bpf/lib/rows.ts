@@ -54,7 +54,7 @@ export function rows(list: readonly Row[]): void {
     test(row.name, () => {
       world.reset();
       row.given?.(world);
-      row.hops.reduce((previous, hop, i) => checkHop(world, hop, `hop ${i + 1}, ${hop.hook}`, previous), new Uint8Array(0));
+      row.hops.reduce<Uint8Array>((previous, hop, i) => checkHop(world, hop, `hop ${i + 1}, ${hop.hook}`, previous), new Uint8Array(0));
     });
   }
 }

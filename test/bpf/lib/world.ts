@@ -18,7 +18,9 @@ import {
   policyKeyCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
-import { LibbpfPort, RingBufferReader } from "../../../src/kernel/index.ts";
+import { parseBtf } from "../../../src/kernel/btf.ts";
+import { objectBtf } from "../../../src/kernel/btf-file.ts";
+import { LibbpfPort, RingBufferReader, perCpu } from "../../../src/kernel/index.ts";
 import type { BpfProgram, Codec, LibbpfMap, SkbContext } from "../../../src/kernel/index.ts";
 
 export interface Pod {
@@ -70,7 +72,8 @@ export interface Seen {
   readonly events: readonly Event[];
 }
 
-export type ProgramName = "from_container" | "to_container" | "from_netdev" | "to_netdev" | "from_overlay" | "from_host";
+const HOOKS = ["from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "from_host"] as const;
+export type ProgramName = (typeof HOOKS)[number];
 
 export interface RunOptions extends Omit<SkbContext, "ifindex" | "ingressIfindex"> {
   /** Pod on whose device the hook stands. */
@@ -106,6 +109,8 @@ export class World {
   readonly #programs = new Map<string, BpfProgram>();
   readonly #events: RingBufferReader<Event>;
   readonly #generations = new Map<number, Subject>();
+  readonly #scratchSize: number;
+  readonly #tunnelAt: number;
   #nextGeneration = 1;
 
   constructor() {
@@ -121,9 +126,8 @@ export class World {
     for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
     this.#loadOuter();
-    for (const name of ["from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "from_host"] as const) {
-      this.map("hooks").update(u32(Hook[name.toUpperCase() as keyof typeof Hook]), u32(this.program(name).fd));
-    }
+    this.fillHooks();
+    ({ size: this.#scratchSize, tunnelAt: this.#tunnelAt } = scratchLayout(join(root, "build/bpf/from_container.o")));
     this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
     this.reset();
   }
@@ -138,6 +142,14 @@ export class World {
     execFileSync("clang-19", ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", "-c", "-o", object, join(import.meta.dirname, "outer.bpf.c")]);
     this.#load(object, { maxEntries: {} });
     rmSync(folder, { recursive: true });
+  }
+
+  fillHooks(): void {
+    for (const name of HOOKS) this.map("hooks").update(u32(Hook[name.toUpperCase() as keyof typeof Hook]), u32(this.program(name).fd));
+  }
+
+  emptyHooks(): void {
+    for (const name of HOOKS) this.map("hooks").delete(u32(Hook[name.toUpperCase() as keyof typeof Hook]));
   }
 
   program(name: string): BpfProgram {
@@ -245,11 +257,43 @@ export class World {
     }
   }
 
+  /** Seconds that the only flow has left, from this second on. */
+  lifetime(): number {
+    const [flow] = this.flows();
+    if (flow === undefined) throw new Error("no flow");
+    const now = Number(process.hrtime.bigint() / 1_000_000_000n);
+    const left = flow.expires - now;
+    return left % 10 === 9 ? left + 1 : left; // the second may have turned since
+  }
+
+  fillFlows(): void {
+    const state = encode(flowStateCodec, { expires: 4_000_000_000, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, packets: 0n, bytes: 0n });
+    for (let port = 1; this.flows().length < this.map("flows").maxEntries; port++) {
+      this.map("flows").update(encode(flowKeyCodec, { low: new Uint8Array(16), high: new Uint8Array(16), lowPort: port, highPort: 0, protocol: 6, zone: 0 }), state);
+    }
+  }
+
+  /** What the last run gave to bpf_skb_set_tunnel_key, read from the programs' scratch memory: a test run does
+   * not return tunnel metadata. */
+  tunnel(): { readonly vni: number; readonly remote: string } {
+    const value = this.map("scratch").lookup(u32(0)) ?? new Uint8Array(0);
+    const keys = perCpu(value, this.#scratchSize, (view, at) => ({ vni: view.getUint32(at + this.#tunnelAt, true), remote: view.getUint32(at + this.#tunnelAt + 4, true) }));
+    const used = keys.find(({ vni }) => vni !== 0);
+    if (used === undefined) throw new Error("no tunnel key was set");
+    return { vni: used.vni, remote: [24, 16, 8, 0].map((shift) => (used.remote >>> shift) & 0xff).join(".") };
+  }
+
+  /** Leftovers of a run on another CPU would look like this one's. */
+  #clearScratch(): void {
+    this.map("scratch").update(u32(0), new Uint8Array(this.map("scratch").valueSize));
+  }
+
   run(name: ProgramName | `stub_${ProgramName}`, packet: Uint8Array, options: RunOptions = {}): Seen {
     const { at, cameFrom, outer, ...context } = options;
     const here = at === undefined ? undefined : this.map("interfaces").lookup(u32(at.ifindex));
     if (here === undefined) this.map("interfaces").delete(u32(LOOPBACK));
     else this.map("interfaces").update(u32(LOOPBACK), here);
+    this.#clearScratch();
     if (outer !== undefined) this.map("outer").update(u32(0), outerValue(outer.source, outer.vni));
     const program = this.program(outer === undefined ? name : "arrive");
     const ingressIfindex = typeof cameFrom === "object" ? cameFrom.ifindex : (cameFrom ?? 0);
@@ -260,6 +304,13 @@ export class World {
   close(): void {
     this.#events.close();
   }
+}
+
+function scratchLayout(object: string): { size: number; tunnelAt: number } {
+  const packet = parseBtf(objectBtf(object)).find((type) => type.kind === "struct" && type.name === "packet");
+  const tunnel = packet?.kind === "struct" ? packet.members.find(({ name }) => name === "tunnel") : undefined;
+  if (packet?.kind !== "struct" || tunnel === undefined) throw new Error("struct packet has no tunnel");
+  return { size: packet.size, tunnelAt: tunnel.bitOffset / 8 };
 }
 
 function prefixOf(rule: Rule): number {
