@@ -1,0 +1,188 @@
+/**
+ * A real cluster of its own (name, directory and subnets differ from `make cluster`'s), brought up, used and removed.
+ * Needs root; takes about a minute with a warm cache.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { cgroupDirs, cgroupPids, machineCgroups } from "../../src/cluster/cgroup.ts";
+import { clusterConfig, clusterPaths, machineLink } from "../../src/cluster/config.ts";
+import { nodeExec } from "../../src/cluster/exec.ts";
+import { capture, isAlive, type Output, processIdentity, type ProcessIdentity, run } from "../../src/cluster/process.ts";
+
+const NAME = "cltest";
+const MAIN = join(import.meta.dirname, "../../src/cluster/main.ts");
+const work = mkdtempSync("/var/tmp/cluster-test-");
+const env = { CLUSTER_NAME: NAME, CLUSTER_DIR: join(work, "state"), CLUSTER_SUBNET: "172.29.77.0/24", CLUSTER_SUBNET6: "fd00:172:29:4d::/64", NODES: "2", CNI: "ptp", KUBE_PROXY: "1" };
+const config = clusterConfig({ ...process.env, ...env });
+const layout = machineCgroups();
+
+function cluster(...args: string[]): Promise<Output> {
+  return capture([process.execPath, MAIN, ...args], { env, timeoutMs: 300_000 });
+}
+
+async function succeeds(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await cluster(...args);
+  assert.equal(code, 0, stdout + stderr);
+  return stdout;
+}
+
+/** Everything on the machine that carries the cluster's name or directory, and settings that belong to nobody. */
+async function traces(): Promise<object> {
+  const named = (text: string): string[] => text.split("\n").filter((line) => line.includes(NAME) || line.includes(work));
+  return {
+    netns: named((await run(["ip", "netns", "list"]))),
+    links: named(await run(["ip", "-brief", "link"])),
+    routes: named(`${await run(["ip", "route", "show", "table", "all"])}${await run(["ip", "-6", "route", "show", "table", "all"])}`),
+    mounts: named(readFileSync("/proc/self/mountinfo", "utf8")),
+    cgroups: cgroupDirs(layout, NAME, "").filter(existsSync),
+    // A dead process is there until its parent collects it.
+    processes: allPids().filter((pid) => processIdentity(pid) !== undefined && belongs(pid)),
+    bpffs: named(existsSync("/sys/fs/bpf") ? readdirSync("/sys/fs/bpf").join("\n") : ""),
+    files: existsSync(config.dir) ? [config.dir] : [],
+    firewall: (await capture(["iptables-save"])).stdout.split("\n").filter((line) => line.startsWith("-") || line.startsWith(":")).map((line) => line.replace(/ \[.*/, "")),
+    sysctls: ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname", "net/ipv4/ip_forward", "kernel/random/boot_id"]
+      .map((name) => readFileSync(`/proc/sys/${name}`, "utf8")),
+    directories: ["/etc/cni", "/opt/cni", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/cilium", "/var/log/pods", "/run/containerd", "/lib/modules"].filter(existsSync),
+  };
+}
+
+function allPids(): number[] {
+  return readdirSync("/proc").map(Number).filter((pid) => pid > 0 && pid !== process.pid);
+}
+
+function belongs(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`${NAME}-cluster`) || readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(work);
+  } catch {
+    return false;
+  }
+}
+
+/** Network and mount namespaces of the cluster's processes, which nobody may hold once it is gone. */
+function namespacesOf(pids: Iterable<number>): Set<string> {
+  const held = new Set<string>();
+  for (const pid of pids) for (const kind of ["net", "mnt", "uts", "cgroup"]) held.add(namespaceOf(pid, kind));
+  for (const kind of ["net", "mnt", "uts", "cgroup"]) held.delete(namespaceOf(process.pid, kind));
+  held.delete("");
+  return held;
+}
+
+function namespaceOf(pid: number, kind: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    return "";
+  }
+}
+
+let untouched: object;
+before(async () => {
+  await succeeds("down");
+  untouched = await traces();
+});
+after(async () => {
+  await cluster("down");
+  rmSync(work, { recursive: true, force: true });
+});
+
+async function assertNothingLeft(): Promise<void> {
+  // The kernel takes a network namespace and its links down after the last process in it, in its own time.
+  for (let attempt = 0; attempt < 20 && (await run(["ip", "-brief", "link"])).includes(machineLink(config)); attempt++) await sleep(100);
+  assert.deepEqual(await traces(), untouched);
+}
+
+test("up, twice; pods on two nodes reach one another by both families and by name; nodes restart; down leaves nothing", { timeout: 400_000 }, async (t) => {
+  await succeeds("up");
+  const kubectl = async (...args: string[]): Promise<string> => (await run([join(clusterPaths(config).bin, "kubectl"), `--kubeconfig=${clusterPaths(config).kubeconfig}`, ...args])).trim();
+
+  await t.test("up on a healthy cluster is quick and starts nothing anew", async () => {
+    const pids = [...cgroupPids(layout, NAME)].map(processIdentity).filter((each): each is ProcessIdentity => each !== undefined);
+    const start = performance.now();
+    await succeeds("up");
+    assert.ok(performance.now() - start < 15_000);
+    const daemons = pids.filter(({ pid }) => /kube-apiserver|etcd|kubelet|containerd$/.test(readlinkSync(`/proc/${pid}/exe`)));
+    assert.ok(daemons.length >= 6, String(daemons.length));
+    assert.ok(daemons.every(isAlive));
+  });
+
+  await t.test("another command at the same time, and other settings, are refused in one line", async () => {
+    const [first, second] = await Promise.all([cluster("up"), cluster("up")]);
+    const refused = [first, second].filter(({ code }) => code !== 0);
+    assert.equal(refused.length, 1);
+    assert.match(refused[0]?.stderr ?? "", /^cluster: another command \(make cluster, process \d+\) is at work on this cluster: [^\n]+\n$/);
+    const changed = await capture([process.execPath, MAIN, "up"], { env: { ...env, CNI: "none" } });
+    assert.match(changed.stderr, /^cluster: the cluster in \S+ has cni ptp, not none: make cluster-down first, or ask for the same\n$/);
+  });
+
+  await t.test("pods talk", async () => {
+    await kubectl("create", "deployment", "web", "--image=localhost/busybox:1", "--replicas=4", "--", "sh", "-c", "mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www");
+    await kubectl("create", "service", "clusterip", "web", "--tcp=80:8080");
+    await kubectl("rollout", "status", "deployment/web", "--timeout=60s");
+    const pods = (JSON.parse(await kubectl("get", "pods", "-o", "json")) as { items: { metadata: { name: string }; spec: { nodeName: string }; status: { podIPs: { ip: string }[] } }[] }).items;
+    assert.equal(new Set(pods.map((pod) => pod.spec.nodeName)).size, 2);
+    for (const from of pods.slice(0, 2)) {
+      for (const to of pods) {
+        for (const { ip } of to.status.podIPs) {
+          const url = `http://${ip.includes(":") ? `[${ip}]` : ip}:8080`;
+          assert.equal(await kubectl("exec", from.metadata.name, "--", "timeout", "5", "wget", "-qO-", url), to.metadata.name);
+        }
+      }
+      assert.match(await kubectl("exec", from.metadata.name, "--", "timeout", "10", "wget", "-qO-", "http://web.default.svc.cluster.local"), /^web-/);
+    }
+  });
+
+  await t.test("a stopped node starts again with its disk and comes back Ready", async () => {
+    const bootId = async (): Promise<string> => (await nodeExec("node-2", ["cat", "/proc/sys/kernel/random/boot_id", "/etc/machine-id"], { config })).stdout;
+    const [firstBoot, machine] = (await bootId()).split("\n");
+    await nodeExec("node-2", ["sh", "-c", "echo kept > /var/lib/cilium/kept; echo gone > /run/gone"], { config });
+    await succeeds("node-stop", "node-2");
+    await assert.rejects(async () => nodeExec("node-2", ["true"], { config }), /node-2 is not running/);
+    await succeeds("node-start", "node-2");
+    const files = await nodeExec("node-2", ["sh", "-c", "cat /var/lib/cilium/kept; ls /run/gone"], { config });
+    assert.equal(files.stdout, "kept\n");
+    const [secondBoot, sameMachine] = (await bootId()).split("\n");
+    assert.notEqual(secondBoot, firstBoot);
+    assert.equal(sameMachine, machine);
+    await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s");
+  });
+
+  await t.test("down", async () => {
+    const pids = [...cgroupPids(layout, NAME)];
+    const identities = pids.map(processIdentity).filter((each): each is ProcessIdentity => each !== undefined);
+    const namespaces = namespacesOf(pids);
+    assert.ok(identities.length > 15 && namespaces.size > 8, `${identities.length} processes, ${namespaces.size} namespaces`);
+    await succeeds("down");
+    assert.deepEqual(identities.filter(isAlive), []);
+    assert.deepEqual([...namespacesOf(allPids())].filter((namespace) => namespaces.has(namespace)), []);
+    await assertNothingLeft();
+    await succeeds("down");
+  });
+});
+
+for (const delayMs of [700, 2500, 6000]) {
+  test(`kill -9 after ${delayMs} ms of up: down leaves nothing`, { timeout: 120_000 }, async () => {
+    await killedUp(delayMs);
+    await succeeds("down");
+    await assertNothingLeft();
+  });
+}
+
+test("kill -9 in the middle of up: another up completes it", { timeout: 300_000 }, async () => {
+  await killedUp(4000);
+  await succeeds("up");
+  await succeeds("down");
+  await assertNothingLeft();
+});
+
+async function killedUp(delayMs: number): Promise<void> {
+  const child = spawn(process.execPath, [MAIN, "up"], { env: { ...process.env, ...env }, stdio: "ignore" });
+  const ended = new Promise((done) => child.on("close", done));
+  await sleep(delayMs);
+  child.kill("SIGKILL");
+  await ended;
+}
