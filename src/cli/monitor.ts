@@ -39,7 +39,7 @@ export async function monitorSocket(socket: string, filter: MonitorFilter, outpu
     stream.once("error", (cause) => reject(new CliError(`cannot read the agent's events at ${socket}`, cause)));
   });
   failed.catch(() => undefined);
-  await Promise.race([printEvents(stream, filter, output), failed]);
+  await Promise.race([printEvents(stream, filter, output, signal), failed]);
 }
 
 /** Events of all agents, or of those on `nodes`, until every stream has ended or `signal` fires. */
@@ -77,7 +77,7 @@ async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter,
       done();
     },
   });
-  const printed = printEvents(lines, filter, output);
+  const printed = printEvents(lines, filter, output, signal);
   // The far side ends with its standard input, so nothing is left behind in the pod when we go.
   const stdin = new PassThrough();
   const where = `agent on ${agent.spec?.nodeName ?? agent.metadata.name}`;
@@ -105,8 +105,8 @@ async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter,
   await printed;
 }
 
-async function printEvents(stream: Readable, filter: MonitorFilter, output: MonitorOutput): Promise<void> {
-  for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
+async function printEvents(stream: Readable, filter: MonitorFilter, output: MonitorOutput, signal: AbortSignal): Promise<void> {
+  for await (const line of createInterface({ input: stream, signal })) {
     const event = parseEvent(line);
     if (event === undefined) output.warn(`not an event: ${line.slice(0, 200)}`);
     else if (matches(event, filter)) output.write(output.json ? line : `${event.node}  ${renderEvent(event)}`);
