@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { CHART_URL, command, get, kubectl, must, namespace, readyCluster } from "./harness/cluster.ts";
+import { CHART_URL, command, get, inNode, kubectl, must, namespace, readyCluster } from "./harness/cluster.ts";
 import { createPods, type Pod } from "./harness/pods.ts";
 import { enforce, policy } from "./harness/policy.ts";
 
@@ -46,12 +46,13 @@ describe("helm", () => {
     assert.equal(await revision(), before, "a refused upgrade leaves no revision");
   });
 
-  test("nodes: the taint is gone, the network is there, the CNI file is ours alone", async () => {
+  test("nodes: the taint is gone, the network is there, the CNI file is there", async () => {
     const { items } = await get<{ items: { metadata: { name: string }; spec: { taints?: { key: string }[] }; status: { conditions: { type: string; status: string }[] } }[] }>("nodes");
     for (const { metadata, spec, status } of items) {
       assert.deepEqual((spec.taints ?? []).map(({ key }) => key), [], metadata.name);
       assert.equal(status.conditions.find(({ type }) => type === "NetworkUnavailable")?.status, "False", metadata.name);
       assert.equal(status.conditions.find(({ type }) => type === "Ready")?.status, "True", metadata.name);
+      await inNode(metadata.name, ["test", "-s", "/etc/cni/net.d/05-cilium.conflist"]);
     }
   });
 
