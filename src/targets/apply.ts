@@ -47,7 +47,7 @@ export class MapApplier implements Applier {
     this.#ipcache = new MapReconciler(ipcacheTarget(maps.ipcache), rows);
     this.#cidrs = new MapReconciler(cidrsTarget(maps.cidrs), rows);
     this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
-    this.#policy = new PolicyTarget(maps, firstGeneration);
+    this.#policy = new PolicyTarget(maps, firstGeneration, nowMs);
   }
 
   apply(desired: DesiredState): ApplyReport {
@@ -90,6 +90,10 @@ export class MapApplier implements Applier {
   invalidate(): void {
     this.#recovered = false;
     for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes]) part.invalidate();
+  }
+
+  sweep(): number {
+    return this.#recovered ? this.#policy.sweep() : 0;
   }
 
   #recover(): void {

@@ -86,6 +86,8 @@ export interface ApplyReport {
 export interface Applier {
   /** Never throws for what the kernel refuses: that is in the report, and is tried again with the next call. */
   apply(desired: DesiredState): ApplyReport;
+  /** Deletes policy entries that nothing refers to; worth a call a second after an apply and now and then. Returns how many. */
+  sweep(): number;
   /** Forget what is believed to be in the kernel and read it again with the next call. */
   invalidate(): void;
 }

@@ -1,6 +1,7 @@
-/** Conntrack: deletes flows whose time is over. The programs only write them and ignore what has expired. */
+/** Conntrack (`flows`): the programs write entries, and ignore those that have expired; only this file deletes. */
 import { flowStateCodec } from "../kernel/gen/types.ts";
-import type { BatchMap } from "../kernel/port.ts";
+import type { BatchMap, Packed } from "../kernel/port.ts";
+import { parseAddress } from "../lib/ip.ts";
 import { viewOf } from "./map-target.ts";
 
 export interface FlowsReport {
@@ -11,27 +12,39 @@ export interface FlowsReport {
   readonly error: Error | undefined;
 }
 
-/** @param now seconds of CLOCK_MONOTONIC, as in `expires`. A flow that is used meanwhile gets a new entry with its next packet. */
+/** Deletes flows whose time is over. @param now seconds of CLOCK_MONOTONIC, as in `expires`. */
 export function collectFlows(map: BatchMap, now: number): FlowsReport {
+  return deleteWhere(map, ({ values }, i) => flowStateCodec.decode(viewOf(values), i * map.valueSize).expires < now);
+}
+
+/** Deletes the flows of addresses that are gone, so that a later owner of one meets none of them. */
+export function purgeFlows(map: BatchMap, addresses: readonly string[]): FlowsReport {
+  const gone = addresses.map((address) => Buffer.from(parseAddress(address)));
+  return deleteWhere(map, ({ keys }, i) => {
+    const [low, high] = flowEnds(keys, i * map.keySize);
+    return gone.some((address) => address.equals(low) || address.equals(high));
+  });
+}
+
+/** struct flow_key begins with both addresses: read in place, since this runs for each of many flows. */
+function flowEnds(keys: Uint8Array, at: number): [low: Uint8Array, high: Uint8Array] {
+  return [keys.subarray(at, at + 16), keys.subarray(at + 16, at + 32)];
+}
+
+/** A flow that is used meanwhile gets a new entry with its next packet, judged anew. */
+function deleteWhere(map: BatchMap, isWanted: (batch: Packed, index: number) => boolean): FlowsReport {
   let seen = 0;
   let deleted = 0;
   let failure: Error | undefined;
-  for (const { keys, values, count } of map.batches()) {
-    seen += count;
-    const expired = packExpired(map, keys, values, count, now);
-    const { done, error } = map.deleteBatch(expired, expired.length / map.keySize);
+  for (const batch of map.batches()) {
+    seen += batch.count;
+    const found: Uint8Array[] = [];
+    for (let i = 0; i < batch.count; i++) {
+      if (isWanted(batch, i)) found.push(batch.keys.subarray(i * map.keySize, (i + 1) * map.keySize));
+    }
+    const { done, error } = map.deleteBatch(Buffer.concat(found), found.length);
     deleted += done;
     failure ??= error;
   }
   return { seen, deleted, maxEntries: map.maxEntries, error: failure };
-}
-
-function packExpired(map: BatchMap, keys: Uint8Array, values: Uint8Array, count: number, now: number): Uint8Array {
-  const view = viewOf(values);
-  const expired: Uint8Array[] = [];
-  for (let i = 0; i < count; i++) {
-    const { expires } = flowStateCodec.decode(view, i * map.valueSize);
-    if (expires < now) expired.push(keys.subarray(i * map.keySize, (i + 1) * map.keySize));
-  }
-  return Buffer.concat(expired);
 }

@@ -44,7 +44,8 @@ export class PolicyStore {
       const slot = viewOf(key).getUint32(0, true);
       if (slot !== 0) this.subjects.set(slot, subjectCodec.decode(viewOf(value)));
     }
-    const referenced = [...this.subjects.values()].map(({ ruleSet }) => ruleSet);
+    const referenced = [...this.subjects.values()].map(({ ruleSet }) => ruleSet).filter((ruleSet) => ruleSet !== 0);
+    for (const ruleSet of referenced) this.#image(ruleSet); // one without entries is a rule set, too
     this.#lastSet = [...this.sets.keys(), ...referenced].reduce((a, b) => Math.max(a, b), this.#lastSet);
   }
 

@@ -4,11 +4,11 @@
  *
  *   subjects[slot of the identity] ──rule set number──▶ policy[(number, peer, port, …)]
  *
- * - Several changes are written whole under a fresh number; then each subject flips with one update; then the
- *   old number's entries go.
- * - Three kinds of change need no copy and are written in place: one key; only additions, strongest first;
- *   only removals, weakest first. The strongest matching entry decides, so with additions in that order a
- *   packet meets its new decider or none of the new entries that match it; removals are the reverse.
+ * - Several changes are written whole under a fresh number; then each subject flips with one update. The old
+ *   number's entries stay for a moment, for programs that have read the old number and not yet the entries.
+ * - A change is written in place when any part of it that a running program sees is old or new: one entry;
+ *   additions of one verdict (what decides a packet is its old decider or a new entry, and all of these say the
+ *   same as the one that decides in the end); removals of one verdict, by the same argument backwards.
  * - A rule set number is used again only when nothing refers to it, a generation never: conntrack keeps
  *   generations and judges again what was judged under another one.
  * - Our entries are all entries of both maps, known by the maps' pin paths. After a restart the maps are
@@ -44,16 +44,24 @@ export interface PolicyDesired<Id> {
   readonly isComplete: boolean;
 }
 
+export interface PolicyFailure {
+  readonly identities: readonly number[];
+  readonly error: Error;
+}
+
 export interface PolicyResult {
   readonly written: number;
   readonly removed: number;
   /** Identity -> slot, of all identities with a rule set in the kernel, current or last good. */
   readonly slots: ReadonlyMap<number, number>;
   readonly enforced: ReadonlySet<number>;
-  readonly failures: readonly { readonly identities: readonly number[]; readonly error: Error }[];
+  readonly failures: readonly PolicyFailure[];
 }
 
 type Header = Omit<Subject, "generation" | "ruleSet">;
+
+/** A program runs for microseconds. */
+const READERS_DONE_MS = 500;
 
 const CLOSED: Header = { ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 1 };
 
@@ -61,6 +69,9 @@ export class PolicyTarget {
   readonly #store: PolicyStore;
   readonly #slots = new Map<number, number>();
   readonly #firstGeneration: number;
+  readonly #nowMs: () => number;
+  /** Rule set that nothing refers to any more -> since when. */
+  readonly #retired = new Map<number, number>();
   #generation = 0;
   #written = 0;
   #removed = 0;
@@ -69,8 +80,9 @@ export class PolicyTarget {
    * @param firstGeneration the least generation to begin with; greater than any that an earlier pair of maps
    *   may have left in conntrack (seconds since a fixed date do).
    */
-  constructor(maps: PolicyMaps, firstGeneration: number) {
+  constructor(maps: PolicyMaps, firstGeneration: number, nowMs: () => number) {
     this.#store = new PolicyStore(maps);
+    this.#nowMs = nowMs;
     this.#firstGeneration = firstGeneration;
   }
 
@@ -88,7 +100,8 @@ export class PolicyTarget {
     this.#written = 0;
     this.#removed = 0;
     const enforced = new Set<number>();
-    const failures: { identities: readonly number[]; error: Error }[] = [];
+    const failures: PolicyFailure[] = [];
+    this.#trySweep(failures); // makes room first
     for (const [id, all] of usersByRuleSet(desired.subjects)) {
       const identities = desired.isComplete ? all : all.filter((identity) => (this.#subjectOf(identity)?.ruleSet ?? 0) === 0);
       if (identities.length === 0) continue;
@@ -101,12 +114,8 @@ export class PolicyTarget {
         failures.push({ identities, error: asError(thrown) });
       }
     }
-    try {
-      if (desired.isComplete) this.#freeSlots(desired);
-      this.#dropUnused();
-    } catch (thrown) {
-      failures.push({ identities: [], error: asError(thrown) });
-    }
+    if (desired.isComplete) this.#freeSlots(desired);
+    this.#trySweep(failures);
     const slots = new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
     return { written: this.#written, removed: this.#removed, slots, enforced, failures };
   }
@@ -131,8 +140,7 @@ export class PolicyTarget {
     for (const ruleSet of current) if (this.#changeInPlace(ruleSet, identities, content)) return { ruleSet, isChanged: true };
     const fresh = this.#store.newRuleSet();
     try {
-      const need = this.#store.count + content.entries.size;
-      if (need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
+      this.#checkCapacity(content.entries.size);
       this.#store.writeEntries(fresh, [...content.entries.values()]);
       this.#written += content.entries.size;
     } catch (error) {
@@ -151,27 +159,19 @@ export class PolicyTarget {
     if (!users.every(([slot, subject]) => allowed.has(slot) && enforcement(subject) === enforcement(wanted))) return false;
     const image = this.#store.sets.get(ruleSet) ?? new Map<string, Entry>();
     const changes = compare(image, content);
-    if (changes.puts.length > 0 && changes.removes.length > 0) return false;
-    if (changes.replaced && changes.puts.length > 1) return false;
-    const need = this.#store.count + changes.puts.length;
-    if (changes.puts.length > 0 && !changes.replaced && need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
-    this.#writeInPlace(ruleSet, users, changes);
+    if (!isSafeInPlace(changes)) return false;
+    const { puts, removes, replaced } = changes;
+    this.#checkCapacity(replaced ? 0 : puts.length);
+    this.#store.writeEntries(ruleSet, puts);
+    this.#store.deleteEntries(ruleSet, removes);
+    this.#written += puts.length;
+    this.#removed += removes.length;
     return true;
   }
 
-  #writeInPlace(ruleSet: number, users: readonly (readonly [number, Subject])[], { puts, removes }: Changes): void {
-    // The programs try the port lengths of the mask only: it must cover a strong new entry before a weak one is
-    // seen, so it grows first. It shrinks with the last update of the subject.
-    for (const [slot, subject] of users) {
-      const ingressPorts = subject.ingressPorts | portMask(puts, Direction.INGRESS);
-      const egressPorts = subject.egressPorts | portMask(puts, Direction.EGRESS);
-      const wider = { ...subject, ingressPorts, egressPorts };
-      if (!sameFields(subject, wider)) this.#store.writeSubject(slot, wider);
-    }
-    this.#store.writeEntries(ruleSet, [...puts].sort((a, b) => b.value.precedence - a.value.precedence));
-    this.#written += puts.length;
-    this.#store.deleteEntries(ruleSet, [...removes].sort((a, b) => a.value.precedence - b.value.precedence));
-    this.#removed += removes.length;
+  #checkCapacity(added: number): void {
+    const need = this.#store.count + added;
+    if (added > 0 && need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
   }
 
   /** One update of the subject, under a new generation: conntrack judges its flows again. */
@@ -204,12 +204,31 @@ export class PolicyTarget {
     }
   }
 
-  /** Entries that no subject can reach: old numbers, and what a crash left. */
-  #dropUnused(): void {
-    const referenced = new Set([...this.#store.subjects.values()].map(({ ruleSet }) => ruleSet));
-    for (const ruleSet of [...this.#store.sets.keys()]) {
-      if (!referenced.has(ruleSet)) this.#removed += this.#store.dropRuleSet(ruleSet);
+  #trySweep(failures: PolicyFailure[]): void {
+    try {
+      this.#removed += this.sweep();
+    } catch (thrown) {
+      failures.push({ identities: [], error: asError(thrown) });
     }
+  }
+
+  /**
+   * Deletes entries that no subject can reach: old numbers once no program can be reading them, and what a crash
+   * left. apply() does it too; call it when nothing else happens.
+   */
+  sweep(): number {
+    const referenced = new Set([...this.#store.subjects.values()].map(({ ruleSet }) => ruleSet));
+    let removed = 0;
+    for (const ruleSet of [...this.#store.sets.keys()]) {
+      const retiredAt = this.#retired.get(ruleSet) ?? this.#nowMs();
+      if (referenced.has(ruleSet)) this.#retired.delete(ruleSet);
+      else if (this.#nowMs() - retiredAt < READERS_DONE_MS) this.#retired.set(ruleSet, retiredAt);
+      else {
+        removed += this.#store.dropRuleSet(ruleSet);
+        this.#retired.delete(ruleSet);
+      }
+    }
+    return removed;
   }
 }
 
@@ -247,6 +266,12 @@ function compare(image: Image, { entries }: Expanded): Changes {
   }
   const removes = [...image].filter(([key]) => !entries.has(key)).map(([, entry]) => entry);
   return { puts, removes, replaced };
+}
+
+function isSafeInPlace({ puts, removes, replaced }: Changes): boolean {
+  if (puts.length + removes.length <= 1) return true;
+  if (replaced || (puts.length > 0 && removes.length > 0)) return false;
+  return new Set([...puts, ...removes].map(({ value }) => value.verdict)).size === 1;
 }
 
 function sameEntries(image: Image | undefined, content: Expanded): boolean {
