@@ -21,3 +21,4 @@ export type { KubeObject, ObjectMeta, ObjectRef, OwnerReference, ResourceType } 
 export type { Source, SourceListener } from "./source.ts";
 export { HttpTransport } from "./transport.ts";
 export type { Transport } from "./transport.ts";
+export { SafeOperator } from "./operator.ts";

@@ -1,0 +1,148 @@
+/**
+ * The operator's picture of the cluster: which identities are wanted, and where they run. Pods with the same
+ * security-relevant labels are one group; everything is counted per group and node, so that the hundredth replica
+ * changes a number and nothing else.
+ *
+ *   pods ─> groups ─┬─(labels of the namespace)─> wanted identities ─> numbers ─> subjects of each node
+ *   namespaces ─────┘                             CiliumIdentity ──────┘
+ */
+import { IdentityTable, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels } from "../model/index.ts";
+import type { Labels } from "../model/index.ts";
+import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
+
+export interface ClusterListener {
+  /** What must run on the node may have changed. */
+  nodeChanged(node: string): void;
+  /** Whether these labels are wanted, or have a number, may have changed. */
+  identityChanged(key: string): void;
+}
+
+interface Group {
+  readonly namespace: string;
+  readonly labels: Labels;
+  readonly nodes: Map<string, number>;
+  /** Labels with those of the namespace; undefined while the namespace is not known. */
+  full: Labels | undefined;
+  key: string | undefined;
+}
+
+export class Cluster {
+  readonly identities = new IdentityTable();
+  readonly #listener: ClusterListener;
+  readonly #namespaces = new Map<string, NamespaceRow>();
+  readonly #groups = new Map<string, Group>();
+  readonly #groupsOfNamespace = new Map<string, Set<Group>>();
+  readonly #groupsOfNode = new Map<string, Set<Group>>();
+  readonly #groupsOfKey = new Map<string, Set<Group>>();
+
+  constructor(listener: ClusterListener) {
+    this.#listener = listener;
+  }
+
+  /** The labels behind a key of wanted identities; undefined when no pod has them any more. */
+  wanted(key: string): Labels | undefined {
+    for (const group of this.#groupsOfKey.get(key) ?? []) return group.full;
+    return undefined;
+  }
+
+  /** Identities of the managed pods on a node that have a number. */
+  subjects(node: string): ReadonlySet<number> {
+    const numbers = new Set<number>();
+    for (const group of this.#groupsOfNode.get(node) ?? []) {
+      const number = group.key === undefined ? undefined : this.identities.numberOf(group.key);
+      if (number !== undefined) numbers.add(number);
+    }
+    return numbers;
+  }
+
+  /** Nodes that run a managed pod of the namespace. */
+  nodesOfNamespace(namespace: string): ReadonlySet<string> {
+    const nodes = new Set<string>();
+    for (const group of this.#groupsOfNamespace.get(namespace) ?? []) for (const node of group.nodes.keys()) nodes.add(node);
+    return nodes;
+  }
+
+  podChanged(value: PodRow | undefined, previous: PodRow | undefined): void {
+    if (value !== undefined) this.#count(value, 1);
+    if (previous !== undefined) this.#count(previous, -1);
+  }
+
+  namespaceChanged(name: string, value: NamespaceRow | undefined): void {
+    if (value === undefined) this.#namespaces.delete(name);
+    else this.#namespaces.set(name, value);
+    for (const group of this.#groupsOfNamespace.get(name) ?? []) this.#resolve(group);
+  }
+
+  identityChanged(value: IdentityRow | undefined, previous: IdentityRow | undefined): void {
+    if (previous !== undefined) this.identities.remove(previous.number);
+    if (value !== undefined) this.identities.set(value.number, value.labels);
+    for (const row of [value, previous]) if (row !== undefined) this.#numberChanged(labelsKey(row.labels));
+  }
+
+  #numberChanged(key: string): void {
+    this.#listener.identityChanged(key);
+    for (const group of this.#groupsOfKey.get(key) ?? []) for (const node of group.nodes.keys()) this.#listener.nodeChanged(node);
+  }
+
+  #count(pod: PodRow, by: 1 | -1): void {
+    const group = this.#groupOf(pod);
+    const count = (group.nodes.get(pod.node) ?? 0) + by;
+    if (count > 0) group.nodes.set(pod.node, count);
+    else group.nodes.delete(pod.node);
+    const appeared = by === 1 && count === 1;
+    if (!appeared && count > 0) return;
+    if (appeared) add(this.#groupsOfNode, pod.node, group);
+    else drop(this.#groupsOfNode, pod.node, group);
+    if (group.nodes.size === 0) this.#forget(group);
+    this.#listener.nodeChanged(pod.node);
+  }
+
+  #groupOf(pod: PodRow): Group {
+    const text = labelsKey(pod.labels);
+    const known = this.#groups.get(text);
+    if (known !== undefined) return known;
+    const group: Group = { namespace: pod.namespace, labels: pod.labels, nodes: new Map(), full: undefined, key: undefined };
+    this.#groups.set(text, group);
+    add(this.#groupsOfNamespace, pod.namespace, group);
+    this.#resolve(group);
+    return group;
+  }
+
+  #forget(group: Group): void {
+    this.#groups.delete(labelsKey(group.labels));
+    drop(this.#groupsOfNamespace, group.namespace, group);
+    this.#setKey(group, undefined);
+  }
+
+  /** Gives the group the labels of its namespace as they are now. */
+  #resolve(group: Group): void {
+    const namespace = this.#namespaces.get(group.namespace);
+    const own = Object.entries(namespace?.labels ?? {}).map(([key, value]) => [NAMESPACE_LABELS_PREFIX + key, value] as const);
+    this.#setKey(group, namespace === undefined ? undefined : sortedLabels([...group.labels, ...own]));
+  }
+
+  #setKey(group: Group, full: Labels | undefined): void {
+    const key = full === undefined ? undefined : labelsKey(full);
+    const before = group.key;
+    if (key === before) return;
+    group.full = full;
+    group.key = key;
+    if (before !== undefined) drop(this.#groupsOfKey, before, group);
+    if (key !== undefined) add(this.#groupsOfKey, key, group);
+    for (const changed of [before, key]) if (changed !== undefined) this.#listener.identityChanged(changed);
+    for (const node of group.nodes.keys()) this.#listener.nodeChanged(node);
+  }
+}
+
+function add<T>(index: Map<string, Set<T>>, key: string, value: T): void {
+  const set = index.get(key);
+  if (set === undefined) index.set(key, new Set([value]));
+  else set.add(value);
+}
+
+function drop<T>(index: Map<string, Set<T>>, key: string, value: T): void {
+  const set = index.get(key);
+  if (set === undefined) return;
+  set.delete(value);
+  if (set.size === 0) index.delete(key);
+}

@@ -1,0 +1,98 @@
+/** Keeps the node state of every node what the compiler says. Key: the node's name. */
+import { SubjectCompiler, compileNode } from "../compile/index.ts";
+import type { RoutingDecision } from "../compile/index.ts";
+import { statusName } from "../feed/index.ts";
+import type { Document, NodeStateWriter } from "../feed/index.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
+import type { Leadership } from "../kube/lease.ts";
+import type { Source } from "../kube/source.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import type { Cluster } from "./cluster.ts";
+import type { PolicyBook } from "./policies.ts";
+import type { NodeRow, NodeStateRow } from "./rows.ts";
+
+export interface NodeStatesOptions {
+  readonly client: KubeClient;
+  readonly writer: NodeStateWriter;
+  readonly cluster: Cluster;
+  readonly policies: PolicyBook;
+  readonly nodes: Source<NodeRow>;
+  readonly states: Source<NodeStateRow>;
+  readonly routing: RoutingDecision;
+  readonly leadership: Leadership;
+  /** Hears of every policy whose entry in a node's state changed. */
+  readonly onMarks: (uids: Iterable<string>) => void;
+}
+
+/** What the operator wrote for a node last. */
+export interface NodeRecord {
+  readonly nodeUid: string;
+  readonly document: Document;
+}
+
+export class NodeStates implements Reconciler {
+  readonly #options: NodeStatesOptions;
+  readonly #compiler = new SubjectCompiler();
+  readonly #records = new Map<string, NodeRecord>();
+
+  constructor(options: NodeStatesOptions) {
+    this.#options = options;
+  }
+
+  /** Node -> what its agent is told now. */
+  get records(): ReadonlyMap<string, NodeRecord> {
+    return this.#records;
+  }
+
+  /** Someone else changed or removed the node's objects: look at them again before the next write. */
+  distrust(node: string): void {
+    this.#options.writer.forget(node);
+  }
+
+  async reconcile(node: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { writer, cluster, policies, nodes, routing, leadership, onMarks } = this.#options;
+    const row = nodes.objects.get(node);
+    if (row === undefined) return this.#remove(node, signal);
+    const snapshot = {
+      identities: cluster.identities.labels,
+      policies: policies.effective,
+      subjects: new Map([[node, cluster.subjects(node)]]),
+    };
+    const state = compileNode(snapshot, node, routing, this.#compiler);
+    const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), transitions: leadership.transitions, signal };
+    const { document } = await writer.write(target, state);
+    const before = this.#records.get(node)?.document;
+    this.#records.set(node, { nodeUid: row.uid, document });
+    onMarks(changedMarks(before, document));
+    return {};
+  }
+
+  /** The revision that this incarnation of the node acknowledged; 0 when none. */
+  acknowledged(node: string, nodeUid: string): number {
+    const acknowledgement = this.#options.states.objects.get(statusName(node))?.acknowledgement;
+    if (acknowledgement === undefined || (acknowledgement.nodeUID ?? nodeUid) !== nodeUid) return 0;
+    return acknowledgement.appliedRevision;
+  }
+
+  /** The garbage collector takes what the Node owned; the agent's status object has no owner. */
+  async #remove(node: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, writer, states, onMarks } = this.#options;
+    writer.forget(node);
+    const before = this.#records.get(node)?.document;
+    this.#records.delete(node);
+    if (states.objects.has(statusName(node))) await client.delete(CILIUM_NODE_STATES, { name: statusName(node) }, { signal });
+    if (before !== undefined) onMarks(before.marks.keys());
+    return {};
+  }
+}
+
+function changedMarks(before: Document | undefined, after: Document): Set<string> {
+  const changed = new Set<string>();
+  for (const [uid, mark] of after.marks) {
+    const known = before?.marks.get(uid);
+    if (known === undefined || known.since !== mark.since || known.removed !== mark.removed || known.ref.generation !== mark.ref.generation) changed.add(uid);
+  }
+  for (const uid of before?.marks.keys() ?? []) if (!after.marks.has(uid)) changed.add(uid);
+  return changed;
+}

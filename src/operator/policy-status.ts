@@ -1,0 +1,111 @@
+/** The status of a policy, from what the nodes said. Pure: `now` is given, and an unchanged status is returned as it was. */
+import { formatProblems } from "../api/index.ts";
+import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import { canonicalJson } from "../lib/hash.ts";
+import type { PolicyEntry } from "./policies.ts";
+
+export type PolicyStatus = NonNullable<CiliumNetworkPolicy["status"]>;
+export type Condition = NonNullable<PolicyStatus["conditions"]>[number];
+
+/** How one node stands to the enforced version of the policy. */
+export interface NodeStanding {
+  readonly node: string;
+  readonly standing: "enforced" | "pending" | "failing" | "unheard";
+  /** For people; empty when enforced. */
+  readonly message: string;
+}
+
+export interface Findings {
+  /** Pods that the policy selects. */
+  readonly endpoints: number;
+  /** Every node that counts, sorted by name. */
+  readonly nodes: readonly NodeStanding[];
+}
+
+const MAX_NODES = 10;
+const MAX_MESSAGE = 2000;
+
+type Verdict = Pick<Condition, "status" | "reason" | "message">;
+
+export function policyStatus(entry: PolicyEntry, findings: Findings, now: string): PolicyStatus {
+  const { object, effective } = entry;
+  const enforced = findings.nodes.filter(({ standing }) => standing === "enforced").length;
+  const failing = findings.nodes.filter(({ standing }) => standing !== "enforced").slice(0, MAX_NODES);
+  const valid = validity(entry);
+  const enforcement = entry.problems.length === 0 ? enforcementOf(findings) : notCurrent(entry, findings);
+  const verdicts: readonly (readonly [string, Verdict])[] = [
+    ["Enforced", enforcement],
+    ["Ready", readiness(valid, enforcement)],
+    ["Valid", valid],
+  ];
+  return {
+    enforced: `${enforced}/${findings.nodes.length}`,
+    endpoints: findings.endpoints,
+    ...(failing.length === 0 ? {} : { failingNodes: failing.map(({ node, message }) => ({ node, message })) }),
+    ...(effective === undefined ? {} : { lastValid: { generation: effective.generation, spec: canonicalJson(effective.spec) } }),
+    conditions: verdicts.map(([type, verdict]) => condition(type, verdict, object, now)),
+  };
+}
+
+function validity({ object, problems, effective }: PolicyEntry): Verdict {
+  if (problems.length === 0) return { status: "True", reason: "Valid", message: "the policy is understood" };
+  const rest =
+    effective === undefined
+      ? "; no earlier generation was valid, so nothing is enforced"
+      : `; generation ${effective.generation} stays enforced instead of ${object.metadata.generation ?? 0}`;
+  return { status: "False", reason: "Invalid", message: formatProblems(problems).slice(0, MAX_MESSAGE) + rest };
+}
+
+function notCurrent({ object, effective }: PolicyEntry, findings: Findings): Verdict {
+  const generation = object.metadata.generation ?? 0;
+  if (effective === undefined) return { status: "False", reason: "Invalid", message: `generation ${generation} is not valid and nothing is enforced` };
+  const old = enforcementOf(findings);
+  return { status: "False", reason: "Invalid", message: `generation ${generation} is not valid; of generation ${effective.generation}: ${old.message}` };
+}
+
+function enforcementOf({ nodes }: Findings): Verdict {
+  if (nodes.length === 0) return { status: "True", reason: "NoEndpoints", message: "no pod is selected" };
+  const of = (standing: NodeStanding["standing"]): readonly NodeStanding[] => nodes.filter((node) => node.standing === standing);
+  const [failing, unheard, pending] = [of("failing"), of("unheard"), of("pending")];
+  const count = `${of("enforced").length} of ${nodes.length} nodes enforce it`;
+  if (failing.length > 0) return { status: "False", reason: "NodesFailing", message: `${count}; failing: ${list(failing)}` };
+  if (unheard.length > 0) return { status: "Unknown", reason: "NodesNotHeardFrom", message: `${count}; not heard from: ${list(unheard)}` };
+  if (pending.length > 0) return { status: "False", reason: "Pending", message: `${count}; pending: ${list(pending)}` };
+  return { status: "True", reason: "Enforced", message: count };
+}
+
+function list(nodes: readonly NodeStanding[]): string {
+  const shown = nodes.slice(0, MAX_NODES).map(({ node, message }) => (message === "" ? node : `${node} (${message.slice(0, 150)})`));
+  return shown.join(", ") + (nodes.length > MAX_NODES ? ` and ${nodes.length - MAX_NODES} more` : "");
+}
+
+function readiness(valid: Verdict, enforcement: Verdict): Verdict {
+  if (valid.status !== "True") return valid;
+  return enforcement;
+}
+
+/** The time moves only with the status of the condition, as Kubernetes has it. */
+function condition(type: string, verdict: Verdict, object: CiliumNetworkPolicy, now: string): Condition {
+  const known = object.status?.conditions?.find((other) => other.type === type);
+  const lastTransitionTime = known?.status === verdict.status ? known.lastTransitionTime : now;
+  return { type, ...verdict, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime };
+}
+
+export interface Transition {
+  readonly severity: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What is worth an Event: validity that changed, and enforcement that was reached, lost, or became unknown. */
+export function transitions(before: PolicyStatus | undefined, after: PolicyStatus): readonly Transition[] {
+  return ["Valid", "Enforced"].flatMap((type) => {
+    const was = before?.conditions?.find((other) => other.type === type);
+    const is = after.conditions?.find((other) => other.type === type);
+    if (is === undefined || (was?.status === is.status && was.reason === is.reason && was.observedGeneration === is.observedGeneration)) return [];
+    // Pending is the way to every change; invalid is told by Valid already.
+    if (is.reason === "Pending" || (type === "Enforced" && is.reason === "Invalid")) return [];
+    if (was?.status === is.status && was.reason === is.reason && type === "Valid" && is.status === "True") return [];
+    return [{ severity: is.status === "True" ? "Normal" : "Warning", reason: is.reason, message: is.message }];
+  });
+}

@@ -1,0 +1,93 @@
+/** What the operator keeps of each object that it watches. */
+import { isFinished } from "../api/core.ts";
+import type { Namespace, Node, Pod } from "../api/core.ts";
+import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
+import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
+import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import { identityLabels, identityNumber, labelsOf } from "../model/index.ts";
+import type { Labels } from "../model/index.ts";
+
+/** A pod that the agents manage: not on the host network, not finished, and scheduled. */
+export interface PodRow {
+  readonly namespace: string;
+  readonly node: string;
+  /** Security-relevant labels without those of its namespace. */
+  readonly labels: Labels;
+}
+
+export function decodePod(pod: Pod): PodRow | undefined {
+  const node = pod.spec?.nodeName;
+  const namespace = pod.metadata.namespace;
+  if (node === undefined || node === "" || namespace === undefined || pod.spec?.hostNetwork === true || isFinished(pod)) return undefined;
+  return { namespace, node, labels: identityLabels(pod, { metadata: { name: namespace } }) };
+}
+
+export interface NamespaceRow {
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export function decodeNamespace(namespace: Namespace): NamespaceRow {
+  return { labels: namespace.metadata.labels ?? {} };
+}
+
+export interface NodeRow {
+  readonly uid: string;
+}
+
+export function decodeNode(node: Node): NodeRow | undefined {
+  return node.metadata.uid === undefined ? undefined : { uid: node.metadata.uid };
+}
+
+export interface IdentityRow {
+  readonly number: number;
+  readonly labels: Labels;
+  readonly uid: string;
+}
+
+export function decodeIdentity(identity: CiliumIdentity): IdentityRow | undefined {
+  const number = identityNumber(identity.metadata.name);
+  return number === undefined ? undefined : { number, labels: labelsOf(identity["security-labels"]), uid: identity.metadata.uid ?? "" };
+}
+
+export interface EndpointRow {
+  readonly namespace: string;
+  readonly node: string;
+  readonly identity: number;
+}
+
+export function decodeEndpoint(endpoint: CiliumEndpoint): EndpointRow | undefined {
+  const { metadata, status } = endpoint;
+  if (status === undefined || status.identity.id === 0) return undefined;
+  return { namespace: metadata.namespace ?? "", node: status.networking.nodeName, identity: status.identity.id };
+}
+
+/** The whole object: it is validated, and its status compared. */
+export type PolicyObject = CiliumNetworkPolicy;
+
+/** What is kept of the objects of a node's state: the manifest, the acknowledgement, or that a part exists. */
+export interface NodeStateRow {
+  readonly node: string;
+  readonly manifest: CiliumNodeState["manifest"];
+  readonly acknowledgement: CiliumNodeState["status"];
+  readonly isPart: boolean;
+}
+
+export function decodeNodeState(object: CiliumNodeState): NodeStateRow {
+  return { node: object.node, manifest: object.manifest, acknowledgement: object.status, isPart: object.part !== undefined };
+}
+
+/** An agent's pod. */
+export interface AgentRow {
+  readonly node: string;
+  readonly ready: boolean;
+  /** When the pod became what it is now. */
+  readonly since: string;
+}
+
+export function decodeAgent(pod: Pod): AgentRow | undefined {
+  const node = pod.spec?.nodeName;
+  if (node === undefined || node === "") return undefined;
+  const condition = pod.status?.conditions?.find(({ type }) => type === "Ready");
+  return { node, ready: condition?.status === "True", since: condition?.lastTransitionTime ?? "" };
+}
