@@ -1,20 +1,32 @@
-/** What to say of an apply to the operator: which revision is in force here, and what is not. Pure. */
-import type { Acknowledgement, ReadFailure } from "../feed/index.ts";
+/** The acknowledgement: one small object that says which revision is in force here, and what is not. */
+import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import { FEED_FORMAT, NODE_LABEL, nodeKey, ownerOf, statusName } from "../feed/index.ts";
+import type { ReadFailure } from "../feed/index.ts";
+import { CILIUM_NODE_STATES, isConflict, isNotFound } from "../kube/index.ts";
+import type { KubeClient } from "../kube/index.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { ApplyReport } from "../targets/index.ts";
 import type { Assignment } from "./enforcer.ts";
+import type { LocalNode } from "./peers.ts";
 
-/** `unreadable`: the newest node state cannot be used; the one of `assignment` stays in force. */
-export function acknowledgement(assignment: Assignment, report: ApplyReport, unreadable: ReadFailure | undefined): Acknowledgement {
+export type Acknowledgement = NonNullable<CiliumNodeState["status"]>;
+
+const MAX_FAILURES = 20;
+const MAX_MESSAGE = 500;
+
+/** `unreadable`: the newest node state cannot be used; the one of `assignment` stays in force. Pure. */
+export function acknowledgement(assignment: Assignment, report: ApplyReport, nodeUID: string, unreadable: ReadFailure | undefined): Acknowledgement {
   const failed = report.parts.flatMap(({ part, failures }) => failures.map(({ subject, error, identities }) => ({ part, message: `${subject}: ${error.message}`, identities })));
-  const failures: { part: string; message: string }[] = failed.map(({ part, message }) => ({ part, message }));
-  if (unreadable !== undefined) failures.unshift({ part: unreadable.part, message: unreadable.message });
-  // Undefined together with failures means all policies: so they are named only when every failure names its identities.
+  const failures: { part: string; message: string }[] = failed.map(({ part, message }) => ({ part, message: message.slice(0, MAX_MESSAGE) }));
+  if (unreadable !== undefined) failures.unshift({ part: unreadable.part, message: unreadable.message.slice(0, MAX_MESSAGE) });
+  // Absent together with failures means all policies: so they are named only when every failure names its identities.
   const isNamed = failed.length > 0 && failed.every((failure) => failure.identities.length > 0);
-  const { revision, hash } = assignment;
   return {
-    revision,
-    hash,
-    failures,
+    appliedRevision: assignment.revision,
+    appliedHash: assignment.hash,
+    nodeUID,
+    formats: [FEED_FORMAT],
+    ...(failures.length === 0 ? {} : { failures: failures.slice(0, MAX_FAILURES) }),
     ...(isNamed ? { failedPolicies: policiesOf(assignment, failed.flatMap((failure) => failure.identities)) } : {}),
   };
 }
@@ -31,4 +43,50 @@ function policiesOf({ state }: Assignment, identities: readonly number[]): strin
     }
   }
   return [...uids].sort();
+}
+
+export class AcknowledgementWriter implements Reconciler {
+  readonly #client: KubeClient;
+  readonly #local: () => LocalNode;
+  #wanted: Acknowledgement | undefined;
+  #written = "";
+
+  constructor(client: KubeClient, local: () => LocalNode) {
+    this.#client = client;
+    this.#local = local;
+  }
+
+  /** True when there is something new to write. */
+  set(wanted: Acknowledgement): boolean {
+    this.#wanted = wanted;
+    return JSON.stringify(wanted) !== this.#written;
+  }
+
+  async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const wanted = this.#wanted;
+    const text = JSON.stringify(wanted);
+    if (wanted === undefined || text === this.#written) return {};
+    const ref = { name: statusName(this.#local().name) };
+    // A merge patch keeps what is absent, so what is gone is said to be null.
+    const status = { failures: null, failedPolicies: null, ...wanted };
+    try {
+      await this.#client.patchStatus(CILIUM_NODE_STATES, ref, status, signal);
+    } catch (thrown) {
+      if (!isNotFound(thrown)) throw thrown;
+      await this.#create(signal);
+      await this.#client.patchStatus(CILIUM_NODE_STATES, ref, status, signal);
+    }
+    this.#written = text;
+    return {};
+  }
+
+  async #create(signal: AbortSignal): Promise<void> {
+    const { name, uid } = this.#local();
+    const metadata = { name: statusName(name), labels: { [NODE_LABEL]: nodeKey(name) }, ownerReferences: [ownerOf(name, uid)] };
+    try {
+      await this.#client.create(CILIUM_NODE_STATES, { metadata, node: name }, signal);
+    } catch (thrown) {
+      if (!isConflict(thrown)) throw thrown;
+    }
+  }
 }

@@ -24,7 +24,7 @@ export interface EnforcerOptions {
   readonly isUsable: () => boolean;
   /** Every source has told all that it has. */
   readonly isSynced: () => boolean;
-  readonly onReport: (report: ApplyReport, assignment: Assignment) => void;
+  readonly onReport: (report: ApplyReport, assignment: Assignment, seconds: number) => void;
 }
 
 /** Long enough to see a burst of one change as one, short against the 10 ms from receipt to judged. */
@@ -73,6 +73,7 @@ export class Enforcer {
     const assignment = this.#assignment;
     const { applier, state, isUsable, isSynced, onReport, logger } = this.#options;
     if (assignment === undefined || !isUsable()) return undefined;
+    const startedMs = performance.now();
     const report = applier.apply(state.desired(assignment.state, isSynced()));
     this.#report = report;
     if (report.ok) {
@@ -84,7 +85,7 @@ export class Enforcer {
       }
       this.#schedule(retryMs);
     }
-    onReport(report, assignment);
+    onReport(report, assignment, (performance.now() - startedMs) / 1000);
     return report;
   }
 

@@ -34,6 +34,7 @@ export class LocalState {
   #local: LocalNode;
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
   #tables: NodeTables | undefined;
+  #desiredTables: NodeTables | undefined;
   #remote: ReadonlyMap<string, PeerRow> = new Map();
   #peers: ReadonlyMap<string, PeerRow> = new Map();
   #endpoints: ReadonlyMap<string, EndpointRow> = new Map();
@@ -64,11 +65,17 @@ export class LocalState {
     return this.#identities;
   }
 
+  /** Pod CIDRs of all nodes, as of now. */
+  get cidrs(): ReadonlyMap<string, PeerRow> {
+    return this.#tablesNow().cidrs;
+  }
+
   desired(nodeState: NodeState, synced: boolean): DesiredState {
     const identities = this.identities;
-    const nodesMoved = this.#moved.delete("nodes") || this.#tables === undefined;
-    const tables = nodesMoved || this.#tables === undefined ? nodeTables(this.#local, this.#sources.nodes.values()) : this.#tables;
-    this.#tables = tables;
+    const before = this.#desiredTables;
+    const tables = this.#tablesNow();
+    const nodesMoved = before !== tables;
+    this.#desiredTables = tables;
     const remoteMoved = this.#moved.delete("endpoints") || nodesMoved;
     if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.tunnels);
     const attachmentsMoved = this.#moved.delete("attachments");
@@ -77,6 +84,11 @@ export class LocalState {
       this.#peers = new Map([...this.#remote, ...localPods(this.#sources.attachments), ...tables.peers]);
     }
     return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced };
+  }
+
+  #tablesNow(): NodeTables {
+    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values());
+    return this.#tables;
   }
 }
 

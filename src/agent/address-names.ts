@@ -1,0 +1,43 @@
+/** Address → name of the pod or node that has it, for people who read events. Built again only when something moved. */
+import type { Attachment } from "../cni/index.ts";
+import type { AddressName } from "../hubble/enrich.ts";
+import type { LocalState } from "./local-state.ts";
+import type { Tables } from "./tables.ts";
+
+const REBUILD_MS = 1_000;
+
+export class AddressNames {
+  readonly #state: LocalState;
+  readonly #tables: Tables;
+  readonly #attachments: ReadonlyMap<string, Attachment>;
+  #names = new Map<string, AddressName>();
+  #builtMs = -Infinity;
+
+  constructor(state: LocalState, tables: Tables, attachments: ReadonlyMap<string, Attachment>) {
+    this.#state = state;
+    this.#tables = tables;
+    this.#attachments = attachments;
+  }
+
+  /** At most a second old: names in events are a courtesy, identities in them are what was judged. */
+  get(ip: string): AddressName | undefined {
+    const now = performance.now();
+    if (now - this.#builtMs > REBUILD_MS) {
+      this.#names = this.#build();
+      this.#builtMs = now;
+    }
+    return this.#names.get(ip);
+  }
+
+  #build(): Map<string, AddressName> {
+    const names = new Map<string, AddressName>();
+    for (const { ips, namespace, name } of this.#tables.endpoints.objects.values()) for (const ip of ips) names.set(ip, { namespace, pod: name });
+    for (const { name, internalIps, routerIps } of this.#tables.nodes.objects.values()) for (const ip of [...internalIps, ...routerIps]) names.set(ip, { node: name });
+    const { name, internalIps, routerIps } = this.#state.local;
+    for (const ip of [...internalIps, ...routerIps]) names.set(ip, { node: name });
+    for (const { ipv4, ipv6, namespace, pod } of this.#attachments.values()) {
+      for (const ip of [ipv4, ipv6]) if (ip !== undefined) names.set(ip, { namespace, pod });
+    }
+    return names;
+  }
+}

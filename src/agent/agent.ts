@@ -1,0 +1,239 @@
+/**
+ * The agent, in the order in which it starts. Nothing of the node is torn down when it stops: programs, maps, routes
+ * and links go on as they are.
+ *
+ *   API server ─▶ Tables, NodeStateReader ─▶ LocalState ─▶ Enforcer ─▶ MapApplier ─▶ kernel
+ *                          │                                  ▲  │
+ *   plugin ─▶ CniServer ─▶ CniOperations ─▶ PodLinks ─────────┘  ├─▶ Writers: acknowledgement, CiliumEndpoint
+ *                                                                └─▶ Change ─▶ ADDs that wait
+ */
+import { join } from "node:path";
+import { CniServer, installConflist, replayDeletes } from "../cni/index.ts";
+import { NodeStateReader } from "../feed/index.ts";
+import type { ReadFailure } from "../feed/index.ts";
+import { PODS } from "../kube/index.ts";
+import { asError } from "../lib/errors.ts";
+import { logFailure } from "../lib/log.ts";
+import type { Logger } from "../lib/log.ts";
+import { queueObserver } from "../lib/metrics.ts";
+import { WorkQueue } from "../lib/queue.ts";
+import { PEER_TUNNEL } from "../kernel/gen/types.ts";
+import { collectFlows } from "../targets/index.ts";
+import { AgentMetrics } from "./agent-metrics.ts";
+import { openCluster } from "./cluster-access.ts";
+import type { ClusterAccess } from "./cluster-access.ts";
+import type { AgentConfig } from "./config.ts";
+import { Core } from "./core.ts";
+import { EventPump } from "./events.ts";
+import { eventContext } from "./event-context.ts";
+import { HealthServers } from "./health.ts";
+import { awaitLocalNode, localNode } from "./local-node.ts";
+import { MonitorServer } from "./monitor.ts";
+import { NodeNetwork } from "./node-network.ts";
+import { decodePod } from "./objects.ts";
+import { Tables } from "./tables.ts";
+import { Writers } from "./writers.ts";
+
+const HOUSEKEEPING_MS = 30_000;
+const NETWORK_AGAIN_MS = 60_000;
+
+export class Agent {
+  readonly #config: AgentConfig;
+  readonly #logger: Logger;
+  readonly #signal: AbortSignal;
+  readonly #metrics: AgentMetrics;
+  #core: Core | undefined;
+  #writers: Writers | undefined;
+  #network: NodeNetwork | undefined;
+  #routes: WorkQueue | undefined;
+  #unreadable: ReadFailure | undefined;
+  #isServing = false;
+  #refreshTimer: NodeJS.Timeout | undefined;
+
+  constructor(config: AgentConfig, logger: Logger, signal: AbortSignal) {
+    this.#config = config;
+    this.#logger = logger;
+    this.#signal = signal;
+    this.#metrics = new AgentMetrics({
+      map: (name) => this.#network?.port.map(name),
+      endpoints: () => ({ total: this.#core?.links.attachments.size ?? 0, ready: this.#core?.enforcer.report?.readyEndpoints.size ?? 0 }),
+      appliedRevision: () => this.#core?.enforcer.assignment?.revision ?? 0,
+      addresses: () => this.#addressFigures(),
+    });
+  }
+
+  /** Resolves when pods can be attached. */
+  async start(): Promise<void> {
+    const { nodeName, paths } = this.#config;
+    const health = new HealthServers({ config: this.#config, logger: this.#logger, render: () => this.#metrics.render(), notReady: () => this.#notReady() });
+    await health.start();
+    const cluster = await openCluster(this.#config, this.#logger);
+    const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, folder: join(paths.state, "tables") });
+    await tables.start(this.#signal);
+    const local = await awaitLocalNode(tables.node, this.#config, this.#logger, this.#signal);
+    const network = await NodeNetwork.setUp({ config: this.#config, local, logger: this.#logger });
+    this.#network = network;
+    const core = this.#makeCore(cluster, tables, network, local);
+    this.#core = core;
+    tables.identities.subscribe({ changed: (_, row, previous) => core.identities.changed(row, previous) });
+    await core.restore();
+    this.#follow(core, tables);
+    await this.#readNodeState(cluster, core);
+    this.#writers = this.#startWriters(cluster, core, tables);
+    await this.#serve(core, network);
+    this.#housekeep(core, network);
+  }
+
+  #makeCore(cluster: ClusterAccess, tables: Tables, network: NodeNetwork, local: Awaited<ReturnType<typeof awaitLocalNode>>): Core {
+    return new Core({
+      config: this.#config,
+      logger: this.#logger,
+      local,
+      network,
+      tables,
+      fetchPod: async ({ namespace, name }, signal) => {
+        const pod = await cluster.client.get(PODS, { namespace, name }, signal);
+        return pod === undefined ? undefined : decodePod(pod);
+      },
+      metrics: () => this.#metrics,
+      onReport: (report, assignment) => {
+        this.#writers?.reported(report, assignment, this.#unreadable);
+        this.#refreshSoon();
+      },
+      listener: {
+        attached: (attachment) => this.#writers?.endpoint(attachment),
+        detached: (attachment) => this.#writers?.endpoint(attachment),
+      },
+    });
+  }
+
+  /** Every table tells the parts that are made of it that it has moved. */
+  #follow(core: Core, tables: Tables): void {
+    const moved = (name: "identities" | "nodes" | "endpoints"): void => {
+      core.state.moved(name);
+      core.enforcer.touch();
+      core.change.notify();
+    };
+    tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
+    tables.endpoints.subscribe({ changed: () => moved("endpoints"), synced: () => moved("endpoints") });
+    tables.nodes.subscribe({ changed: () => (moved("nodes"), this.#routes?.add("routes")), synced: () => moved("nodes") });
+    tables.pods.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
+    tables.namespaces.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
+    tables.node.subscribe({
+      changed: (_, row) => {
+        const node = row === undefined ? undefined : localNode(row, this.#config);
+        if (node === undefined || JSON.stringify(node) === JSON.stringify(core.state.local)) return;
+        if (node.podCidrs.join() !== core.state.local.podCidrs.join()) return this.#logger.error("the node's pod CIDRs have changed: restart the agent to serve the new ones", { now: node.podCidrs });
+        core.state.local = node;
+        moved("nodes");
+        this.#writers?.node();
+      },
+    });
+  }
+
+  async #readNodeState(cluster: ClusterAccess, core: Core): Promise<void> {
+    const reader = new NodeStateReader({
+      transport: cluster.transport,
+      logger: this.#logger,
+      node: this.#config.nodeName,
+      nodeUid: () => (core.state.local.uid === "" ? undefined : core.state.local.uid),
+      path: join(this.#config.paths.state, "node-state.json"),
+      onState: ({ state, revision, hash, origin }) => {
+        this.#logger.info("node state", { revision, origin, subjects: state.subjects.size, ruleSets: state.ruleSets.size });
+        core.enforcer.assign({ state, revision, hash });
+      },
+      onFailure: (failure) => {
+        this.#unreadable = failure;
+        core.enforcer.touch();
+      },
+    });
+    await reader.start(this.#signal);
+  }
+
+  #startWriters(cluster: ClusterAccess, core: Core, tables: Tables): Writers {
+    const writers = new Writers({
+      client: cluster.client,
+      logger: this.#logger,
+      nodeName: this.#config.nodeName,
+      core,
+      tables,
+      observer: queueObserver(this.#metrics.metrics),
+      isServing: () => this.#isServing && core.enforcer.report !== undefined,
+    });
+    writers.start(this.#signal);
+    return writers;
+  }
+
+  async #serve(core: Core, network: NodeNetwork): Promise<void> {
+    const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
+    this.#routes = new WorkQueue({ name: "routes", logger: this.#logger, minIntervalMs: 100 });
+    this.#routes.run({ reconcile: () => this.#syncRoutes(core, network) }, this.#signal);
+    this.#routes.add("routes");
+    core.enforcer.applyNow();
+    await this.#monitor(core, network);
+    await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);
+    await new CniServer({ path: join(paths.run, "cni.sock"), handler: core.operations, logger: this.#logger }).listen();
+    const aside = await installConflist({ confPath, binPath, plugin: paths.plugin, exclusive });
+    this.#logger.info("serving", { setAside: aside });
+    this.#isServing = true;
+  }
+
+  async #syncRoutes(core: Core, network: NodeNetwork): Promise<{ requeueAfterMs: number }> {
+    await core.links.withRoutes(async () => {
+      const remote = [...core.state.cidrs].filter(([, row]) => (row.flags & PEER_TUNNEL) !== 0).map(([cidr]) => cidr);
+      await network.sync(remote, core.links.attachments.values());
+    });
+    return { requeueAfterMs: NETWORK_AGAIN_MS };
+  }
+
+  async #monitor(core: Core, network: NodeNetwork): Promise<void> {
+    const { nodeName, paths, monitorVerdicts } = this.#config;
+    const monitor = new MonitorServer({ path: join(paths.run, "monitor.sock"), node: nodeName, now: () => new Date() });
+    await monitor.listen();
+    const pump = new EventPump({
+      port: network.port,
+      monitor,
+      context: eventContext(nodeName, core),
+      verdicts: monitorVerdicts,
+      onRead: (count) => this.#metrics.eventsRead(count),
+    });
+    pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
+  }
+
+  #housekeep(core: Core, network: NodeNetwork): void {
+    const timer = setInterval(() => {
+      const flows = network.port.map("flows");
+      const report = flows === undefined ? undefined : collectFlows(flows, Number(process.hrtime.bigint() / 1_000_000_000n));
+      if (report?.error !== undefined) this.#logger.warn("collecting expired flows", { error: report.error });
+      core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
+      replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
+    }, HOUSEKEEPING_MS);
+    this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  #refreshSoon(): void {
+    if (this.#refreshTimer !== undefined || this.#signal.aborted) return;
+    this.#refreshTimer = setTimeout(() => {
+      this.#refreshTimer = undefined;
+      this.#refresh().catch((thrown: unknown) => this.#logger.error("identities of pods were not renewed", { error: asError(thrown) }));
+    }, 5);
+  }
+
+  async #refresh(): Promise<void> {
+    for (const attachment of (await this.#core?.refreshIdentities()) ?? []) {
+      this.#logger.info("identity changed", { pod: `${attachment.namespace}/${attachment.pod}`, identity: attachment.identity });
+      this.#writers?.endpoint(attachment);
+    }
+  }
+
+  #addressFigures(): { family: string; used: number; capacity: number }[] {
+    const { ipv4, ipv6 } = this.#core?.addresses ?? {};
+    return [["ipv4", ipv4] as const, ["ipv6", ipv6] as const].flatMap(([family, pool]) => (pool === undefined ? [] : [{ family, used: pool.used, capacity: pool.capacity }]));
+  }
+
+  /** Why the node cannot take pods now; undefined when it can. */
+  #notReady(): string | undefined {
+    if (!this.#isServing) return "starting";
+    return this.#core?.enforcer.report === undefined ? "waiting for the operator's first state of this node" : undefined;
+  }
+}

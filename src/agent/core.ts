@@ -1,0 +1,170 @@
+/** The half of the agent that faces the kernel: state, enforcer, links, CNI. It works also without the API server. */
+import { join } from "node:path";
+import { Addresses, AttachmentStore, CniError, CniErrorCode, CniOperations, NetnsResolver } from "../cni/index.ts";
+import type { Attachment, AttachmentListener } from "../cni/index.ts";
+import { parseCidr } from "../lib/ip.ts";
+import type { Logger } from "../lib/log.ts";
+import { MapApplier } from "../targets/index.ts";
+import type { ApplyReport, MapName } from "../targets/index.ts";
+import { purgeFlows } from "../targets/flows.ts";
+import { PodAdmission } from "./admission.ts";
+import type { PodAdmissionOptions } from "./admission.ts";
+import type { AgentMetrics } from "./agent-metrics.ts";
+import { Change } from "./change.ts";
+import { AddressNames } from "./address-names.ts";
+import type { AgentConfig } from "./config.ts";
+import { PodLinks } from "./endpoints.ts";
+import { Enforcer } from "./enforcer.ts";
+import type { Assignment } from "./enforcer.ts";
+import { PodIdentities } from "./identities.ts";
+import { LocalState } from "./local-state.ts";
+import type { NodeNetwork } from "./node-network.ts";
+import type { LocalNode } from "./peers.ts";
+import type { Tables } from "./tables.ts";
+
+export interface CoreOptions {
+  readonly config: AgentConfig;
+  readonly logger: Logger;
+  readonly local: LocalNode;
+  readonly network: NodeNetwork;
+  readonly tables: Tables;
+  readonly fetchPod: PodAdmissionOptions["fetchPod"];
+  readonly metrics: () => AgentMetrics;
+  readonly onReport: (report: ApplyReport, assignment: Assignment) => void;
+  readonly listener: AttachmentListener;
+}
+
+const ADMISSION_LIMIT_MS = 30_000;
+const ADDRESS_REST_MS = 60_000;
+const MAP_NAMES: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy"];
+
+export class Core {
+  readonly change = new Change();
+  readonly identities: PodIdentities;
+  readonly state: LocalState;
+  readonly enforcer: Enforcer;
+  readonly links: PodLinks;
+  readonly store: AttachmentStore;
+  readonly addresses: Addresses;
+  readonly operations: CniOperations;
+  /** Who has an address, for events. */
+  readonly names: AddressNames;
+  readonly #options: CoreOptions;
+
+  constructor(options: CoreOptions) {
+    this.#options = options;
+    const { config, local, tables, logger } = options;
+    this.identities = new PodIdentities(tables.namespaces.objects);
+    this.store = new AttachmentStore(join(config.paths.state, "endpoints"));
+    this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now });
+    const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc });
+    this.links = this.#makeLinks(netns);
+    this.state = new LocalState(local, {
+      identities: tables.identities.objects,
+      nodes: tables.nodes.objects,
+      endpoints: tables.endpoints.objects,
+      attachments: this.links.attachments,
+    });
+    this.names = new AddressNames(this.state, tables, this.links.attachments);
+    this.enforcer = this.#makeEnforcer();
+    this.operations = new CniOperations({
+      admission: this.#makeAdmission(),
+      addresses: this.addresses,
+      store: this.store,
+      datapath: this.links,
+      netns,
+      listener: options.listener,
+      logger,
+      assertReady: () => this.#assertReady(),
+      observe: (...observed) => options.metrics().observeCni(...observed),
+    });
+  }
+
+  /** Pods that an earlier process attached: those that are whole are taken over, the others removed. */
+  async restore(): Promise<void> {
+    const { logger } = this.#options;
+    await this.addresses.load();
+    const attachments = await this.operations.restore();
+    for (const attachment of attachments) {
+      if (await this.links.restore(attachment)) continue;
+      logger.warn("the link of an attachment is gone", { containerId: attachment.containerId, pod: attachment.pod });
+      await this.operations.discard(attachment.containerId);
+    }
+    logger.info("attachments restored", { total: attachments.length, kept: this.links.attachments.size });
+  }
+
+  /** Gives pods whose labels changed their new identity, once its rules are in force here. Returns those that changed. */
+  async refreshIdentities(): Promise<readonly Attachment[]> {
+    const changed: Attachment[] = [];
+    for (const attachment of [...this.links.attachments.values()]) {
+      const pod = this.#options.tables.pods.objects.get(`${attachment.namespace}/${attachment.pod}`);
+      if (pod === undefined || pod.uid !== attachment.uid) continue;
+      const { id } = this.identities.of(pod);
+      if (id === undefined || id === attachment.identity || !this.enforcer.isEnforced(id)) continue;
+      const renewed = await this.operations.reidentify(attachment.containerId, id);
+      if (renewed === undefined) continue;
+      this.links.adopt(renewed);
+      changed.push(renewed);
+    }
+    if (changed.length > 0) this.enforcer.applyNow();
+    return changed;
+  }
+
+  #makeLinks(netns: NetnsResolver): PodLinks {
+    const { network } = this.#options;
+    const flows = network.port.map("flows");
+    return new PodLinks({
+      links: network.links,
+      programs: network.programs,
+      netns,
+      mtu: () => network.podMtu,
+      routers: this.addresses.routers,
+      enforcer: () => this.enforcer,
+      onChanged: () => this.state.moved("attachments"),
+      purgeFlows: (addresses) => {
+        if (flows !== undefined && addresses.length > 0) purgeFlows(flows, addresses);
+      },
+    });
+  }
+
+  #makeEnforcer(): Enforcer {
+    const { network, tables, logger, onReport, metrics } = this.#options;
+    const maps = Object.fromEntries(
+      MAP_NAMES.map((name) => {
+        const map = network.port.map(name);
+        if (map === undefined) throw new Error(`no BPF object declares the map ${name}`);
+        return [name, map];
+      }),
+    ) as Record<MapName, NonNullable<ReturnType<NodeNetwork["port"]["map"]>>>;
+    const applier = new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
+    return new Enforcer({
+      applier,
+      state: this.state,
+      logger,
+      isUsable: () => tables.isUsable,
+      isSynced: () => tables.isSynced,
+      onReport: (report, assignment, seconds) => {
+        metrics().observeApply(seconds);
+        this.change.notify();
+        onReport(report, assignment);
+      },
+    });
+  }
+
+  #makeAdmission(): PodAdmission {
+    const { tables, fetchPod } = this.#options;
+    return new PodAdmission({
+      pods: tables.pods.objects,
+      fetchPod,
+      identities: this.identities,
+      isEnforced: (identity) => this.enforcer.isEnforced(identity),
+      change: this.change,
+      limitMs: ADMISSION_LIMIT_MS,
+    });
+  }
+
+  #assertReady(): void {
+    if (this.enforcer.report !== undefined) return;
+    throw new CniError(CniErrorCode.notAvailable, "the operator has not told this node its policy yet", "kube-system deployment cilium-operator");
+  }
+}

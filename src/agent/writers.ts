@@ -1,0 +1,107 @@
+/** The half of the agent that tells the API server: endpoints, node, acknowledgement. Each is a queue of keys that retries. */
+import type { Attachment } from "../cni/index.ts";
+import type { ReadFailure } from "../feed/index.ts";
+import type { KubeClient } from "../kube/index.ts";
+import type { Logger } from "../lib/log.ts";
+import { WorkQueue } from "../lib/queue.ts";
+import type { QueueObserver, Reconciler } from "../lib/queue.ts";
+import { formatLabels } from "../model/index.ts";
+import type { ApplyReport } from "../targets/index.ts";
+import { AcknowledgementWriter, acknowledgement } from "./acknowledge.ts";
+import type { Core } from "./core.ts";
+import { EndpointWriter } from "./endpoint-writer.ts";
+import type { Assignment } from "./enforcer.ts";
+import { CiliumNodeWriter, NodeReadiness } from "./node-writer.ts";
+import type { Tables } from "./tables.ts";
+
+export interface WritersOptions {
+  readonly client: KubeClient;
+  readonly logger: Logger;
+  readonly nodeName: string;
+  readonly core: Core;
+  readonly tables: Tables;
+  readonly observer: QueueObserver;
+  readonly isServing: () => boolean;
+}
+
+const ENDPOINT_WRITES_AT_ONCE = 8;
+const ENDPOINT_INTERVAL_MS = 30;
+
+export class Writers {
+  readonly #options: WritersOptions;
+  readonly #endpoints: WorkQueue;
+  readonly #node: WorkQueue;
+  readonly #readiness: WorkQueue;
+  readonly #acknowledgements: WorkQueue;
+  readonly #acknowledgement: AcknowledgementWriter;
+  #ready: ReadonlySet<string> = new Set();
+
+  constructor(options: WritersOptions) {
+    this.#options = options;
+    const { logger, observer, client, core } = options;
+    const backoff = { firstMs: 50, maxMs: 10_000 };
+    this.#endpoints = new WorkQueue({ name: "endpoints", logger, observer, backoff, concurrency: ENDPOINT_WRITES_AT_ONCE, minIntervalMs: ENDPOINT_INTERVAL_MS });
+    this.#node = new WorkQueue({ name: "node", logger, observer, backoff });
+    this.#readiness = new WorkQueue({ name: "readiness", logger, observer, backoff });
+    this.#acknowledgements = new WorkQueue({ name: "acknowledgement", logger, observer, backoff });
+    this.#acknowledgement = new AcknowledgementWriter(client, () => core.state.local);
+  }
+
+  start(signal: AbortSignal): void {
+    const { client, nodeName, core, tables, isServing } = this.#options;
+    const run = (queue: WorkQueue, reconciler: Reconciler): void => queue.run(reconciler, signal);
+    run(this.#endpoints, this.#endpointWriter());
+    run(this.#node, new CiliumNodeWriter(client, () => core.state.local, () => tables.nodes.objects.get(nodeName)));
+    run(this.#readiness, new NodeReadiness(client, nodeName, isServing));
+    run(this.#acknowledgements, this.#acknowledgement);
+    tables.endpoints.subscribe({
+      changed: (key, row, previous) => {
+        if ((row ?? previous)?.nodeName === nodeName || this.#isLocal(key)) this.#endpoints.add(key);
+      },
+      synced: () => this.#allEndpoints(),
+    });
+    tables.nodes.subscribe({ changed: (key) => void (key === nodeName && this.#node.add(key)), synced: () => this.#node.add(nodeName) });
+    tables.node.subscribe({ changed: () => this.#readiness.add(nodeName) });
+    this.#allEndpoints();
+    this.#readiness.add(nodeName);
+  }
+
+  endpoint(attachment: Attachment): void {
+    this.#endpoints.add(`${attachment.namespace}/${attachment.pod}`);
+  }
+
+  node(): void {
+    this.#node.add(this.#options.nodeName);
+  }
+
+  reported(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
+    const { core, nodeName } = this.#options;
+    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable);
+    if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
+    const before = this.#ready;
+    this.#ready = report.readyEndpoints;
+    for (const [key, attachment] of core.links.attachments) if (before.has(key) !== this.#ready.has(key)) this.endpoint(attachment);
+  }
+
+  #endpointWriter(): EndpointWriter {
+    const { client, core, tables } = this.#options;
+    return new EndpointWriter({
+      client,
+      local: () => core.state.local,
+      attachments: core.links.attachments,
+      objects: tables.endpoints.objects,
+      isSynced: () => tables.endpoints.synced,
+      isReady: (containerId) => this.#ready.has(containerId),
+      labels: (identity) => formatLabels(core.identities.labels(identity) ?? new Map()),
+    });
+  }
+
+  #isLocal(key: string): boolean {
+    for (const { namespace, pod } of this.#options.core.links.attachments.values()) if (`${namespace}/${pod}` === key) return true;
+    return false;
+  }
+
+  #allEndpoints(): void {
+    for (const attachment of this.#options.core.links.attachments.values()) this.endpoint(attachment);
+  }
+}
