@@ -24,7 +24,7 @@ export interface Pod extends KubeObject {
 }
 
 export interface DaemonSet extends KubeObject {
-  readonly status?: { readonly desiredNumberScheduled?: number; readonly numberReady?: number };
+  readonly status?: { readonly desiredNumberScheduled?: number; readonly numberReady?: number; readonly observedGeneration?: number };
 }
 
 export interface Deployment extends KubeObject {

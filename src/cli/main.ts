@@ -94,6 +94,19 @@ function addPolicy(program: Command): void {
     });
 }
 
+function addAwaitUninstall(program: Command): void {
+  program
+    .command("await-uninstall", { hidden: true })
+    .description("Wait until helm uninstall's hook has done its work on every node")
+    .option("--wait-duration <duration>", "give up after this time", milliseconds, milliseconds("2m"))
+    .action(async (options: { waitDuration: number }, command: Command) =>
+      withCluster(command, async (cluster) => {
+        const { awaitUninstall } = await import("./await-uninstall.ts");
+        print(`${await awaitUninstall(cluster, options.waitDuration)} nodes are done`);
+      }),
+    );
+}
+
 function addEndpoint(program: Command): void {
   const endpoint = program.command("endpoint").description("The pods that agents manage");
   endpoint
@@ -161,6 +174,7 @@ async function main(): Promise<void> {
   addPolicy(program);
   addEndpoint(program);
   addVersion(program, environment);
+  addAwaitUninstall(program);
   addMissingCommands(program);
   await program.parseAsync();
 }

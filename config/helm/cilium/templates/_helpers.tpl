@@ -26,5 +26,96 @@ app.kubernetes.io/name: cilium-operator
 
 {{/* Changes of the settings roll the pods: agent and operator read them at their start. */}}
 {{- define "cilium.configChecksum" -}}
-checksum/cilium-config: {{ include (print .Template.BasePath "/configmap.yaml") . | sha256sum }}
+checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
+{{- end -}}
+
+{{/* What the agent sees of its node: the same paths on both sides, but for /proc. */}}
+{{- define "cilium.agentMounts" -}}
+- name: config
+  mountPath: /etc/cilium/config
+  readOnly: true
+- name: bpf
+  mountPath: /sys/fs/bpf
+  # Pins outlive the pod; a file system that the agent mounts here must reach the node.
+  mountPropagation: Bidirectional
+- name: run
+  mountPath: /var/run/cilium
+- name: state
+  mountPath: /var/lib/cilium
+- name: cni-conf
+  mountPath: {{ .Values.cni.confPath }}
+- name: cni-bin
+  mountPath: {{ .Values.cni.binPath }}
+- name: kubernetes
+  mountPath: /etc/kubernetes
+  readOnly: true
+- name: netns
+  mountPath: /run/netns
+  mountPropagation: HostToContainer
+- name: proc
+  mountPath: /host/proc
+  readOnly: true
+{{- end -}}
+
+{{- define "cilium.agentVolumes" -}}
+- name: bpf
+  hostPath:
+    path: /sys/fs/bpf
+    type: DirectoryOrCreate
+- name: run
+  hostPath:
+    path: /var/run/cilium
+    type: DirectoryOrCreate
+- name: state
+  hostPath:
+    path: /var/lib/cilium
+    type: DirectoryOrCreate
+- name: cni-conf
+  hostPath:
+    path: {{ .Values.cni.confPath }}
+    type: DirectoryOrCreate
+- name: cni-bin
+  hostPath:
+    path: {{ .Values.cni.binPath }}
+    type: DirectoryOrCreate
+# The kubelet's kubeconfig names an API server address that works without a service load balancer.
+- name: kubernetes
+  hostPath:
+    path: /etc/kubernetes
+    type: DirectoryOrCreate
+- name: netns
+  hostPath:
+    path: /run/netns
+    type: DirectoryOrCreate
+# Runtimes that name a sandbox's network namespace by /proc/<pid>/ns/net.
+- name: proc
+  hostPath:
+    path: /proc
+    type: Directory
+{{- end -}}
+
+{{/* The settings, one file per key in /etc/cilium/config. */}}
+{{- define "cilium.settings" -}}
+cluster-name: {{ .Values.cluster.name | quote }}
+enable-ipv4: {{ .Values.ipv4.enabled | quote }}
+enable-ipv6: {{ .Values.ipv6.enabled | quote }}
+tunnel-port: {{ .Values.tunnelPort | quote }}
+enable-masquerade: {{ .Values.enableIPv4Masquerade | quote }}
+mtu: {{ .Values.MTU | quote }}
+devices: {{ join "," .Values.devices | quote }}
+cni-exclusive: {{ .Values.cni.exclusive | quote }}
+cni-conf-path: {{ .Values.cni.confPath | quote }}
+cni-bin-path: {{ .Values.cni.binPath | quote }}
+k8s-service-host: {{ .Values.k8sServiceHost | quote }}
+k8s-service-port: {{ .Values.k8sServicePort | quote }}
+log-level: {{ ternary "debug" "info" .Values.debug.enabled | quote }}
+monitor-verdicts: {{ .Values.monitor.verdicts | quote }}
+health-port: {{ .Values.healthPort | quote }}
+prometheus-port: {{ ternary .Values.prometheus.port 0 .Values.prometheus.enabled | quote }}
+bpf-policy-map-max: {{ .Values.bpf.policyMapMax | int64 | quote }}
+bpf-ipcache-max: {{ .Values.bpf.ipcacheMax | int64 | quote }}
+bpf-ct-max: {{ .Values.bpf.ctMax | int64 | quote }}
+bpf-endpoints-max: {{ .Values.bpf.endpointsMax | int64 | quote }}
+crds-create: {{ .Values.crds.create | quote }}
+operator-prometheus-port: {{ ternary .Values.operator.prometheus.port 0 .Values.operator.prometheus.enabled | quote }}
 {{- end -}}

@@ -1,0 +1,27 @@
+/** `cilium await-uninstall`: the chart's uninstall hook runs it; it ends when every node gave its CNI configuration back. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Cluster } from "./cluster.ts";
+import { CliError } from "./errors.ts";
+import { conditionIs, DAEMON_SETS, PODS } from "./kinds.ts";
+
+const NAME = "cilium-uninstall";
+const EVERY_MS = 1000;
+
+export async function awaitUninstall({ client, namespace }: Cluster, timeoutMs: number): Promise<number> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const daemonSet = await client.get(DAEMON_SETS, { namespace, name: NAME });
+    const { desiredNumberScheduled = 0, numberReady = 0, observedGeneration } = daemonSet?.status ?? {};
+    // Until the controller has looked at it, zero of zero means nothing.
+    const isCounted = observedGeneration !== undefined && observedGeneration === daemonSet?.metadata.generation;
+    if (isCounted && numberReady >= desiredNumberScheduled) return numberReady;
+    if (Date.now() >= deadline) throw new CliError(await unfinished(client, namespace, timeoutMs));
+    await sleep(EVERY_MS);
+  }
+}
+
+async function unfinished(client: Cluster["client"], namespace: string, timeoutMs: number): Promise<string> {
+  const { items } = await client.list(PODS, { namespace, labelSelector: `name=${NAME}` });
+  const nodes = items.filter((pod) => !conditionIs(pod.status?.conditions, "Ready", "True")).map((pod) => pod.spec?.nodeName ?? "a node that is not chosen yet");
+  return `after ${timeoutMs / 1000} s these nodes still have our CNI configuration: ${nodes.join(", ") || "unknown"}; remove 05-cilium.conflist there by hand`;
+}
