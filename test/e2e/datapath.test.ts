@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 
-import { apply, get, inNode, kubectl, namespace, node, readyCluster } from "./harness/cluster.ts";
+import { apply, get, inNode, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
 import { nodeSite, plugInOutside } from "./harness/outside.ts";
 import { createPods, type Pod, type Protocol, type Site } from "./harness/pods.ts";
 
@@ -148,10 +148,10 @@ describe("services, by kube-proxy", { concurrency: 3 }, () => {
 
   test("a service by its name: DNS and HTTP, from both nodes", async () => {
     await service("web", "web");
-    await served(near, "tcp", web.ipv4, 8080);
+    await waitFor("the service answers", async () => ((await near.exec("timeout 2 wget -qO- http://web/ || true")) === "" ? undefined : true), () => kubectl("get", "endpointslices", "-n", ns.name));
     for (const asker of [near, beside, far]) {
-      assert.equal(await asker.exec(`wget -qO- -T 5 http://web.${ns.name}.svc.cluster.local/`), "hello from web\n");
-      assert.equal(await asker.exec("wget -qO- -T 5 http://web/"), "hello from web\n");
+      assert.equal(await asker.exec(`timeout 5 wget -qO- http://web.${ns.name}.svc.cluster.local/`), "hello from web\n");
+      assert.equal(await asker.exec("timeout 5 wget -qO- http://web/"), "hello from web\n");
     }
   });
 });
@@ -178,7 +178,7 @@ describe("large packets and many", { concurrency: 2 }, () => {
     const expected = (await web.exec("cat /tmp/www/sum")).trim();
     for (const asker of [near, beside]) {
       for (const address of [web.ipv4, `[${web.ipv6}]`]) {
-        assert.equal((await asker.exec(`wget -qO- -T 10 http://${address}:8080/big | md5sum`)).trim(), expected);
+        assert.equal((await asker.exec(`timeout 20 wget -qO- http://${address}:8080/big | md5sum`)).trim(), expected);
       }
     }
   });
@@ -198,7 +198,7 @@ describe("large packets and many", { concurrency: 2 }, () => {
   test("pod-to-pod traffic of one node moves no netfilter counter and makes no conntrack entry of the stack", async () => {
     const [a, b] = [near.ipv4, beside.ipv4];
     const hooks = ["prerouting", "input", "forward", "output", "postrouting"];
-    const table = `table inet e2e_witness {\n${hooks.map((hook) => `chain ${hook} { type filter hook ${hook} priority -400;\n ip saddr ${a} ip daddr ${b} counter\n ip saddr ${b} ip daddr ${a} counter\n ip saddr ${a} ip daddr ${node(1).ipv4} counter comment "control" }`).join("\n")}\n}`;
+    const table = `table inet e2e_witness {\n${hooks.map((hook) => `chain ${hook} { type filter hook ${hook} priority -400;\n ip saddr ${a} ip daddr ${b} counter\n ip saddr ${b} ip daddr ${a} counter\n ip saddr ${a} ip daddr ${node(1).ipv4} counter comment "control"\n}`).join("\n")}\n}`;
     await inNode("node-1", ["nft", "-f", "-"], { input: table });
     try {
       const result = await near.flow("tcp-new", b, 8080, 500, 2, word("many")).done;

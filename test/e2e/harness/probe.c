@@ -72,6 +72,7 @@ static int socket_of(int type)
 	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	else setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
 	return fd;
 }
 
@@ -107,6 +108,22 @@ static void tell(const char *protocol, int port, const struct sockaddr_in6 *peer
 	fflush(stdout);
 }
 
+/* The answer to a datagram leaves from the address that was asked, also where routing would choose another (RFC 3542 6.2). */
+static ssize_t echo_datagram(int fd, char *bytes, size_t room, struct sockaddr_in6 *peer)
+{
+	char control[256];
+	struct iovec part = { .iov_base = bytes, .iov_len = room };
+	struct msghdr message = { .msg_name = peer, .msg_namelen = sizeof *peer, .msg_iov = &part, .msg_iovlen = 1,
+				  .msg_control = control, .msg_controllen = sizeof control };
+	ssize_t length = recvmsg(fd, &message, 0);
+	struct cmsghdr *info = length < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	if (length < 0) return -1;
+	if (info && info->cmsg_type == IPV6_PKTINFO) ((struct in6_pktinfo *)CMSG_DATA(info))->ipi6_ifindex = 0;
+	part.iov_len = length;
+	sendmsg(fd, &message, 0);
+	return length;
+}
+
 static void answer(int i)
 {
 	char bytes[65536];
@@ -117,14 +134,14 @@ static void answer(int i)
 		if (fd >= 0) watch(fd, ports[i], CONNECTION);
 		return;
 	}
-	ssize_t length = recvfrom(fds[i].fd, bytes, sizeof bytes - 1, 0, (void *)&peer, &size);
+	ssize_t length;
 	if (roles[i] == CONNECTION) {
-		size = sizeof peer;
+		length = recv(fds[i].fd, bytes, sizeof bytes - 1, 0);
 		if (length <= 0 || getpeername(fds[i].fd, (void *)&peer, &size) < 0) { forget(i); return; }
 		if (send(fds[i].fd, bytes, length, MSG_NOSIGNAL) < 0) { forget(i); return; }
 	} else {
+		length = echo_datagram(fds[i].fd, bytes, sizeof bytes - 1, &peer);
 		if (length < 0) return;
-		sendto(fds[i].fd, bytes, length, 0, (void *)&peer, size);
 	}
 	bytes[length] = 0;
 	tell(roles[i] == CONNECTION ? "tcp" : "udp", ports[i], &peer, bytes);
@@ -191,7 +208,8 @@ static int ask(int count, char **arg)
 	if (send(fd, bytes, length, MSG_NOSIGNAL) < 0) return fail(strerror(errno));
 	ready.events = POLLIN;
 	if (poll(&ready, 1, timeout) <= 0) return fail("timeout");
-	if (recv(fd, bytes, sizeof bytes, 0) != length) return fail(errno ? strerror(errno) : "short answer");
+	ssize_t received = recv(fd, bytes, sizeof bytes, 0);
+	if (received != length) return fail(received < 0 ? strerror(errno) : "another answer");
 	getsockname(fd, (void *)&own, &own_size);
 	printf("answered %s\n", text_of(&own, address));
 	return 0;
