@@ -1,15 +1,19 @@
-/** Entry point: `main.js` runs the agent, `main.js uninstall` takes everything of the product off the node. */
+/**
+ * Entry point: `main.js` runs the agent, `main.js release` gives the CNI configuration back (helm uninstall),
+ * `main.js uninstall` takes everything of the product off the node.
+ */
 import { asError, describeError } from "../lib/errors.ts";
 import { createLogger } from "../lib/log.ts";
 import { Agent } from "./agent.ts";
 import { loadConfig } from "./config.ts";
-import { uninstall } from "./uninstall.ts";
+import { release, uninstall } from "./uninstall.ts";
 
 async function main(command: string | undefined): Promise<void> {
   const config = loadConfig();
   const logger = createLogger({ component: "cilium-agent", level: config.logLevel });
+  if (command === "release") return await release(config, logger);
   if (command === "uninstall") return await uninstall(config, logger);
-  if (command !== undefined) throw new Error(`unknown argument ${JSON.stringify(command)}: none or uninstall`);
+  if (command !== undefined) throw new Error(`unknown argument ${JSON.stringify(command)}: none, release or uninstall`);
   const abort = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

@@ -1,4 +1,4 @@
-/** Takes the product off a node: first no new pod comes here, the programs go last. Each step may be repeated. */
+/** Leaving a node, in two depths. Each step may be repeated. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { removeConflist, removePlugin, restoreOthers } from "../cni/index.ts";
@@ -6,10 +6,16 @@ import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { tearDownNode } from "./node-network.ts";
 
-export async function uninstall(config: AgentConfig, logger: Logger): Promise<void> {
+/** No new pod comes here, another CNI's files are back; pods that run keep their network and their policies. */
+export async function release(config: AgentConfig, logger: Logger): Promise<void> {
   await removeConflist(config.cniConfPath);
   const restored = await restoreOthers(config.cniConfPath);
   logger.info("network configuration removed", { restored });
+}
+
+/** Takes the product off the node; the programs go last. Pods that run lose their network. */
+export async function uninstall(config: AgentConfig, logger: Logger): Promise<void> {
+  await release(config, logger);
   await tearDownNode(config);
   await removePlugin(config.cniBinPath);
   for (const file of ["cni.sock", "monitor.sock"]) await rm(join(config.paths.run, file), { force: true });
