@@ -126,12 +126,12 @@ export abstract class SafeOperator extends k8sOperator.default {
     const { name, namespace, resourceVersion } = meta;
     const metadata = { name, resourceVersion, ...(namespace === undefined ? {} : { namespace }) };
     const object = await this.client.replaceStatus(this.#typeOf(meta), { metadata, status } as KubeObject);
-    return k8sOperator.ResourceMetaImpl.createWithId(meta.id, object as KubernetesObject);
+    return k8sOperator.ResourceMetaImpl.createWithId(meta.id, object as unknown as KubernetesObject);
   }
 
   protected override async patchResourceStatus(meta: ResourceMeta, status: unknown): Promise<ResourceMeta> {
     const object = await this.client.patchStatus(this.#typeOf(meta), meta, status);
-    return k8sOperator.ResourceMetaImpl.createWithId(meta.id, object as KubernetesObject);
+    return k8sOperator.ResourceMetaImpl.createWithId(meta.id, object as unknown as KubernetesObject);
   }
 
   protected override async setResourceFinalizers(meta: ResourceMeta, finalizers: string[]): Promise<void> {
