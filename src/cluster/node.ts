@@ -2,13 +2,13 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Found } from "./binaries/find.ts";
-import { type CgroupLayout, cgroupPids, ensureCgroups, removeCgroups } from "./cgroup.ts";
+import { cgroupDirs, type CgroupLayout, cgroupPids, ensureCgroups, machineCgroups, removeCgroups } from "./cgroup.ts";
 import { AGENT_NOT_READY_TAINT, apiServerUrl, type ClusterConfig, clusterPaths, DNS_SERVICE_ADDRESSES, type NodeIdentity } from "./config.ts";
 import { ClusterError } from "./errors.ts";
 import { killAll } from "./kill.ts";
 import { ensureNodeNetwork, netnsPath, removeNetwork } from "./network.ts";
 import { kubeconfig, type Pki } from "./pki.ts";
-import { capture, ensureDaemon, type ProcessIdentity, readPidFile, waitReady } from "./process.ts";
+import { capture, ensureDaemon, joining, type ProcessIdentity, readPidFile, waitReady } from "./process.ts";
 
 const BOOT_SCRIPT = join(import.meta.dirname, "node-boot.sh");
 const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
@@ -23,7 +23,14 @@ export function nodeHolder(config: ClusterConfig, node: NodeIdentity): ProcessId
 export function inNode(config: ClusterConfig, node: NodeIdentity, argv: readonly string[]): string[] {
   const holder = nodeHolder(config, node);
   if (holder === undefined) throw new ClusterError(`${node.name} is not running`, "make cluster, or node-start if you stopped it");
-  return ["nsenter", `--target=${holder.pid}`, "--mount", "--net", "--uts", "--cgroup", "--wd=/", "--", ...argv];
+  return joining(memberGroups(config, node), ["nsenter", `--target=${holder.pid}`, "--mount", "--net", "--uts", "--cgroup", "--wd=/", "--", ...argv]);
+}
+
+/** The cgroups of a running node's own processes; with cgroup v2 alone its root group must hold none (node-boot.sh). */
+function memberGroups(config: ClusterConfig, node: NodeIdentity): string[] {
+  const layout = machineCgroups();
+  const groups = cgroupDirs(layout, config.name, node.name);
+  return layout.kind === "unified" ? groups.map((dir) => join(dir, "system")) : groups;
 }
 
 /** Boots the node: network, namespaces, own file system, containerd. */
@@ -40,7 +47,7 @@ export async function ensureNode(config: ClusterConfig, node: NodeIdentity, layo
   await waitReady(`the boot of ${node.name}`, logFile(config, node, "boot"), 20_000, async () =>
     (await capture(inNode(config, node, ["test", "-e", "/run/booted"]))).code === 0, holder);
   writeContainerdConfig(node);
-  const containerd = daemonInNode(config, node, layout, "containerd", ["containerd", "--config", join(node.disk, "containerd.toml")]);
+  const containerd = daemonInNode(config, node, "containerd", ["containerd", "--config", join(node.disk, "containerd.toml")]);
   await waitReady(`containerd of ${node.name}`, logFile(config, node, "containerd"), 30_000, async () =>
     (await capture(inNode(config, node, ["ctr", "version"]))).code === 0, containerd);
 }
@@ -55,7 +62,7 @@ export async function ensureKubelet(config: ClusterConfig, node: NodeIdentity, l
   const etc = join(node.disk, "etc/kubernetes");
   writeFileSync(join(etc, "kubelet.conf"), kubeconfig(apiServerUrl(config), pki.files("ca").cert, user, client), { mode: 0o600 });
   writeFileSync(join(etc, "kubelet-config.json"), JSON.stringify(kubeletConfiguration(config, layout, pki, serving), null, 2));
-  const daemon = daemonInNode(config, node, layout, "kubelet", [
+  const daemon = daemonInNode(config, node, "kubelet", [
     programs["kubelet"] ?? "kubelet",
     "--kubeconfig=/etc/kubernetes/kubelet.conf",
     "--config=/etc/kubernetes/kubelet-config.json",
@@ -73,17 +80,8 @@ export async function stopNode(config: ClusterConfig, node: NodeIdentity, layout
   removeCgroups(layout, config.name, node.name);
 }
 
-function daemonInNode(config: ClusterConfig, node: NodeIdentity, layout: CgroupLayout, name: string, argv: readonly string[]): ProcessIdentity {
-  const running = readPidFile(pidFile(config, node, name));
-  if (running !== undefined) return running;
-  const groups = ensureCgroups(layout, config.name, node.name);
-  return ensureDaemon({
-    argv: inNode(config, node, argv),
-    logFile: logFile(config, node, name),
-    pidFile: pidFile(config, node, name),
-    // On cgroup v2 alone the node's own group must hold no process (see node-boot.sh).
-    cgroups: layout.kind === "unified" ? groups.map((dir) => join(dir, "system")) : groups,
-  });
+function daemonInNode(config: ClusterConfig, node: NodeIdentity, name: string, argv: readonly string[]): ProcessIdentity {
+  return ensureDaemon({ argv: inNode(config, node, argv), logFile: logFile(config, node, name), pidFile: pidFile(config, node, name), cgroups: [] });
 }
 
 /**

@@ -89,8 +89,13 @@ export interface DaemonSpec {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-// Writing 0 to cgroup.procs moves the writer (cgroups(7)), so that no moment exists in which the daemon is outside.
-const JOIN_AND_EXEC = 'for dir in $JOIN_CGROUPS; do echo 0 > "$dir/cgroup.procs" || exit 125; done; unset JOIN_CGROUPS; exec "$@"';
+/**
+ * The command that joins cgroups and then becomes `argv`. Writing 0 to cgroup.procs moves the writer (cgroups(7)), so
+ * that no moment exists in which the command runs outside.
+ */
+export function joining(cgroups: readonly string[], argv: readonly string[]): string[] {
+  return ["/bin/sh", "-c", 'for dir in $0; do echo 0 > "$dir/cgroup.procs" || exit 125; done; exec "$@"', cgroups.join(" "), ...argv];
+}
 
 /** Starts a process that outlives us, unless its pid file names a live one. */
 export function ensureDaemon(spec: DaemonSpec): ProcessIdentity {
@@ -100,10 +105,11 @@ export function ensureDaemon(spec: DaemonSpec): ProcessIdentity {
   mkdirSync(dirname(spec.pidFile), { recursive: true });
   const log = openSync(spec.logFile, "a", 0o600);
   try {
-    const child = spawn("/bin/sh", ["-c", JOIN_AND_EXEC, "sh", ...spec.argv], {
+    const [command = "", ...args] = joining(spec.cgroups, spec.argv);
+    const child = spawn(command, args, {
       detached: true,
       stdio: ["ignore", log, log],
-      env: { ...process.env, ...spec.env, JOIN_CGROUPS: spec.cgroups.join(" ") },
+      env: { ...process.env, ...spec.env },
     });
     child.unref();
     const identity = child.pid === undefined ? undefined : processIdentity(child.pid);
@@ -132,6 +138,7 @@ export async function waitReady(what: string, logFile: string, timeoutMs: number
 }
 
 const LOG_TAIL_BYTES = 64 * 1024;
+const LINE_LENGTH = 400;
 
 /** The last lines of a file that may be large; empty when it does not exist. */
 export function logEnd(file: string, lines: number): string {
@@ -145,7 +152,8 @@ export function logEnd(file: string, lines: number): string {
     const size = fstatSync(fd).size;
     const buffer = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
     readSync(fd, buffer, 0, buffer.length, size - buffer.length);
-    return lastLines(buffer.toString(), lines).replaceAll(/^/gm, "  ");
+    const end = lastLines(buffer.toString(), lines).split("\n");
+    return end.map((line) => (line.length > LINE_LENGTH ? `  ${line.slice(0, LINE_LENGTH)} …` : `  ${line}`)).join("\n");
   } finally {
     closeSync(fd);
   }

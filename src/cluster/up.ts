@@ -35,7 +35,7 @@ async function upLocked(config: ClusterConfig, progress: Progress): Promise<void
   await progress.step("network", () => ensureNetwork(config));
   const plane: ControlPlane = { config, programs, pki, cgroups: ensureCgroups(layout, config.name, "control") };
   const nodes = nodeIdentities(config);
-  await Promise.all([
+  await allOf([
     progress.step("control plane", async () => {
       await ensureEtcd(plane);
       await ensureApiServer(plane);
@@ -43,19 +43,25 @@ async function upLocked(config: ClusterConfig, progress: Progress): Promise<void
     }),
     progress.step(`${nodes.length} machines with containerd and images`, async () => {
       const archives = ensureArchives(config, programs, coredns().version);
-      await Promise.all(nodes.map(async (node) => {
+      await allOf(nodes.map(async (node) => {
         await ensureNode(config, node, layout);
         installPlugins(config, node, programs);
         await importMissing(config, node, await archives);
       }));
     }),
   ]);
-  await progress.step("kubelets", () => Promise.all(nodes.map((node) => ensureKubelet(config, node, layout, programs, pki))));
+  await progress.step("kubelets", () => allOf(nodes.map((node) => ensureKubelet(config, node, layout, programs, pki))));
   await progress.step("nodes registered, cluster DNS and addons applied", async () => {
-    await Promise.all([applyAddons(config, programs), waitRegistered(config, programs)]);
+    await allOf([applyAddons(config, programs), waitRegistered(config, programs)]);
   });
   if (config.cni === "ptp") await progress.step("pods can talk (ptp)", () => finishPtp(config, programs));
   progress.say(`export KUBECONFIG=${clusterPaths(config).kubeconfig} PATH=${clusterPaths(config).bin}:$PATH`);
+}
+
+/** Waits for all, also when one fails: nothing goes on in the background once we say that it failed. */
+async function allOf(work: readonly Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** Starts a stopped node again, as after a power cut. */
@@ -83,7 +89,7 @@ export async function load(config: ClusterConfig, file: string, progress: Progre
   const archive = resolve(file);
   if (!existsSync(archive)) throw new ClusterError(`there is no file ${archive}`, "give ARCHIVE=file.tar, such as the one that make image writes");
   const nodes = nodeIdentities(config);
-  await progress.step(`${file} in ${nodes.length} nodes`, () => Promise.all(nodes.map((node) => importArchive(config, node, archive))));
+  await progress.step(`${file} in ${nodes.length} nodes`, () => allOf(nodes.map((node) => importArchive(config, node, archive))));
 }
 
 async function findPrograms(config: ClusterConfig, progress: Progress): Promise<Found> {
