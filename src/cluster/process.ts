@@ -54,6 +54,11 @@ export interface ProcessIdentity {
 
 /** The identity of a live process, undefined when there is none (a zombie counts as none). */
 export function processIdentity(pid: number): ProcessIdentity | undefined {
+  const stat = processStat(pid);
+  return stat === undefined || stat.state === "Z" ? undefined : { pid, startTime: stat.startTime };
+}
+
+function processStat(pid: number): { readonly state: string; readonly startTime: string } | undefined {
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -62,8 +67,7 @@ export function processIdentity(pid: number): ProcessIdentity | undefined {
   }
   // proc(5): the command name, field 2, is in parentheses and may hold anything; state is field 3, starttime field 22.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const startTime = fields[19];
-  return fields[0] === "Z" || startTime === undefined ? undefined : { pid, startTime };
+  return { state: fields[0] ?? "", startTime: fields[19] ?? "" };
 }
 
 export function isAlive(identity: ProcessIdentity): boolean {
@@ -112,8 +116,11 @@ export function ensureDaemon(spec: DaemonSpec): ProcessIdentity {
       env: { ...process.env, ...spec.env },
     });
     child.unref();
-    const identity = child.pid === undefined ? undefined : processIdentity(child.pid);
-    if (identity === undefined) throw new ClusterError(`${spec.argv[0] ?? ""} did not start`, `read ${spec.logFile}`);
+    const pid = child.pid;
+    // Our child is not collected before we return to the event loop, so it is there even when it has ended by now.
+    const stat = pid === undefined ? undefined : processStat(pid);
+    if (pid === undefined || stat === undefined) throw new ClusterError(`${spec.argv[0] ?? ""} did not start`, `read ${spec.logFile}`);
+    const identity = { pid, startTime: stat.startTime };
     writeFileSync(spec.pidFile, `${identity.pid} ${identity.startTime}\n`);
     return identity;
   } finally {

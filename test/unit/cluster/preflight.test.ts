@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { clusterConfig } from "../../../src/cluster/config.ts";
 import { judge, type MachineFacts, overlaps } from "../../../src/cluster/preflight.ts";
 
-const CONFIG = clusterConfig({ CLUSTER_DIR: "/srv/checkout/.cluster", XDG_CACHE_HOME: "/root/.cache" });
+const CONFIG = clusterConfig({ CLUSTER_DIR: "/srv/checkout/.cluster", XDG_CACHE_HOME: "/home/dev/.cache" });
 const GIB = 1024 ** 3;
 const FIT: MachineFacts = {
   isRoot: true,
