@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { Rule, RuleSet } from "../../../src/compile/state.ts";
+import { expandRuleSet } from "../../../src/targets/expand.ts";
+import { CapacityExceeded, PolicyTarget } from "../../../src/targets/policy.ts";
+import type { PolicyDesired, PolicyResult } from "../../../src/targets/policy.ts";
+import { Maps, PACKETS, expected, judge } from "./policy-model.ts";
+
+type Selectors = ReadonlyMap<string, ReadonlySet<number>>;
+/** One desired state: rule set of each subject, and what the selectors mean. */
+interface Step {
+  readonly subjects: ReadonlyMap<number, RuleSet>;
+  readonly selectors: Selectors;
+}
+
+const SUBJECTS = [256, 257, 258];
+
+const rule: fc.Arbitrary<Rule> = fc
+  .record({
+    direction: fc.constantFrom("ingress", "egress"),
+    peer: fc.constantFrom(undefined, "s1", "s2"),
+    ports: fc.subarray([{ protocol: 0, port: 0, prefix: 0 }, { protocol: 6, port: 0, prefix: 0 }, { protocol: 6, port: 80, prefix: 16 }, { protocol: 6, port: 80, prefix: 12 }], { minLength: 1, maxLength: 2 }),
+    verdict: fc.constantFrom("allow", "deny"),
+    rank: fc.integer({ min: 0, max: 2 }),
+    id: fc.integer({ min: 1, max: 9 }),
+  })
+  .map(({ rank, ...rest }) => ({ ...rest, precedence: rank * 2 + (rest.verdict === "deny" ? 1 : 0) }) as Rule);
+
+const ruleSet: fc.Arbitrary<RuleSet> = fc.record({
+  ingressDefault: fc.constantFrom(undefined, 100, 101),
+  egressDefault: fc.constantFrom(undefined, 100),
+  rules: fc.array(rule, { maxLength: 4 }),
+});
+
+const peers = fc.subarray([301, 302]).map((list) => new Set(list));
+const step: fc.Arbitrary<Step> = fc
+  .tuple(fc.array(fc.option(ruleSet, { nil: undefined }), { minLength: 3, maxLength: 3 }), fc.boolean(), peers, peers)
+  .map(([sets, isShared, s1, s2]) => ({
+    subjects: new Map(SUBJECTS.flatMap((identity, i) => {
+      const set = sets[isShared ? 0 : i];
+      return set === undefined ? [] : [[identity, set] as const];
+    })),
+    selectors: new Map([["s1", s1], ["s2", s2]]),
+  }));
+
+function desiredOf({ subjects, selectors }: Step, isComplete = true): PolicyDesired<RuleSet> {
+  const sets = new Set(subjects.values());
+  return {
+    subjects,
+    ruleSets: new Map([...sets].map((set) => [set, expandRuleSet(set, selectors)])),
+    inUse: new Set(),
+    isComplete,
+  };
+}
+
+const EMPTY: Step = { subjects: new Map(), selectors: new Map() };
+
+/** What each packet may meet for a subject: undefined is closed. */
+function verdicts({ subjects, selectors }: Step, identity: number): boolean[] {
+  const set = subjects.get(identity);
+  return PACKETS.map((packet) => set !== undefined && expected(set, selectors, packet));
+}
+
+class World {
+  readonly maps: Maps;
+  now = 0;
+  target: PolicyTarget;
+  result: PolicyResult | undefined;
+
+  constructor(size?: number) {
+    this.maps = new Maps(size);
+    this.target = this.open();
+  }
+
+  open(slots: ReadonlyMap<number, number> = new Map()): PolicyTarget {
+    const target = new PolicyTarget(this.maps, 1000, () => this.now);
+    target.recover(slots);
+    return target;
+  }
+
+  apply(next: Step): PolicyResult {
+    this.now += 10;
+    this.maps.snapshots = [this.maps.picture()];
+    this.result = this.target.apply(desiredOf(next));
+    return this.result;
+  }
+}
+
+describe("PolicyTarget", () => {
+  it("judges each packet by the old rules or the new ones at every write, also for a program that reads while it writes", () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 5 }), fc.infiniteStream(fc.nat(3)), (steps, pace) => {
+        const world = new World();
+        let before = EMPTY;
+        let slotsBefore: ReadonlyMap<number, number> = new Map();
+        for (const next of steps) {
+          const { slots, failures } = world.apply(next);
+          assert.deepEqual(failures, []);
+          for (const identity of SUBJECTS) checkMoments(world, slots.get(identity) ?? slotsBefore.get(identity), verdicts(before, identity), verdicts(next, identity), pace);
+          before = next;
+          slotsBefore = slots;
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("ends with exactly the entries that the subjects need, whatever came before", () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 5 }), (steps) => {
+        const world = new World();
+        for (const next of steps) world.apply(next);
+        const last = steps.at(-1) as Step;
+        const { slots } = world.apply(last);
+        world.now += 1000;
+        world.target.sweep();
+        const picture = world.maps.picture();
+        for (const identity of SUBJECTS) assert.deepEqual(PACKETS.map((p) => judge(slots.get(identity), p, () => picture)), verdicts(last, identity));
+        const numbers = new Set([...picture.subjects.values()].map((subject) => subject.ruleSet).filter((n) => n !== 0));
+        assert.ok([...picture.policy.keys()].every((key) => numbers.has(Number(key.split(":")[0]))), "no entry that nothing refers to");
+        const generations = [...picture.subjects.values()].map((subject) => subject.generation);
+        assert.equal(new Set(generations).size, generations.length, "no generation twice");
+      }),
+    );
+  });
+
+  it("finds everything again after a restart and then writes nothing", () => {
+    fc.assert(
+      fc.property(step, step, (first, last) => {
+        const world = new World();
+        world.apply(first);
+        const { slots } = world.apply(last);
+        world.now += 1000;
+        world.target.sweep();
+        world.target = world.open(slots);
+        const again = world.apply(last);
+        assert.equal(world.maps.snapshots.length, 1, "no write");
+        assert.deepEqual(new Map(again.slots), new Map(slots));
+      }),
+    );
+  });
+
+  it("gives no generation twice over restarts", () => {
+    const world = new World();
+    const set = (id: number): RuleSet => ({ ingressDefault: id, egressDefault: undefined, rules: [] });
+    const seen = new Set<number>();
+    for (let i = 1; i < 6; i++) {
+      world.target = world.open(world.result?.slots);
+      const { slots } = world.apply({ subjects: new Map([[256, set(i)]]), selectors: new Map() });
+      const { generation } = world.maps.picture().subjects.get(slots.get(256) as number) ?? { generation: 0 };
+      assert.ok(generation > 1000 && !seen.has(generation));
+      seen.add(generation);
+    }
+  });
+});
+
+/** All pairs (old, new) at each snapshot, and for a reader who is overtaken by the writer at his own pace. */
+function checkMoments(world: World, slot: number | undefined, before: readonly boolean[], after: readonly boolean[], pace: Iterator<number>): void {
+  const { snapshots } = world.maps;
+  PACKETS.forEach((packet, i) => {
+    const allowed = [before[i], after[i]];
+    for (const snapshot of snapshots) assert.ok(allowed.includes(judge(slot, packet, () => snapshot)), `${JSON.stringify(packet)} is judged by a mix`);
+    for (let start = 0; start < snapshots.length; start++) {
+      let at = start;
+      const moment = (): (typeof snapshots)[number] => {
+        const snapshot = snapshots[Math.min(at, snapshots.length - 1)];
+        at += pace.next().value as number;
+        return snapshot as (typeof snapshots)[number];
+      };
+      assert.ok(allowed.includes(judge(slot, packet, moment)), `${JSON.stringify(packet)} is judged by a mix of moments`);
+    }
+  });
+}
+
+const allow = (peer: string | undefined, port: number, id = 1): Rule => ({ id, direction: "ingress", peer, ports: [{ protocol: 6, port, prefix: 16 }], verdict: "allow", precedence: 1 });
+const selectors: Selectors = new Map([["s1", new Set([301, 302])]]);
+const withRules = (...rules: Rule[]): RuleSet => ({ ingressDefault: 7, egressDefault: undefined, rules });
+
+describe("PolicyTarget: how changes are written", () => {
+  const numberOf = (world: World, identity: number): number => world.maps.picture().subjects.get(world.result?.slots.get(identity) as number)?.ruleSet ?? 0;
+
+  it("shares one rule set between subjects with equal content", () => {
+    const world = new World();
+    world.apply({ subjects: new Map([[256, withRules(allow("s1", 80))], [257, withRules(allow("s1", 80))]]), selectors });
+    assert.equal(numberOf(world, 256), numberOf(world, 257));
+    assert.equal(world.maps.picture().policy.size, 2);
+  });
+
+  it("adds a new peer's entries in place, and flips the generation", () => {
+    const world = new World();
+    const set = withRules(allow("s1", 80), allow("s1", 443));
+    world.apply({ subjects: new Map([[256, set]]), selectors });
+    const [number, generation] = [numberOf(world, 256), world.maps.picture().subjects.get(1)?.generation as number];
+    world.apply({ subjects: new Map([[256, set]]), selectors: new Map([["s1", new Set([301, 302, 303])]]) });
+    assert.equal(numberOf(world, 256), number);
+    assert.equal(world.maps.picture().policy.size, 6);
+    assert.ok((world.maps.picture().subjects.get(1)?.generation as number) > generation);
+  });
+
+  it("takes a fresh number where a shared rule set changes for one of its subjects", () => {
+    const world = new World();
+    const set = withRules(allow("s1", 80));
+    world.apply({ subjects: new Map([[256, set], [257, set]]), selectors });
+    const old = numberOf(world, 257);
+    world.apply({ subjects: new Map([[256, withRules(allow("s1", 81))], [257, set]]), selectors });
+    assert.notEqual(numberOf(world, 256), old);
+    assert.equal(numberOf(world, 257), old);
+  });
+
+  it("keeps old entries for programs that still read them, and deletes them later", () => {
+    const world = new World();
+    world.apply({ subjects: new Map([[256, withRules(allow("s1", 80))]]), selectors });
+    world.apply({ subjects: new Map([[256, withRules(allow("s1", 81))]]), selectors });
+    assert.equal(world.maps.picture().policy.size, 4);
+    world.now += 1000;
+    assert.equal(world.target.sweep(), 2);
+  });
+
+  it("refuses what does not fit, names map, need and size, keeps the old rules, and goes on with other subjects", () => {
+    const world = new World(5);
+    const small = withRules(allow("s1", 80));
+    world.apply({ subjects: new Map([[256, small]]), selectors });
+    const large = withRules(allow("s1", 80), allow("s1", 81, 2), { ...allow("s1", 82, 3), verdict: "deny", precedence: 9 });
+    const next: Step = { subjects: new Map([[256, large], [257, withRules(allow(undefined, 90))]]), selectors };
+    const { failures, enforced, slots } = world.apply(next);
+    const [failure] = failures;
+    assert.deepEqual(failure?.identities, [256]);
+    assert.ok(failure?.error instanceof CapacityExceeded);
+    assert.deepEqual(failure.error.fields, { map: "policy", need: 8, size: 5 });
+    assert.deepEqual([...enforced], [257]);
+    const picture = world.maps.picture();
+    assert.deepEqual(PACKETS.map((p) => judge(slots.get(256), p, () => picture)), PACKETS.map((p) => expected(small, selectors, p)));
+  });
+
+  it("closes nothing and takes nothing away before everything is known", () => {
+    const world = new World();
+    const set = withRules(allow("s1", 80));
+    world.apply({ subjects: new Map([[256, set]]), selectors });
+    const before = world.maps.picture();
+    world.target.apply(desiredOf({ subjects: new Map([[256, set]]), selectors: new Map([["s1", new Set()]]) }, false));
+    world.target.apply(desiredOf(EMPTY, false));
+    assert.deepEqual(world.maps.picture(), before);
+  });
+
+  it("programs a new identity also before everything is known", () => {
+    const world = new World();
+    const { slots } = world.target.apply(desiredOf({ subjects: new Map([[256, withRules(allow("s1", 80))]]), selectors }, false));
+    assert.ok(slots.has(256));
+  });
+
+  it("keeps the rules of an identity that an endpoint still has", () => {
+    const world = new World();
+    world.apply({ subjects: new Map([[256, withRules(allow("s1", 80))]]), selectors });
+    const before = world.maps.picture();
+    const kept = world.target.apply({ ...desiredOf(EMPTY), inUse: new Set([256]) });
+    assert.deepEqual(world.maps.picture(), before);
+    assert.ok(kept.slots.has(256));
+    const gone = world.target.apply(desiredOf(EMPTY));
+    assert.equal(gone.slots.size, 0);
+    assert.equal(world.maps.picture().subjects.get(1)?.ruleSet, 0);
+  });
+
+  it("programs nothing for a rule set that cannot be known", () => {
+    const world = new World();
+    const unknown = withRules(allow("nowhere", 80));
+    assert.throws(() => expandRuleSet(unknown, selectors), { code: "UNKNOWN_SELECTOR" });
+    const { failures, slots } = world.target.apply({ subjects: new Map([[256, 1]]), ruleSets: new Map([[1, new Error("no selector")]]), inUse: new Set(), isComplete: true });
+    assert.equal(failures.length, 1);
+    assert.equal(slots.size, 0);
+  });
+});
