@@ -94,9 +94,11 @@ export class KubeClient {
     return (await this.#transport.json({ method: "PATCH", path: objectPath(type, ref), body: patch, contentType: MERGE_PATCH, signal })) as T;
   }
 
-  async patchStatus<T extends KubeObject>(type: ResourceType<T>, ref: ObjectRef, status: unknown, signal?: AbortSignal): Promise<T> {
+  /** As `patch`, of the status. With `uid` only that incarnation of the object (else the server answers Conflict). */
+  async patchStatus<T extends KubeObject>(type: ResourceType<T>, ref: ObjectRef, status: unknown, signal?: AbortSignal, uid?: string): Promise<T> {
     const path = objectPath(type, ref, "status");
-    return (await this.#transport.json({ method: "PATCH", path, body: { status }, contentType: MERGE_PATCH, signal })) as T;
+    const body = { ...(uid === undefined ? {} : { metadata: { uid } }), status };
+    return (await this.#transport.json({ method: "PATCH", path, body, contentType: MERGE_PATCH, signal })) as T;
   }
 
   /** JSON patch (RFC 6902) on the status, whose `test` operations make it conditional. */

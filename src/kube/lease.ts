@@ -128,10 +128,14 @@ export class LeaderElection implements Component {
     const ended = lead(leadership)
       .catch((thrown: unknown) => logger.error("leader failed", { error: asError(thrown) }))
       .finally(() => lost.abort());
-    await this.#renew(transitions, leadership.signal);
-    lost.abort();
-    await ended;
-    this.#leading = undefined;
+    try {
+      await this.#renew(transitions, leadership.signal);
+    } finally {
+      // Whatever happened: nothing writes in this term any more before the next one may begin.
+      lost.abort();
+      await ended;
+      this.#leading = undefined;
+    }
     logger.info("no longer leading", { transitions });
     await this.#release(transitions);
   }
@@ -144,7 +148,7 @@ export class LeaderElection implements Component {
       await sleep(retryMs, signal);
       if (signal.aborted) return;
       const askedMs = performance.now();
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, renewDeadlineMs - (askedMs - renewedMs)))]);
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, Math.round(renewDeadlineMs - (askedMs - renewedMs))))]);
       try {
         const current = await client.get(LEASES, { namespace, name }, limit);
         if (current?.spec?.holderIdentity !== identity || current.spec.leaseTransitions !== transitions) return;

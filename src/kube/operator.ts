@@ -86,8 +86,9 @@ export abstract class SafeOperator extends k8sOperator.default {
     const { Added, Modified, Deleted } = k8sOperator.ResourceEventType;
     reflector.subscribe({
       changed: (key, value, previous) => {
-        const object = (value ?? previous) as KubernetesObject | undefined;
-        if (object === undefined) return;
+        const current = value ?? previous;
+        if (current === undefined) return;
+        const object = libraryObject(current);
         const meta = k8sOperator.ResourceMetaImpl.createWithPlural(plural, object);
         const event = { meta, object, type: value === undefined ? Deleted : previous === undefined ? Added : Modified };
         onEvent(event).catch((thrown: unknown) => this.log.error("event handler failed", { key, error: asError(thrown) }));
@@ -143,6 +144,11 @@ export abstract class SafeOperator extends k8sOperator.default {
     if (type === undefined) throw new CodedError("NOT_WATCHED", `${keyOf(meta)}: ${meta.id} is not watched by this operator`);
     return { ...type, kind: meta.kind, namespaced: meta.namespace !== undefined };
   }
+}
+
+/** The library's type of the same object; its optional fields are declared without `undefined`. */
+function libraryObject(object: KubeObject): KubernetesObject {
+  return object as unknown as KubernetesObject;
 }
 
 function loggerOf(logger: Logger): OperatorLogger {

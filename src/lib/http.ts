@@ -15,7 +15,8 @@ export interface HttpAnswer {
 
 export interface HttpServerOptions {
   readonly name: string;
-  readonly host: string;
+  /** Absent: all addresses of both families, or IPv4 alone where the machine has no IPv6. */
+  readonly host?: string;
   readonly port: number;
   readonly logger: Logger;
   /** Path without query -> handler of GET. */
@@ -42,7 +43,7 @@ export class HttpServer implements Component {
     this.#server = server;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
-    server.listen(this.#options.port, this.#options.host, resolve);
+    server.listen({ port: this.#options.port, host: this.#options.host }, resolve);
     await promise;
     server.off("error", reject);
     server.on("error", (error) => this.#options.logger.error("http server", { error }));

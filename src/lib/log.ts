@@ -63,7 +63,8 @@ function redactError(error: Error, depth: number): unknown {
     message: redactText(describeError(error)),
     ...("code" in error ? { code: error.code } : {}),
     ...(fields !== undefined && Object.keys(fields as object).length > 0 ? { fields } : {}),
-    ...(error.stack === undefined ? {} : { stack: redactText(error.stack) }),
+    // An error with a code of ours is expected somewhere: its message says all. Others need their place.
+    ...(error instanceof CodedError || error.stack === undefined ? {} : { stack: redactText(error.stack) }),
   };
 }
 

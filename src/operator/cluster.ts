@@ -45,6 +45,11 @@ export class Cluster {
     return undefined;
   }
 
+  /** Keys of all labels that some pod has. */
+  wantedKeys(): Iterable<string> {
+    return this.#groupsOfKey.keys();
+  }
+
   /** Identities of the managed pods on a node that have a number. */
   subjects(node: string): ReadonlySet<number> {
     const numbers = new Set<number>();

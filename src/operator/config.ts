@@ -25,10 +25,11 @@ export interface OperatorConfig {
   readonly identityQuietMs: number;
 }
 
-export const CONFIG_DIRECTORY = "/etc/cilium/config";
+/** Where the ConfigMap is mounted. */
+const CONFIG_DIRECTORY = "/etc/cilium/config";
 
-export function readConfig(env: NodeJS.ProcessEnv, directory: string): OperatorConfig {
-  const keys = readKeys(directory);
+export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
+  const keys = readKeys(nonEmpty(env["CILIUM_CONFIG_DIRECTORY"]) ?? CONFIG_DIRECTORY);
   const kubeconfig = nonEmpty(env["KUBECONFIG"]);
   const servers = serversOf(keys, env);
   if (kubeconfig === undefined && servers.length === 0) {

@@ -1,0 +1,252 @@
+/**
+ * The operator of one process: follows every source from the start, so that a standby takes over warm, and writes only
+ * while it leads and only after every source has synced.
+ *
+ *   pods, namespaces ─> Cluster ──────┬─> identities queue ──> CiliumIdentity
+ *   CiliumIdentity ───────┘           ├─> nodes queue ───────> CiliumNodeState of a node
+ *   CiliumNetworkPolicy ─> PolicyBook ┘        │ marks
+ *   CiliumEndpoint, acknowledgements, agents ──┴─────────────> policies queue ─> status and Events of a policy
+ */
+import { join } from "node:path";
+import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
+import type { RoutingDecision } from "../compile/index.ts";
+import { NodeStateWriter } from "../feed/index.ts";
+import {
+  CILIUM_ENDPOINTS,
+  CILIUM_IDENTITIES,
+  CILIUM_NETWORK_POLICIES,
+  CILIUM_NODE_STATES,
+  NAMESPACES,
+  NODES,
+  PODS,
+  SafeOperator,
+} from "../kube/index.ts";
+import type { EventRecorder, KubeAccess, KubeClient, Leadership, Source } from "../kube/index.ts";
+import { sleep } from "../lib/backoff.ts";
+import type { Health } from "../lib/lifecycle.ts";
+import { OK } from "../lib/lifecycle.ts";
+import type { Logger } from "../lib/log.ts";
+import { WorkQueue } from "../lib/queue.ts";
+import type { QueueObserver } from "../lib/queue.ts";
+import { Cluster } from "./cluster.ts";
+import { IdentityAllocator, IdentityCollector } from "./identities.ts";
+import { NodeStates } from "./node-states.ts";
+import { PolicyBook } from "./policies.ts";
+import { PolicyStatuses } from "./policy-statuses.ts";
+import { decodeAgent, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
+import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow, PolicyObject } from "./rows.ts";
+import { EndpointCounts, Standings } from "./standings.ts";
+
+export interface CiliumOperatorOptions {
+  readonly access: KubeAccess;
+  readonly client: KubeClient;
+  readonly logger: Logger;
+  readonly events: EventRecorder;
+  readonly observer: QueueObserver;
+  /** Namespace of the agents' pods. */
+  readonly namespace: string;
+  readonly createCrds: boolean;
+  readonly routing: RoutingDecision;
+  readonly identityQuietMs: number;
+}
+
+interface Sources {
+  readonly pods: Source<PodRow>;
+  readonly namespaces: Source<NamespaceRow>;
+  readonly nodes: Source<NodeRow>;
+  readonly identities: Source<IdentityRow>;
+  readonly endpoints: Source<EndpointRow>;
+  readonly policies: Source<PolicyObject>;
+  readonly states: Source<NodeStateRow>;
+  readonly agents: Source<AgentRow>;
+}
+
+/** The queues of one leadership. */
+interface Work {
+  readonly identities: WorkQueue;
+  readonly nodes: WorkQueue;
+  readonly policies: WorkQueue;
+}
+
+const COLLECT_INTERVAL_MS = 30_000;
+/** A status that changes in a burst, as nodes acknowledge one after the other, is written at most this often. */
+const STATUS_INTERVAL_MS = 200;
+const WRITERS = 8;
+
+export class CiliumOperator extends SafeOperator {
+  readonly #options: CiliumOperatorOptions;
+  readonly #cluster: Cluster;
+  readonly #policies: PolicyBook;
+  readonly #counts = new EndpointCounts();
+  #sources: Sources | undefined;
+  #work: Work | undefined;
+  #nodeStates: NodeStates | undefined;
+
+  constructor(options: CiliumOperatorOptions) {
+    super({ access: options.access, client: options.client, logger: options.logger, fieldManager: "cilium-operator" });
+    this.#options = options;
+    this.#cluster = new Cluster({
+      nodeChanged: (node) => this.#work?.nodes.add(node),
+      identityChanged: (key) => this.#work?.identities.add(key),
+    });
+    this.#policies = new PolicyBook(new Validator(), {
+      policiesChanged: (namespace) => this.#addNodesOf(namespace),
+      policyChanged: (key) => this.#work?.policies.add(key),
+    });
+  }
+
+  /** Follows all sources; called by the base class's start(). */
+  protected override async init(): Promise<void> {
+    const sources: Sources = {
+      namespaces: await this.follow({ type: NAMESPACES, decode: decodeNamespace }),
+      nodes: await this.follow({ type: NODES, decode: decodeNode }),
+      pods: await this.follow({ type: PODS, decode: decodePod }),
+      identities: await this.follow({ type: CILIUM_IDENTITIES, decode: decodeIdentity }),
+      endpoints: await this.follow({ type: CILIUM_ENDPOINTS, decode: decodeEndpoint }),
+      policies: await this.follow({ type: CILIUM_NETWORK_POLICIES, decode: (policy) => policy }),
+      states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
+      agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
+    };
+    this.#sources = sources;
+    sources.namespaces.subscribe({ changed: (name, value) => this.#cluster.namespaceChanged(name, value) });
+    sources.identities.subscribe({ changed: (_key, value, previous) => this.#identityChanged(value, previous) });
+    sources.pods.subscribe({ changed: (_key, value, previous) => this.#cluster.podChanged(value, previous) });
+    sources.policies.subscribe({ changed: (key, value) => this.#policies.changed(key, value) });
+    sources.nodes.subscribe({ changed: (node) => this.#work?.nodes.add(node) });
+    sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
+    sources.states.subscribe({ changed: (_key, value, previous) => this.#stateChanged(value, previous) });
+    sources.agents.subscribe({ changed: (_key, value, previous) => this.#agentChanged(value, previous) });
+  }
+
+  health(): Health {
+    const sources = this.#sources;
+    if (sources === undefined) return { level: "degraded", message: "starting", error: new Error("starting") };
+    return Object.values(sources).map((source: Source<unknown>) => source.health()).find((health) => health.level !== "ok") ?? OK;
+  }
+
+  /** Writes until the leadership ends. */
+  async lead(leadership: Leadership): Promise<void> {
+    const sources = this.#sources;
+    if (sources === undefined) throw new Error("lead before start");
+    if (this.#options.createCrds) await this.#applyCrds(leadership.signal);
+    for (const source of Object.values(sources)) await (source as Source<unknown>).whenSynced(leadership.signal);
+    this.log.info("all sources synced, writing begins");
+    try {
+      await this.#run(sources, leadership);
+    } finally {
+      this.#work = undefined;
+      this.#nodeStates = undefined;
+    }
+  }
+
+  async #run(sources: Sources, leadership: Leadership): Promise<void> {
+    const { client, events, routing, identityQuietMs } = this.#options;
+    const { signal } = leadership;
+    const nodeStates = new NodeStates({
+      client,
+      writer: new NodeStateWriter(client, this.log),
+      cluster: this.#cluster,
+      policies: this.#policies,
+      nodes: sources.nodes,
+      states: sources.states,
+      routing,
+      leadership,
+      onMarks: (uids) => this.#addPolicies(uids),
+    });
+    const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: sources.agents });
+    const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
+    const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS) };
+    this.#nodeStates = nodeStates;
+    this.#work = work;
+    work.identities.run(new IdentityAllocator(client, this.#cluster, this.log), signal);
+    for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
+    await work.identities.idle();
+    work.nodes.run(nodeStates, signal);
+    for (const node of sources.nodes.objects.keys()) work.nodes.add(node);
+    // A status needs to know what every node is told, or it would say 0 of 3 after each change of the leader.
+    await work.nodes.idle();
+    work.policies.run(statuses, signal);
+    for (const key of sources.policies.objects.keys()) work.policies.add(key);
+    await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
+  }
+
+  async #collectIdentities(collector: IdentityCollector, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(Math.min(COLLECT_INTERVAL_MS, this.#options.identityQuietMs), signal);
+      if (signal.aborted) return;
+      try {
+        await collector.collect(performance.now(), signal);
+      } catch (thrown) {
+        if (!signal.aborted) this.log.warn("identities not collected", { error: thrown });
+      }
+    }
+  }
+
+  async #applyCrds(signal: AbortSignal): Promise<void> {
+    for (const crd of readCrds()) {
+      while (!signal.aborted) {
+        try {
+          await this.registerCustomResourceDefinition(join(CRDS_DIRECTORY, `${crd.spec.names.plural}.yaml`));
+          break;
+        } catch (thrown) {
+          this.log.warn("definition not applied", { crd: crd.metadata.name, error: thrown });
+          await sleep(1000, signal);
+        }
+      }
+    }
+  }
+
+  #queue(name: string, concurrency: number, minIntervalMs: number): WorkQueue {
+    return new WorkQueue({ name, logger: this.log, concurrency, minIntervalMs, observer: this.#options.observer, backoff: { firstMs: 50, maxMs: 15_000 } });
+  }
+
+  #identityChanged(value: IdentityRow | undefined, previous: IdentityRow | undefined): void {
+    this.#cluster.identityChanged(value, previous);
+    const labels = (value ?? previous)?.labels;
+    const namespace = labels?.get("k8s:io.kubernetes.pod.namespace");
+    if (namespace !== undefined) this.#addPoliciesOf(namespace);
+  }
+
+  #endpointChanged(value: EndpointRow | undefined, previous: EndpointRow | undefined): void {
+    this.#counts.changed(value, previous);
+    const namespace = (value ?? previous)?.namespace;
+    if (namespace !== undefined) this.#addPoliciesOf(namespace);
+  }
+
+  /** An acknowledgement moves policies; a manifest or part that is not as we left it must be written again. */
+  #stateChanged(value: NodeStateRow | undefined, previous: NodeStateRow | undefined): void {
+    const node = (value ?? previous)?.node;
+    const nodeStates = this.#nodeStates;
+    if (node === undefined || nodeStates === undefined) return;
+    if (value?.acknowledgement !== undefined || previous?.acknowledgement !== undefined) {
+      this.#addPolicies(nodeStates.records.get(node)?.document.marks.keys() ?? []);
+      // A policy that left the node is remembered until it is acknowledged: forget it now.
+      if ([...(nodeStates.records.get(node)?.document.marks.values() ?? [])].some((mark) => mark.removed)) this.#work?.nodes.add(node);
+    } else if (value === undefined) {
+      nodeStates.distrust(node);
+      this.#work?.nodes.add(node);
+    }
+  }
+
+  #agentChanged(value: AgentRow | undefined, previous: AgentRow | undefined): void {
+    for (const row of [value, previous]) {
+      if (row !== undefined) this.#addPolicies(this.#nodeStates?.records.get(row.node)?.document.marks.keys() ?? []);
+    }
+  }
+
+  #addNodesOf(namespace: string): void {
+    for (const node of this.#cluster.nodesOfNamespace(namespace)) this.#work?.nodes.add(node);
+  }
+
+  #addPoliciesOf(namespace: string): void {
+    if (this.#work === undefined) return;
+    for (const key of this.#policies.keysOf(namespace)) this.#work.policies.add(key);
+  }
+
+  #addPolicies(uids: Iterable<string>): void {
+    for (const uid of uids) {
+      const key = this.#policies.keyOfUid(uid);
+      if (key !== undefined) this.#work?.policies.add(key);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
+import { subjectSelector, selects } from "../compile/index.ts";
+import { statusName } from "../feed/index.ts";
+import type { PolicyMark } from "../feed/index.ts";
+import type { Source } from "../kube/source.ts";
+import type { Labels } from "../model/index.ts";
+import type { NodeStates } from "./node-states.ts";
+import type { PolicyEntry } from "./policies.ts";
+import type { Findings, NodeStanding } from "./policy-status.ts";
+import type { AgentRow, EndpointRow, NodeRow, NodeStateRow } from "./rows.ts";
+
+/** Endpoints counted by namespace, identity and node, so that a policy never looks at single pods. */
+export class EndpointCounts {
+  readonly #counts = new Map<string, Map<number, Map<string, number>>>();
+
+  changed(value: EndpointRow | undefined, previous: EndpointRow | undefined): void {
+    if (previous !== undefined) this.#add(previous, -1);
+    if (value !== undefined) this.#add(value, 1);
+  }
+
+  /** Identity -> node -> endpoints. */
+  of(namespace: string): ReadonlyMap<number, ReadonlyMap<string, number>> {
+    return this.#counts.get(namespace) ?? new Map<number, Map<string, number>>();
+  }
+
+  #add({ namespace, identity, node }: EndpointRow, by: number): void {
+    const identities = this.#counts.get(namespace) ?? new Map<number, Map<string, number>>();
+    const nodes = identities.get(identity) ?? new Map<string, number>();
+    const count = (nodes.get(node) ?? 0) + by;
+    if (count > 0) nodes.set(node, count);
+    else nodes.delete(node);
+    if (nodes.size > 0) identities.set(identity, nodes);
+    else identities.delete(identity);
+    if (identities.size > 0) this.#counts.set(namespace, identities);
+    else this.#counts.delete(namespace);
+  }
+}
+
+export interface StandingsOptions {
+  readonly endpoints: EndpointCounts;
+  readonly labels: ReadonlyMap<number, Labels>;
+  readonly nodeStates: NodeStates;
+  readonly nodes: Source<NodeRow>;
+  readonly states: Source<NodeStateRow>;
+  /** Pods of the agents, by any key. */
+  readonly agents: Source<AgentRow>;
+}
+
+export class Standings {
+  readonly #options: StandingsOptions;
+
+  constructor(options: StandingsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A node counts when it runs a managed pod that the enforced version selects, or when it has not acknowledged yet
+   * that an older version, or the whole policy, is gone from it.
+   */
+  of(entry: PolicyEntry): Findings {
+    const { effective } = entry;
+    if (effective === undefined) return { endpoints: 0, nodes: [] };
+    const selector = subjectSelector(effective.spec.endpointSelector, effective.namespace);
+    const selected = new Set<string>();
+    let endpoints = 0;
+    for (const [identity, nodes] of this.#options.endpoints.of(effective.namespace)) {
+      const labels = this.#options.labels.get(identity);
+      if (labels === undefined || !selects(selector, labels)) continue;
+      for (const [node, count] of nodes) {
+        endpoints += count;
+        selected.add(node);
+      }
+    }
+    const standings: NodeStanding[] = [];
+    for (const node of new Set([...selected, ...this.#options.nodes.objects.keys()])) {
+      const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
+      if (!selected.has(node) && !this.#owesRemoval(node, mark)) continue;
+      standings.push(this.#standing(node, effective.uid, effective.generation, mark));
+    }
+    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)) };
+  }
+
+  #owesRemoval(node: string, mark: PolicyMark | undefined): boolean {
+    return mark !== undefined && mark.removed && this.#acknowledged(node) < mark.since;
+  }
+
+  #acknowledged(node: string): number {
+    const { nodeStates, nodes } = this.#options;
+    const uid = nodes.objects.get(node)?.uid;
+    return uid === undefined ? 0 : nodeStates.acknowledged(node, uid);
+  }
+
+  #standing(node: string, uid: string, generation: number, mark: PolicyMark | undefined): NodeStanding {
+    const agent = this.#agentProblem(node);
+    if (agent !== undefined) return { node, standing: "unheard", message: agent };
+    const status = this.#options.states.objects.get(statusName(node))?.acknowledgement;
+    const failures = status?.failures ?? [];
+    const fails = failures.length > 0 && (status?.failedPolicies === undefined || status.failedPolicies.includes(uid));
+    if (fails) return { node, standing: "failing", message: failures.map(({ part, message }) => `${part}: ${message}`).join("; ").slice(0, 300) };
+    const acknowledged = this.#acknowledged(node);
+    if (mark === undefined || (!mark.removed && mark.ref.generation !== generation)) return { node, standing: "pending", message: "not sent yet" };
+    if (acknowledged < mark.since) return { node, standing: "pending", message: `applied revision ${acknowledged}, needs ${mark.since}` };
+    return { node, standing: "enforced", message: "" };
+  }
+
+  /** A node is heard from while a pod of the agent there is Ready. */
+  #agentProblem(node: string): string | undefined {
+    const agents = [...this.#options.agents.objects.values()].filter((agent) => agent.node === node);
+    if (agents.some((agent) => agent.ready)) return undefined;
+    const since = agents.map((agent) => agent.since).sort().at(-1) ?? "";
+    return agents.length === 0 ? "no cilium agent runs there" : `the cilium agent is not Ready${since === "" ? "" : ` since ${since}`}`;
+  }
+}
