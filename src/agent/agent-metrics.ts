@@ -69,7 +69,7 @@ export class AgentMetrics {
       this.#ipam.set({ family, state: "used" }, used);
       this.#ipam.set({ family, state: "capacity" }, capacity);
     }
-    for (const quantile of [50, 99]) this.#loop.set({ quantile: String(quantile / 100) }, this.#delay.percentile(quantile) / 1e9);
+    for (const quantile of [50, 99]) this.#loop.set({ quantile: String(quantile / 100) }, Math.max(0, this.#delay.percentile(quantile) / 1e9 - LOWEST_RESOLUTION_MS / 1e3));
     this.#delay.reset();
     this.#readMaps();
     return await this.metrics.render();

@@ -78,7 +78,7 @@ function text(from: JsonObject, key: string): string {
   return value;
 }
 
-/** The pod of CNI_ARGS (`K=V;K=V`); undefined when the runtime names none, as for a DEL of an old sandbox. */
+/** The pod of CNI_ARGS (`K=V;K=V`); undefined when the runtime names none. */
 function parsePod(args: string): PodRef | undefined {
   const values = new Map<string, string>();
   for (const pair of args.split(";")) {
@@ -130,7 +130,7 @@ export function parseRequest(line: string): CniRequest {
     containerId,
     ifname,
     netns: text(request, "netns"),
-    pod: parsePod(text(request, "args")),
+    pod: command === "ADD" ? parsePod(text(request, "args")) : undefined,
     // DEL must succeed whatever an older configuration says.
     cniVersion: command === "DEL" ? versionOf(line) : parseVersion(config),
     valid: command === "GC" ? parseValid(config) : [],
