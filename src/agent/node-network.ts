@@ -94,7 +94,10 @@ export class NodeNetwork {
     const { config, local, logger } = this.#options;
     const source = (destination: string): string | undefined => local.routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
     const routes: Route[] = remoteCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: source(destination), mtu: this.podMtu }));
+    const devices = new Set((await this.links.list()).map((device) => device.name));
     for (const { ipv4, ipv6, hostIfname } of attachments) {
+      // A sandbox that died took its link along; its DEL is still to come.
+      if (!devices.has(hostIfname)) continue;
       for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
     }
     await this.#host.syncRoutes(routes);
