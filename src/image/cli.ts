@@ -1,5 +1,5 @@
 /** `make cli`: puts `cilium`, and links to the kubectl and Helm that the local cluster uses, into ./bin. */
-import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { helm, kubernetes } from "../cluster/binaries/catalog.ts";
 import { findProject } from "../cluster/binaries/find.ts";
@@ -22,9 +22,10 @@ async function main(): Promise<void> {
   await writeFile(join(bin, "cilium"), WRAPPER);
   await chmod(join(bin, "cilium"), 0o755);
   for (const [name, path] of Object.entries(found)) {
-    if (path === join(bin, name)) continue;
+    // The file itself: what is found on PATH may be a link of the local cluster, which may be a link to ours.
+    const file = await realpath(path);
     await rm(join(bin, name), { force: true });
-    await symlink(path, join(bin, name));
+    await symlink(file, join(bin, name));
   }
   process.stdout.write(`${bin}: cilium, ${Object.keys(found).join(", ")}\n`);
 }
