@@ -93,16 +93,16 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
-	int step;
+	int step = parse_ethernet(skb, p);
 
-	if (!self)
-		return -DROP_UNKNOWN_ENDPOINT;
-	p->endpoint = self->id;
-	step = local_side(&p->from, self);
-	if (!step)
-		step = parse_ethernet(skb, p);
 	if (step)
 		return step;
+	if (!self)
+		return refuse_closed(p, -DROP_UNKNOWN_ENDPOINT);
+	p->endpoint = self->id;
+	step = local_side(&p->from, self);
+	if (step)
+		return refuse_closed(p, step);
 	if (!same_mac(p->ethernet.source, self->mac))
 		return -DROP_INVALID_SOURCE_MAC;
 	if (p->type == ETHERTYPE_ARP)

@@ -21,16 +21,16 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
-	int step;
+	int step = parse_ethernet(skb, p);
 
-	if (!self)
-		return -DROP_UNKNOWN_ENDPOINT;
-	p->endpoint = self->id;
-	step = local_side(&p->to, self);
-	if (!step)
-		step = parse_ethernet(skb, p);
 	if (step)
 		return step;
+	if (!self)
+		return refuse_closed(p, -DROP_UNKNOWN_ENDPOINT);
+	p->endpoint = self->id;
+	step = local_side(&p->to, self);
+	if (step)
+		return refuse_closed(p, step);
 	if (mark_origin(skb) == MARK_JUDGED || p->type == ETHERTYPE_ARP)
 		return DONE_OK;
 	step = parse_ip(skb, p);

@@ -74,6 +74,8 @@ static __always_inline int finish(struct __sk_buff *skb, struct packet *p, int s
 {
 	__u16 reason = step < 0 ? -step : 0;
 
+	if (step == TC_ACT_SHOT) /* ends here in silence: neither forwarded nor refused */
+		return TC_ACT_SHOT;
 	count_metric(p, reason);
 	if (!reason)
 		return step == DONE_OK ? TC_ACT_OK : step;

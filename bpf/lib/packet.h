@@ -184,6 +184,12 @@ static __always_inline int same_mac(const __u8 *a, const __u8 *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
+/* On a link that is closed still, broadcast and multicast are the kernel's own chatter: worth no event. */
+static __always_inline int refuse_closed(const struct packet *p, int step)
+{
+	return p->ethernet.destination[0] & 1 ? TC_ACT_SHOT : step;
+}
+
 static __always_inline void copy_mac(__u8 *to, const __u8 *from)
 {
 	__u16 *x = (__u16 *)to;

@@ -141,7 +141,7 @@ function upLines(spec: HostSpec): string[] {
     `link set dev ${HOST_DEVICE} arp off mtu ${spec.mtu} up`,
     `link set dev ${TUNNEL_DEVICE} mtu ${spec.mtu} up`,
   ];
-  if (spec.routerIpv4 !== undefined) lines.push(`address replace ${spec.routerIpv4}/32 dev ${HOST_DEVICE} scope link`);
+  if (spec.routerIpv4 !== undefined) lines.push(`address replace ${spec.routerIpv4}/32 dev ${HOST_DEVICE}`);
   if (spec.routerIpv6 !== undefined) lines.push(`address replace ${spec.routerIpv6}/128 dev ${HOST_DEVICE} nodad`);
   return lines;
 }

@@ -1,0 +1,242 @@
+/**
+ * Two nodes and the outside as network namespaces on one bridge, with the real programs, tunnel and pods.
+ *
+ *   dpt-out 192.0.2.9 ─┐
+ *   dpt-n1  192.0.2.1 ─┼─ bridge in dpt-net      n1: a1 .11, b1 .12      n2: c2 10.x.2.21
+ *   dpt-n2  192.0.2.2 ─┘
+ */
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { ENDPOINT_READY, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
+import type { Codec } from "../../../src/kernel/index.ts";
+import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
+import type { NodeSpec, Request } from "./worker.ts";
+
+export const PREFIX = "dpt-";
+export const OUTSIDE = `${PREFIX}out`;
+const MTU = 1450;
+const ROOT = join(import.meta.dirname, "../../..");
+
+export interface Pod {
+  readonly name: string;
+  readonly id: number;
+  readonly identity: number;
+  readonly node: 1 | 2;
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+const makePod = (name: string, node: 1 | 2, id: number): Pod => ({ name, id, identity: 3000 + id, node, ipv4: `10.200.${node}.${id}`, ipv6: `fd00:${node}::${id}` });
+export const a1 = makePod("a1", 1, 11);
+export const b1 = makePod("b1", 1, 12);
+export const c2 = makePod("c2", 2, 21);
+export const PODS = [a1, b1, c2] as const;
+export const underlay = (node: number): string => `192.0.2.${node}`;
+export const router = (node: number): { readonly ipv4: string; readonly ipv6: string } => ({ ipv4: `10.200.${node}.1`, ipv6: `fd00:${node}::1` });
+const cidrs = (node: number): string[] => [`10.200.${node}.0/24`, `fd00:${node}::/64`];
+
+export interface Rule {
+  readonly peer?: number;
+  readonly protocol?: number;
+  readonly port?: number;
+  readonly rule: number;
+}
+
+export interface SeenEvent {
+  readonly type: number;
+  readonly reason: number;
+  readonly rule: number;
+  readonly hook: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+}
+
+function hex<T>(codec: Codec<T>, value: T): string {
+  const view = new DataView(new ArrayBuffer(codec.size));
+  codec.encode(value, view);
+  return Buffer.from(view.buffer).toString("hex");
+}
+
+const u32 = (value: number): string => Buffer.from(Uint32Array.of(value).buffer).toString("hex");
+const address = (text: string): string => hex(addressCodec, { bytes: parseAddress(text) });
+
+export function run(...command: readonly [string, ...string[]]): string {
+  const [program, ...args] = command;
+  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+export function nft(namespace: string, script: string): void {
+  execFileSync("ip", ["netns", "exec", namespace, "nft", "-f", "-"], { input: script });
+}
+
+export const namespaceOf = (where: Pod | string): string => (typeof where === "string" ? where : `${PREFIX}${where.name}`);
+
+/** One node's worker process. */
+class NodeHandle {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(namespace: string) {
+    const child = spawn("ip", ["netns", "exec", namespace, process.execPath, join(import.meta.dirname, "worker.ts")], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = child;
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async ask<T>(request: Request): Promise<T> {
+    this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error("the node's worker ended");
+    const answer = JSON.parse(line.value) as { readonly value?: T; readonly error?: string };
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer.value as T;
+  }
+
+  close(): void {
+    this.#child.stdin?.end();
+  }
+}
+
+export class Lab {
+  readonly #nodes = new Map<number, NodeHandle>();
+  readonly #ifindex = new Map<string, number>();
+  readonly #servers: ChildProcess[] = [];
+  #generation = 1;
+
+  static async start(): Promise<Lab> {
+    const lab = new Lab();
+    lab.#removeNamespaces();
+    try {
+      await lab.#build();
+    } catch (error) {
+      lab.stop();
+      throw error;
+    }
+    return lab;
+  }
+
+  async #build(): Promise<void> {
+    execFileSync("make", ["-s", "bpf"], { cwd: ROOT });
+    this.#cable();
+    for (const node of [1, 2]) {
+      const handle = new NodeHandle(`${PREFIX}n${node}`);
+      this.#nodes.set(node, handle);
+      await handle.ask({ do: "setUp", spec: this.#spec(node) });
+    }
+    for (const pod of PODS) await this.#addPod(pod);
+    for (const node of [1, 2]) await this.#fill(node);
+    for (const pod of PODS) await this.policy(pod, {});
+  }
+
+  #spec(node: number): NodeSpec {
+    return { underlay: "eth0", mtu: MTU, router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), objects: join(ROOT, "build/bpf") };
+  }
+
+  #cable(): void {
+    const net = `${PREFIX}net`;
+    for (const name of ["net", "n1", "n2", "out", ...PODS.map((pod) => pod.name)]) {
+      run("ip", "netns", "add", PREFIX + name);
+      run("ip", "-n", PREFIX + name, "link", "set", "lo", "up");
+    }
+    run("ip", "-n", net, "link", "add", "br0", "type", "bridge");
+    run("ip", "-n", net, "link", "set", "br0", "up");
+    for (const [name, last] of [["n1", 1], ["n2", 2], ["out", 9]] as const) {
+      const namespace = PREFIX + name;
+      run("ip", "-n", net, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+      run("ip", "-n", net, "link", "set", name, "master", "br0", "up");
+      run("ip", "-n", namespace, "link", "set", "eth0", "up");
+      run("ip", "-n", namespace, "address", "add", `192.0.2.${last}/24`, "dev", "eth0");
+      run("ip", "-n", namespace, "address", "add", `2001:db8::${last}/64`, "dev", "eth0", "nodad");
+    }
+  }
+
+  async #addPod(pod: Pod): Promise<void> {
+    const link = { hostName: `lxc${pod.name}`, netns: `/run/netns/${namespaceOf(pod)}`, ipv4: pod.ipv4, ipv6: pod.ipv6, mac: `02:00:00:00:0${pod.node}:${pod.id}`, hostMac: `02:00:00:00:f${pod.node}:${pod.id}` };
+    const ifindex = await this.node(pod.node).ask<number>({ do: "pod", spec: this.#spec(pod.node), pod: link });
+    this.#ifindex.set(pod.name, ifindex);
+    const mac = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(":", ""), "hex"));
+    const value = hex(endpointCodec, {
+      ifindex, identity: pod.identity, subject: pod.id, id: pod.id, mtu: MTU, flags: ENDPOINT_READY, mac: mac(link.mac), hostMac: mac(link.hostMac), ipv4: parseAddress(pod.ipv4), ipv6: parseAddress(pod.ipv6),
+    });
+    await this.#put(pod.node, "interfaces", u32(ifindex), value);
+    await this.#put(pod.node, "endpoints", address(pod.ipv4), value);
+    await this.#put(pod.node, "endpoints", address(pod.ipv6), value);
+  }
+
+  async #fill(node: number): Promise<void> {
+    const none = new Uint8Array(16);
+    const there = parseAddress(underlay(3 - node));
+    const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, node: at }));
+    for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, PEER_TUNNEL, there));
+    for (const text of [underlay(node), `2001:db8::${node}`, router(node).ipv4, router(node).ipv6]) await put(text, 1);
+    for (const text of [underlay(3 - node), `2001:db8::${3 - node}`]) await put(text, 6);
+    for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, PEER_TUNNEL | PEER_ROUTER, there);
+    for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, node: none }));
+    for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, node: there }));
+    await this.#put(node, "nodes", address(underlay(3 - node)), hex(nodeCodec, { routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
+  }
+
+  node(node: number): NodeHandle {
+    const handle = this.#nodes.get(node);
+    if (handle === undefined) throw new Error(`no node ${node}`);
+    return handle;
+  }
+
+  async #put(node: number, map: string, key: string, value: string): Promise<void> {
+    await this.node(node).ask({ do: "put", map, key, value });
+  }
+
+  /** Replaces the pod's rules; a direction that is not named is not enforced. Rule 900 and 901: default deny. */
+  async policy(pod: Pod, rules: { readonly ingress?: readonly Rule[]; readonly egress?: readonly Rule[] }): Promise<void> {
+    const ruleSet = ++this.#generation;
+    for (const [direction, list] of [[0, rules.ingress ?? []], [1, rules.egress ?? []]] as const) {
+      for (const rule of list) {
+        const key = hex(policyKeyCodec, { ruleSet, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix: rule.port === undefined ? 0 : 16 });
+        await this.#put(pod.node, "policy", key, hex(policyEntryCodec, { precedence: 1, rule: rule.rule, proxyPort: 0, verdict: 0 }));
+      }
+    }
+    const bits = (list: readonly Rule[] = []): number => list.reduce((ports, rule) => ports | (rule.port === undefined ? 1 : 1 << 16), 0);
+    const subject = {
+      ruleSet, generation: this.#generation, ingressDefault: 900, egressDefault: 901, ingressPorts: bits(rules.ingress), egressPorts: bits(rules.egress),
+      ingressEnforced: rules.ingress === undefined ? 0 : 1, egressEnforced: rules.egress === undefined ? 0 : 1,
+    };
+    await this.#put(pod.node, "subjects", u32(pod.id), hex(subjectCodec, subject));
+  }
+
+  /** What the node's programs told since the last call. */
+  async events(node: number): Promise<readonly SeenEvent[]> {
+    return await this.node(node).ask<SeenEvent[]>({ do: "events" });
+  }
+
+  /** A TCP echo server for both families. */
+  serve(where: Pod | string, port: number): void {
+    this.#servers.push(spawn("ip", ["netns", "exec", namespaceOf(where), "socat", `TCP6-LISTEN:${port},fork,reuseaddr,ipv6only=0`, "EXEC:cat"], { stdio: "ignore" }));
+    for (let tries = 0; tries < 100; tries++) {
+      if (run("ip", "netns", "exec", namespaceOf(where), "ss", "-ltnH", `sport = :${port}`) !== "") return;
+      spawnSync("sleep", ["0.05"]);
+    }
+    throw new Error(`no server on port ${port}`);
+  }
+
+  /** Whether what we sent came back. */
+  echo(where: Pod | string, to: string, port: number, text = "hello"): boolean {
+    const target = to.includes(":") ? `TCP6:[${to}]:${port}` : `TCP:${to}:${port}`;
+    const result = spawnSync("ip", ["netns", "exec", namespaceOf(where), "socat", "-t5", "-T8", "-", `${target},connect-timeout=1.5`], { input: text, encoding: "utf8", maxBuffer: 64 << 20 });
+    return result.stdout === text;
+  }
+
+  ping(where: Pod | string, to: string): boolean {
+    return spawnSync("ip", ["netns", "exec", namespaceOf(where), "busybox", "ping", to.includes(":") ? "-6" : "-4", "-c1", "-W1", to]).status === 0;
+  }
+
+  stop(): void {
+    for (const server of this.#servers) server.kill();
+    for (const node of this.#nodes.values()) node.close();
+    this.#removeNamespaces();
+  }
+
+  #removeNamespaces(): void {
+    for (const name of ["net", "n1", "n2", "out", ...PODS.map((pod) => pod.name)]) spawnSync("ip", ["netns", "delete", PREFIX + name]);
+  }
+}

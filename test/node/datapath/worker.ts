@@ -1,0 +1,105 @@
+/**
+ * A node's datapath inside its network namespace, driven by JSON lines: one request per line in, one answer
+ * per line out. A process cannot change its namespace safely (libuv's threads keep theirs), so the test
+ * starts one of these per node with `ip netns exec`.
+ */
+import { createInterface } from "node:readline";
+import { eventCodec } from "../../../src/kernel/gen/types.ts";
+import type { Event } from "../../../src/kernel/gen/types.ts";
+import { Datapath, Host, HOST_DEVICE, LibbpfPort, Links, Nft, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
+import { parseAddress } from "../../../src/lib/ip.ts";
+
+export interface NodeSpec {
+  readonly underlay: string;
+  readonly mtu: number;
+  readonly router4: string;
+  readonly router6: string;
+  readonly podCidrs: readonly string[];
+  readonly otherCidrs: readonly string[];
+  readonly objects: string;
+}
+
+export interface PodLink {
+  readonly hostName: string;
+  readonly netns: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly mac: string;
+  readonly hostMac: string;
+}
+
+export type Request =
+  | { readonly do: "setUp"; readonly spec: NodeSpec }
+  | { readonly do: "pod"; readonly spec: NodeSpec; readonly pod: PodLink }
+  | { readonly do: "put"; readonly map: string; readonly key: string; readonly value: string }
+  | { readonly do: "events" };
+
+const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
+
+class Worker {
+  readonly #port = new LibbpfPort();
+  readonly #sysctl = new Sysctl();
+  readonly #links = new Links(runCommand, this.#sysctl);
+  #datapath: Datapath | undefined;
+  #events: RingBufferReader<Event> | undefined;
+
+  async answer(request: Request): Promise<unknown> {
+    switch (request.do) {
+      case "setUp":
+        return await this.#setUp(request.spec);
+      case "pod":
+        return await this.#pod(request.spec, request.pod);
+      case "put":
+        return this.#port.map(request.map)?.update(bytes(request.key), bytes(request.value));
+      case "events":
+        return this.#events?.take(10_000).map(({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }) => ({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }));
+    }
+  }
+
+  async #setUp(spec: NodeSpec): Promise<void> {
+    const host = new Host(runCommand, this.#sysctl);
+    host.setSysctls([spec.underlay]);
+    const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: 8472, mtu: spec.mtu });
+    const datapath = Datapath.load({
+      port: this.#port,
+      objects: spec.objects,
+      pinDir: undefined,
+      rodata: { config_vxlan_ifindex: devices.tunnel.ifindex, config_tunnel_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
+      maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
+    });
+    this.#datapath = datapath;
+    this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
+    const underlay = await this.#links.find(spec.underlay);
+    if (underlay === undefined) throw new Error(`no ${spec.underlay}`);
+    datapath.attach("FROM_NETDEV", underlay.ifindex);
+    datapath.attach("TO_NETDEV", underlay.ifindex);
+    datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
+    datapath.attach("FROM_HOST", devices.host.ifindex);
+    await host.syncRoutes(spec.otherCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: destination.includes(":") ? spec.router6 : spec.router4 })));
+    await new Nft(runCommand).apply({ underlay: [spec.underlay], podCidrs: spec.podCidrs, masqueradeExcept: [...spec.podCidrs, ...spec.otherCidrs] });
+    this.#sysctl.forDevice(TUNNEL_DEVICE);
+  }
+
+  /** @returns ifindex of the host's end. */
+  async #pod(spec: NodeSpec, pod: PodLink): Promise<number> {
+    const device = await this.#links.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu });
+    this.#datapath?.attach("FROM_CONTAINER", device.ifindex);
+    this.#datapath?.attach("TO_CONTAINER", device.ifindex);
+    await this.#links.connect({
+      hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns,
+      ipv4: { address: pod.ipv4, gateway: spec.router4 }, ipv6: { address: pod.ipv6, gateway: spec.router6 },
+    });
+    return device.ifindex;
+  }
+}
+
+if (import.meta.main) {
+  const worker = new Worker();
+  for await (const line of createInterface({ input: process.stdin })) {
+    const answer = await worker.answer(JSON.parse(line) as Request).then(
+      (value) => ({ value: value ?? null }),
+      (error: unknown) => ({ error: String(error) }),
+    );
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+}
