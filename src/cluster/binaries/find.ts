@@ -1,4 +1,4 @@
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, realpathSync } from "node:fs";
 import { join } from "node:path";
 
 import { capture } from "../process.ts";
@@ -43,7 +43,8 @@ async function located(project: Project, dirs: readonly string[], cache: string)
 async function matching(binary: Binary, dirs: readonly string[]): Promise<string | undefined> {
   for (const dir of dirs) {
     const path = join(dir, binary.name);
-    if (isExecutable(path) && (await hasVersion(path, binary))) return path;
+    // The program itself: a link that we made in a folder on PATH must never come to point at itself.
+    if (isExecutable(path) && (await hasVersion(path, binary))) return realpathSync(path);
   }
   return undefined;
 }

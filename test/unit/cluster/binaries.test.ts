@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -122,4 +122,13 @@ test("every project names a download, its checksum and a package for each binary
       assert.ok(binary.package.startsWith(project.module), binary.package);
     }
   }
+});
+
+test("a link on PATH is followed to the program, so that links of ours never point at each other", async () => {
+  const dirs = { real: join(work, "link-real"), links: join(work, "link-bin") };
+  for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dirs.real, "kubectl"), script("v1.36.3"), { mode: 0o755 });
+  symlinkSync(join(dirs.real, "kubectl"), join(dirs.links, "kubectl"));
+  const found = await findProject(KUBECTL, { cacheDir: join(work, "link-cache"), kubeBin: undefined, pathDirs: [dirs.links], fetching: { connectMs: 1 }, say: silent });
+  assert.equal(found["kubectl"], join(dirs.real, "kubectl"));
 });
