@@ -1,0 +1,275 @@
+/** The operator as a process against a real API server, with agents that read and acknowledge. */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NODES, PODS } from "../../src/kube/index.ts";
+import type { KubeClient } from "../../src/kube/index.ts";
+import { sleep } from "../../src/lib/backoff.ts";
+import { manifestName, statusName } from "../../src/feed/index.ts";
+import { missingBinaries, startApiServer } from "../support/apiserver.ts";
+import type { ApiServer } from "../support/apiserver.ts";
+import { FakeAgent, clientOf, condition, createEndpoint, createNamespace, createNode, createPod, eventually, getPolicy, policy, setAgentPod } from "../support/cluster-objects.ts";
+
+const FRONTEND_TO_API = {
+  endpointSelector: { matchLabels: { app: "api" } },
+  ingress: [{ fromEndpoints: [{ matchLabels: { app: "frontend" } }], toPorts: [{ ports: [{ port: "8080", protocol: "TCP" }] }] }],
+};
+const NS = "production";
+
+class OperatorProcess {
+  readonly log: string;
+  readonly #child: ChildProcess;
+
+  constructor(server: ApiServer, directory: string, name: string) {
+    this.log = join(directory, `${name}.log`);
+    const out = openSync(this.log, "a");
+    this.#child = spawn(process.execPath, [join(import.meta.dirname, "../../src/operator/main.ts")], {
+      env: { ...process.env, KUBECONFIG: server.kubeconfig, CILIUM_CONFIG_DIRECTORY: join(directory, "config"), POD_NAME: name, POD_NAMESPACE: "kube-system" },
+      stdio: ["ignore", out, out],
+    });
+  }
+
+  async end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null> {
+    if (this.#child.exitCode !== null) return this.#child.exitCode;
+    const { promise, resolve } = Promise.withResolvers<number | null>();
+    this.#child.once("exit", (code) => resolve(code));
+    this.#child.kill(signal);
+    return promise;
+  }
+
+  get text(): string {
+    return readFileSync(this.log, "utf8");
+  }
+}
+
+describe("operator", { skip: missingBinaries() ?? false }, () => {
+  let server: ApiServer;
+  let client: KubeClient;
+  let operator: OperatorProcess;
+  let directory: string;
+  const agents = new Map<string, FakeAgent>();
+  const nodes = ["n1", "n2", "n3"];
+
+  const identityOf = (app: string): Promise<number> =>
+    eventually(`identity of ${app}`, async () => {
+      const { items } = await client.list(CILIUM_IDENTITIES);
+      const found = items.find((item) => item["security-labels"]["k8s:app"] === app && item["security-labels"]["k8s:io.kubernetes.pod.namespace"] === NS);
+      return found === undefined ? undefined : Number(found.metadata.name);
+    });
+  const enforced = (name: string, wanted: string, reason?: string) =>
+    eventually(`${name} ${wanted} ${reason ?? ""}`, async () => {
+      const object = await getPolicy(client, NS, name);
+      if (object.status?.enforced !== wanted || condition(object, "Enforced").observedGeneration !== object.metadata.generation) return undefined;
+      return reason === undefined || condition(object, "Enforced").reason === reason ? object : undefined;
+    });
+  const agentOf = (node: string): FakeAgent => {
+    const agent = agents.get(node);
+    assert.ok(agent);
+    return agent;
+  };
+
+  before(async () => {
+    server = await startApiServer();
+    directory = mkdtempSync(join(tmpdir(), "cilium-operator-"));
+    spawnSync("mkdir", ["-p", join(directory, "config")]);
+    for (const [key, value] of [["log-level", "debug"], ["operator-prometheus-port", "0"], ["operator-health-port", "0"], ["identity-quiet-seconds", "2"]] as const) {
+      writeFileSync(join(directory, "config", key), value);
+    }
+    client = clientOf(server.kubeconfig);
+    for (const node of nodes) agents.set(node, new FakeAgent(client, node, await createNode(client, node)));
+    for (const node of nodes) await setAgentPod(client, node, true);
+    await createNamespace(client, NS, { team: "shop" });
+    operator = new OperatorProcess(server, directory, "op-1");
+  });
+
+  after(async () => {
+    for (const agent of agents.values()) await agent.stop();
+    await operator.end("SIGKILL");
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  test("applies the definitions, then says for every node what runs there", async () => {
+    await eventually("definitions", async () => (await client.list(CRDS)).items.length === 5);
+    await eventually("manifests", async () => (await client.list(CILIUM_NODE_STATES)).items.filter((item) => item.manifest !== undefined).length === 3, 20_000);
+    for (const agent of agents.values()) await agent.start();
+    for (const [name, node, app] of [["api-1", "n1", "api"], ["api-2", "n2", "api"], ["fe-1", "n3", "frontend"]] as const) {
+      await createPod(client, NS, name, node, { app, "pod-template-hash": name });
+    }
+    const api = await identityOf("api");
+    await eventually("subject on n2", () => agentOf("n2").latest?.state.subjects.has(api));
+    assert.ok(api >= 256);
+    for (const [name, node, app] of [["api-1", "n1", "api"], ["api-2", "n2", "api"], ["fe-1", "n3", "frontend"]] as const) {
+      await createEndpoint(client, NS, name, node, await identityOf(app));
+    }
+  });
+
+  test("an identity holds the labels of pod, namespace and service account, and not those that churn", async () => {
+    const identity = await client.get(CILIUM_IDENTITIES, { name: String(await identityOf("api")) });
+    assert.deepEqual(identity?.["security-labels"], {
+      "k8s:app": "api",
+      "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": NS,
+      "k8s:io.cilium.k8s.namespace.labels.team": "shop",
+      "k8s:io.cilium.k8s.policy.cluster": "default",
+      "k8s:io.cilium.k8s.policy.serviceaccount": "default",
+      "k8s:io.kubernetes.pod.namespace": NS,
+    });
+  });
+
+  test("a policy is compiled for the nodes of its pods alone, and counted when they acknowledge", async () => {
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "api", FRONTEND_TO_API));
+    const object = await enforced("api", "2/2", "Enforced");
+    assert.equal(object.status?.endpoints, 2);
+    assert.deepEqual(["Valid", "Ready", "Enforced"].map((type) => condition(object, type).status), ["True", "True", "True"]);
+    assert.equal(agentOf("n3").latest?.state.policies.size, 0);
+    const state = agentOf("n1").latest?.state;
+    assert.deepEqual([...(state?.ruleNames.values() ?? [])].map(({ kind, path }) => `${kind} ${path}`).sort(), ["default-deny ", "rule spec.ingress[0].toPorts[0]"]);
+  });
+
+  test("kubectl wait and kubectl describe show it", () => {
+    const kubectl = (...args: string[]) => spawnSync(server.kubectl, ["--kubeconfig", server.kubeconfig, "-n", NS, ...args], { encoding: "utf8" });
+    assert.equal(kubectl("wait", "--for=condition=Enforced", "--timeout=5s", "cnp/api").status, 0);
+    assert.match(kubectl("get", "cnp", "api").stdout, /VALID +ENFORCED +ENDPOINTS +AGE\napi +True +2\/2 +2 +/);
+    assert.match(kubectl("describe", "cnp", "api").stdout, /2 of 2 nodes enforce it[\s\S]*Events:[\s\S]*Enforced/);
+  });
+
+  test("a status that did not change is not written again", async () => {
+    const { resourceVersion } = (await getPolicy(client, NS, "api")).metadata;
+    await agentOf("n1").acknowledge();
+    await setAgentPod(client, "n1", true);
+    await sleep(600);
+    assert.equal((await getPolicy(client, NS, "api")).metadata.resourceVersion, resourceVersion);
+  });
+
+  test("an invalid edit keeps the last good version, names the field, and survives a restart of the operator", async () => {
+    const before = agentOf("n1").latest?.hash;
+    await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: { ingress: [{ fromEndpoint: [] }] } });
+    const check = () =>
+      eventually("invalid", async () => {
+        const object = await getPolicy(client, NS, "api");
+        return condition(object, "Valid").status === "False" && condition(object, "Enforced").observedGeneration === 2 ? object : undefined;
+      });
+    const object = await check();
+    assert.match(condition(object, "Valid").message, /spec\.ingress\[0\]\.fromEndpoint: unknown field; did you mean fromEndpoints\?; generation 1 stays enforced/);
+    assert.equal(condition(object, "Enforced").status, "False");
+    assert.equal(await operator.end("SIGTERM"), 0);
+    operator = new OperatorProcess(server, directory, "op-2");
+    await createPod(client, NS, "api-3", "n3", { app: "api" });
+    await eventually("the last good version covers a pod that came later", () => agentOf("n3").latest?.state.policies.size === 1, 20_000);
+    assert.equal(agentOf("n1").latest?.hash, before);
+    await check();
+    await client.delete(PODS, { namespace: NS, name: "api-3" });
+  });
+
+  test("a policy that never was valid enforces nothing", async () => {
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "typo", { endpointSelector: {}, ingress: [{ fromEndpoint: [] }] }));
+    const object = await enforced("typo", "0/0", "Invalid");
+    assert.match(condition(object, "Valid").message, /nothing is enforced/);
+    await sleep(200);
+    for (const agent of agents.values()) assert.ok(![...(agent.latest?.state.ruleNames.values() ?? [])].some(({ policies }) => policies.some(({ name }) => name === "typo")));
+  });
+
+  test("an agent that cannot apply is named with its error; one that is not Ready makes it Unknown", async () => {
+    await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: FRONTEND_TO_API });
+    await enforced("api", "2/2", "Enforced");
+    const agent = agentOf("n2");
+    agent.failure = { part: "policy", message: "map full: needs 20000 of 16384 entries" };
+    await agent.acknowledge();
+    const failing = await enforced("api", "1/2", "NodesFailing");
+    assert.deepEqual(failing.status?.failingNodes, [{ node: "n2", message: "policy: map full: needs 20000 of 16384 entries" }]);
+    assert.equal(condition(failing, "Ready").status, "False");
+    agent.failure = undefined;
+    await agent.acknowledge();
+    await setAgentPod(client, "n1", false);
+    const unknown = await enforced("api", "1/2", "NodesNotHeardFrom");
+    assert.equal(condition(unknown, "Enforced").status, "Unknown");
+    assert.match(condition(unknown, "Enforced").message, /n1 \(the cilium agent is not Ready since 2026-01-02T03:04:05Z\)/);
+    await setAgentPod(client, "n1", true);
+    await enforced("api", "2/2", "Enforced");
+    const reasons = (await client.list(EVENTS, { namespace: NS })).items.filter((event) => event.involvedObject.name === "api").map((event) => event.reason);
+    for (const reason of ["Valid", "Invalid", "Enforced", "NodesFailing", "NodesNotHeardFrom"]) assert.ok(reasons.includes(reason), `${reason} in ${reasons.join()}`);
+  });
+
+  test("a node that did not acknowledge that the policy left it still counts", async () => {
+    const agent = agentOf("n2");
+    agent.silent = true;
+    await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: { ...FRONTEND_TO_API, endpointSelector: { matchLabels: { app: "frontend" } } } });
+    const object = await enforced("api", "1/2", "Pending");
+    assert.deepEqual(object.status?.failingNodes?.map(({ node }) => node), ["n2"]);
+    agent.silent = false;
+    await agent.acknowledge();
+    await enforced("api", "1/1", "Enforced");
+    await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: FRONTEND_TO_API });
+    await enforced("api", "2/2", "Enforced");
+  });
+
+  test("a policy that selects no pod is enforced on 0/0 nodes", async () => {
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "none", { endpointSelector: { matchLabels: { app: "constructor" } }, ingress: [] }));
+    const object = await enforced("none", "0/0", "NoEndpoints");
+    assert.equal(condition(object, "Enforced").status, "True");
+  });
+
+  test("a second operator stands by and takes over after the first is killed", async () => {
+    const second = new OperatorProcess(server, directory, "op-3");
+    await eventually("standby follows", () => second.text.includes('"started"'));
+    await sleep(500);
+    assert.ok(!second.text.includes('"leading"'));
+    await operator.end("SIGKILL");
+    operator = second;
+    await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "none" }, { spec: { endpointSelector: { matchLabels: { app: "api" } } } });
+    await eventually("the new leader writes", () => agentOf("n1").latest?.state.policies.size === 2, 30_000);
+    const manifest = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest;
+    assert.ok((manifest?.leaseTransitions ?? 0) >= 2);
+  });
+
+  test("an identity that nobody has used for the quiet period is freed, one in use never", async () => {
+    const frontend = await identityOf("frontend");
+    await client.delete(PODS, { namespace: NS, name: "fe-1" });
+    await sleep(5000);
+    assert.ok(await client.get(CILIUM_IDENTITIES, { name: String(frontend) }), "its endpoint still names it");
+    await client.delete({ group: "cilium.io", version: "v2", plural: "ciliumendpoints", kind: "CiliumEndpoint", namespaced: true }, { namespace: NS, name: "fe-1" });
+    await eventually("freed", async () => (await client.get(CILIUM_IDENTITIES, { name: String(frontend) })) === undefined, 15_000);
+    assert.ok(await client.get(CILIUM_IDENTITIES, { name: String(await identityOf("api")) }));
+  });
+
+  test("a changed namespace label gives its pods a new identity", async () => {
+    const old = await identityOf("api");
+    await client.patch(NAMESPACES, { name: NS }, { metadata: { labels: { team: "search" } } });
+    await eventually("new subject", () => {
+      const subjects = agentOf("n1").latest?.state.subjects;
+      return subjects !== undefined && subjects.size === 1 && !subjects.has(old);
+    });
+  });
+
+  test("a part that someone deletes is written again", async () => {
+    const name = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest?.parts[0]?.name ?? "";
+    await client.delete(CILIUM_NODE_STATES, { name });
+    await eventually("a whole state again", async () => {
+      const manifest = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest;
+      const parts = await Promise.all((manifest?.parts ?? []).map((part) => client.get(CILIUM_NODE_STATES, { name: part.name })));
+      return parts.length > 0 && parts.every((part) => part !== undefined);
+    });
+  });
+
+  test("a deleted policy is gone from the nodes; a deleted node takes its status along", async () => {
+    await client.delete(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" });
+    await client.delete(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "none" });
+    await eventually("no rules", () => agentOf("n1").latest?.state.ruleNames.size === 0);
+    await client.delete(NODES, { name: "n3" });
+    await eventually("status removed", async () => (await client.get(CILIUM_NODE_STATES, { name: statusName("n3") })) === undefined);
+  });
+
+  test("the API server goes away and comes back: nothing is lost, work goes on", async () => {
+    const hash = agentOf("n1").latest?.hash;
+    await server.kill();
+    await sleep(1500);
+    await server.restart();
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "again", FRONTEND_TO_API));
+    await eventually("compiled", () => agentOf("n1").latest?.state.policies.size === 1, 40_000);
+    assert.notEqual(agentOf("n1").latest?.hash, hash);
+  });
+});
