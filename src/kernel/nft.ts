@@ -17,7 +17,7 @@ export interface NftSpec {
   readonly underlay: readonly string[];
   /** This node's pod CIDRs: what is masqueraded. Empty: no masquerade. */
   readonly podCidrs: readonly string[];
-  /** Destinations that see the pods' own addresses: the pod CIDRs of all nodes. */
+  /** The pod CIDRs of all nodes: destinations that see the pods' own addresses. */
   readonly masqueradeExcept: readonly string[];
 }
 
@@ -34,6 +34,15 @@ function masquerade(spec: NftSpec, family: "ip" | "ip6"): string[] {
   return [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)}${unless} counter masquerade`];
 }
 
+/**
+ * To other nodes' pods the node itself speaks from its router address: it is what they know this node by. A process
+ * that is bound to another address of the node, or an outsider that kube-proxy sends on, gets it here.
+ */
+function routerSource(spec: NftSpec, family: "ip" | "ip6"): string[] {
+  const pods = spec.masqueradeExcept.filter((cidr) => isIpv6(cidr) === (family === "ip6"));
+  return pods.length === 0 ? [] : [`    oifname "${HOST_DEVICE}" ${family} saddr != ${set(pods)} counter masquerade`];
+}
+
 /** The text that replaces the table. Equal specifications give equal text. */
 export function renderNft(spec: NftSpec): string {
   const deferred = `iifname "${POD_DEVICE_PREFIX}*" meta mark & 0x${MARK_MASK.toString(16)} == 0x${MARK_FROM_POD_DEFER.toString(16)}`;
@@ -46,6 +55,8 @@ export function renderNft(spec: NftSpec): string {
     "    type nat hook postrouting priority srcnat; policy accept;",
     ...masquerade(spec, "ip"),
     ...masquerade(spec, "ip6"),
+    ...routerSource(spec, "ip"),
+    ...routerSource(spec, "ip6"),
     "  }",
     "  chain input {",
     "    type filter hook input priority filter; policy accept;",
