@@ -29,9 +29,12 @@ export function selectorId(selector: PeerSelector): SelectorId {
   return contentHash(canonicalJson(selector.requirements));
 }
 
-/** Whether an identity with these labels is selected. An identity without any label of source `k8s` is no pod and never is. */
+/**
+ * Whether an identity with these labels is selected. What is no pod (no label of source `k8s`: the host, the world) is
+ * selected only by its reserved label, never by what it lacks, as in `app notin (x)`.
+ */
 export function selects(selector: PeerSelector, labels: Labels): boolean {
-  if (!hasPodLabels(labels)) return false;
+  if (!hasPodLabels(labels) && !selector.requirements.some(({ key }) => key.startsWith("reserved:"))) return false;
   return selector.requirements.every((requirement) => meets(requirement, labels));
 }
 

@@ -1,12 +1,7 @@
-/**
- * Peer selectors → identity numbers. Pure. Requirements mean what they mean in a Kubernetes label selector:
- * NotIn and DoesNotExist also select what lacks the key.
- */
-import type { NodeState, PeerSelector, Requirement, SelectorId } from "../compile/state.ts";
+/** Peer selectors → identity numbers. Pure; what a selector means is in src/compile/selectors.ts, for operator and agent alike. */
+import { selects as matches } from "../compile/selectors.ts";
+import type { NodeState, PeerSelector, SelectorId } from "../compile/state.ts";
 import { Identity } from "../kernel/gen/types.ts";
-
-const RESERVED = "reserved:";
-const POD_SOURCE = "k8s:";
 
 /** Labels of the identities whose numbers are fixed. */
 export const RESERVED_LABELS: ReadonlyMap<number, readonly string[]> = new Map<number, readonly string[]>([
@@ -32,30 +27,8 @@ function labelMap(labels: readonly string[]): ReadonlyMap<string, string> {
   );
 }
 
-function meets(labels: ReadonlyMap<string, string>, { key, operator, values }: Requirement): boolean {
-  const value = labels.get(key);
-  switch (operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-  }
-}
-
-function selectsLabels({ requirements }: PeerSelector, labels: ReadonlyMap<string, string>): boolean {
-  if (requirements.length === 0) return [...labels.keys()].some((key) => key.startsWith(POD_SOURCE));
-  // A selector of pods, `app notin (x)` for one, must not select the host or the world by what they lack.
-  const isReserved = [...labels.keys()].some((key) => key.startsWith(RESERVED));
-  if (isReserved && !requirements.some(({ key }) => key.startsWith(RESERVED))) return false;
-  return requirements.every((requirement) => meets(labels, requirement));
-}
-
 export function selects(selector: PeerSelector, labels: readonly string[]): boolean {
-  return selectsLabels(selector, labelMap(labels));
+  return matches(selector, labelMap(labels));
 }
 
 export type ResolvedSelectors = ReadonlyMap<SelectorId, ReadonlySet<number>>;
@@ -76,7 +49,7 @@ export class SelectorResolver {
     for (const id of this.#resolved.keys()) if (!selectors.has(id)) this.#resolved.delete(id);
     for (const [id, selector] of selectors) {
       if (this.#resolved.has(id)) continue; // the id is the hash of the selector's content
-      const found = [...this.#labels].filter(([, labels]) => selectsLabels(selector, labels)).map(([identity]) => identity);
+      const found = [...this.#labels].filter(([, labels]) => matches(selector, labels)).map(([identity]) => identity);
       this.#resolved.set(id, new Set(found));
     }
     return this.#resolved;
@@ -96,7 +69,7 @@ export class SelectorResolver {
       this.#labels.set(identity, map);
       for (const [id, set] of this.#resolved) {
         const selector = selectors.get(id);
-        if (selector !== undefined && selectsLabels(selector, map)) set.add(identity);
+        if (selector !== undefined && matches(selector, map)) set.add(identity);
         else set.delete(identity);
       }
     }
