@@ -42,7 +42,7 @@ fi
 if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.setup; then
   if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
     say "installing node_modules"
-    npm ci --no-audit --no-fund || fail "npm ci failed: see above"
+    npm ci --no-audit --no-fund --loglevel=error || fail "npm ci failed: see above"
   fi
 fi
 node_modules/.bin/node --version | grep -q '^v24\.' || fail "node_modules/.bin/node is not Node 24: rm -r node_modules, then make setup"
