@@ -86,6 +86,14 @@ describe("pods and nodes", { concurrency: 3 }, () => {
     }
   });
 
+  test("a process of the node that is bound to the node's address reaches pods on it and elsewhere", async () => {
+    for (const to of [near, far]) {
+      const text = word("bound", to.name);
+      await inNode("node-1", ["sh", "-c", `echo ${text} | timeout 5 socat -t 2 - TCP:${to.ipv4}:8080,bind=${node(1).ipv4} | grep -q ${text}`]);
+      assert.equal((await to.heard(text)).length, 1);
+    }
+  });
+
   test("host-network pod → pod, and the kubelet's probe", async () => {
     await seenBy(near, host, "tcp", near.ipv4);
     await seenBy(near, host, "tcp", near.ipv6);
@@ -107,8 +115,8 @@ async function service(name: string, app: string, type = "ClusterIP"): Promise<S
 
 /** kube-proxy writes its rules a moment after the endpoints are known. */
 async function served(from: Site, protocol: Protocol, address: string, port: number): Promise<void> {
-  for (let tries = 0; tries < 20; tries++) if ((await from.ask(protocol, address, port, { timeoutMs: 500, text: "is-it-served" })).answered) return;
-  await from.reaches(protocol, address, port);
+  await waitFor(`kube-proxy serves ${protocol} ${address} ${port} to ${from.name}`, async () =>
+    ((await from.ask(protocol, address, port, { timeoutMs: 500, text: "is-it-served" })).answered ? true : undefined), () => kubectl("get", "endpointslices", "-n", ns.name), { timeoutMs: 15_000 });
 }
 
 describe("services, by kube-proxy", { concurrency: 3 }, () => {

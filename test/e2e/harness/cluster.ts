@@ -84,8 +84,10 @@ export async function waitFor<T>(what: string, check: () => Promise<T | undefine
 /** Nodes in the order of their numbers. */
 export const NODES: readonly NodeIdentity[] = nodeIdentities(CONFIG);
 
+/** Its IPv6 address is written as the kernel writes it (RFC 5952). */
 export function node(number: number): NodeIdentity {
-  return findNode(CONFIG, `node-${number}`);
+  const found = findNode(CONFIG, `node-${number}`);
+  return { ...found, ipv6: new URL(`http://[${found.ipv6}]`).hostname.slice(1, -1) };
 }
 
 /** Runs a command inside a node; any other exit status than 0 fails the test. */
