@@ -11,14 +11,16 @@ import { MapReconciler } from "../reconcile/reconciler.ts";
 import type { StepResult } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
-import type { NodeState, RuleSetId } from "../compile/state.ts";
+import type { NodeState, RuleSet, RuleSetId } from "../compile/state.ts";
 import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport, PeerRow } from "./desired.ts";
 import { EndpointsTarget } from "./endpoints.ts";
 import type { EndpointsStep } from "./endpoints.ts";
 import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
 import { PolicyTarget } from "./policy.ts";
-import type { PolicyResult } from "./policy.ts";
+import type { PolicyFailure, PolicyResult } from "./policy.ts";
 import { RESERVED_LABELS, SelectorResolver } from "./resolve.ts";
+import type { ResolvedSelectors } from "./resolve.ts";
+import { retain } from "./retain.ts";
 
 export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy";
 
@@ -39,6 +41,7 @@ export class MapApplier implements Applier {
   readonly #resolver = new SelectorResolver();
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
+  #lastState: NodeState | undefined;
   #admitted: { readonly from: DesiredState; readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } | undefined;
 
   constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
@@ -67,23 +70,28 @@ export class MapApplier implements Applier {
     // Pod CIDRs before pods: they keep an unknown pod from being taken for the outside.
     parts.written("cidrs", this.#cidrs.put(desired.cidrs));
     // Rules before the addresses that carry their identities.
-    const policy = this.#applyPolicy(desired);
+    const state = retain(desired.nodeState, this.#lastState, identitiesOf(desired));
+    this.#lastState = state;
+    const policy = this.#applyPolicy(state, desired);
     parts.policy(policy);
-    this.#slots = policy.slots;
     // Addresses before pods: a new pod is judged with all that is known.
     parts.written("ipcache", this.#ipcache.put(peers));
     // Pods last, each with the slot of rules that are in force; without one it stays closed.
-    const endpoints = this.#endpoints.put(desired.endpoints, policy.slots);
+    const slots = prune ? only(policy.slots, state.subjects) : policy.slots;
+    const endpoints = this.#endpoints.put(desired.endpoints, slots);
     parts.written("endpoints", endpoints);
+    // Slots of identities that are subjects no more: no pod in the kernel refers to one.
+    if (prune) parts.refused("policy", this.#policy.release(new Set(state.subjects.keys())));
+    this.#slots = this.#policy.slots();
     // What gone pods' addresses referred to, in reverse.
     if (prune) parts.removed("cidrs", this.#cidrs.prune(desired.cidrs));
     if (prune) parts.removed("nodes", this.#nodes.prune(desired.nodes));
 
     return {
       ...parts.report(),
-      enforced: policy.enforced,
+      enforced: new Set([...policy.enforced].filter((identity) => desired.nodeState.subjects.has(identity))),
       withheldPeers: withheld,
-      readyEndpoints: readyEndpoints(desired, policy, endpoints),
+      readyEndpoints: readyEndpoints(desired, slots, endpoints),
     };
   }
 
@@ -120,11 +128,11 @@ export class MapApplier implements Applier {
     return [...this.#ipcache.actual()].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
   }
 
-  #applyPolicy({ nodeState, identities, synced }: DesiredState): PolicyResult {
-    const selectors = this.#resolver.resolve(nodeState.selectors, identities);
+  #applyPolicy(state: NodeState, { identities, synced }: DesiredState): PolicyResult {
+    const selectors = this.#resolver.resolve(state.selectors, identities);
     const ruleSets = new Map<RuleSetId, Expanded | Error>();
-    for (const [id, ruleSet] of nodeState.ruleSets) ruleSets.set(id, expandOrError(ruleSet, selectors));
-    return this.#policy.apply({ subjects: nodeState.subjects, ruleSets, inUse: this.#endpoints.identities(), isComplete: synced });
+    for (const [id, ruleSet] of state.ruleSets) ruleSets.set(id, expandOrError(ruleSet, selectors));
+    return this.#policy.apply({ subjects: state.subjects, ruleSets, isComplete: synced });
   }
 }
 
@@ -132,9 +140,15 @@ function isKnown({ identities }: DesiredState, identity: number): boolean {
   return identity === 0 || RESERVED_LABELS.has(identity) || identities.has(identity);
 }
 
-type RuleSetOf = NodeState["ruleSets"] extends ReadonlyMap<RuleSetId, infer R> ? R : never;
+function identitiesOf({ endpoints }: DesiredState): ReadonlySet<number> {
+  return new Set([...endpoints.values()].map(({ identity }) => identity));
+}
 
-function expandOrError(ruleSet: RuleSetOf, selectors: Parameters<typeof expandRuleSet>[1]): Expanded | Error {
+function only<K, V>(map: ReadonlyMap<K, V>, keys: ReadonlyMap<K, unknown>): ReadonlyMap<K, V> {
+  return new Map([...map].filter(([key]) => keys.has(key)));
+}
+
+function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors): Expanded | Error {
   try {
     return expandRuleSet(ruleSet, selectors);
   } catch (thrown) {
@@ -142,9 +156,9 @@ function expandOrError(ruleSet: RuleSetOf, selectors: Parameters<typeof expandRu
   }
 }
 
-function readyEndpoints(desired: DesiredState, policy: PolicyResult, { failures }: EndpointsStep): ReadonlySet<string> {
+function readyEndpoints(desired: DesiredState, slots: ReadonlyMap<number, number>, { failures }: EndpointsStep): ReadonlySet<string> {
   const failed = new Set(failures.map(({ key }) => key));
-  const ready = [...desired.endpoints].filter(([key, row]) => policy.slots.has(row.identity) && !failed.has(key));
+  const ready = [...desired.endpoints].filter(([key, row]) => slots.has(row.identity) && !failed.has(key));
   return new Set(ready.map(([key]) => key));
 }
 
@@ -172,8 +186,12 @@ class Parts {
     const part = this.#of("policy");
     part.written += result.written;
     part.removed += result.removed;
-    for (const { identities, error } of result.failures) {
-      part.failures.push({ subject: identities.map((identity) => `identity ${identity}`).join(", "), identities, error });
+    this.refused("policy", result.failures);
+  }
+
+  refused(part: PartName, failures: readonly PolicyFailure[]): void {
+    for (const { identities, error } of failures) {
+      this.#of(part).failures.push({ subject: identities.map((identity) => `identity ${identity}`).join(", "), identities, error });
     }
   }
 

@@ -78,11 +78,6 @@ export class EndpointsTarget {
     return new Map(values.filter(({ subject }) => subject !== 0).map(({ identity, subject }) => [identity, subject]));
   }
 
-  /** Identities that an endpoint in the kernel has. */
-  identities(): ReadonlySet<number> {
-    return new Set([...this.#interfaces.actual().values(), ...this.#endpoints.actual().values()].map(({ identity }) => identity));
-  }
-
   put(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<number, number>): EndpointsStep {
     const { byIfindex, byAddress, conflicts } = wanted(rows, slots);
     const reachable = this.#endpoints.put(byAddress);

@@ -35,8 +35,6 @@ export interface PolicyDesired<Id> {
   readonly subjects: ReadonlyMap<number, Id>;
   /** Content of each rule set, or why it cannot be known: its subjects then keep what they have. */
   readonly ruleSets: ReadonlyMap<Id, Expanded | Error>;
-  /** Identities that endpoints still have: their slots stay, also when they are in `subjects` no more. */
-  readonly inUse: ReadonlySet<number>;
   /**
    * The desired side has told all that it has. Before that nothing is taken away: identities whose rules are in
    * force keep them untouched (their peers may just not have been listed yet), only new ones are programmed.
@@ -70,8 +68,8 @@ export class PolicyTarget {
   readonly #slots = new Map<number, number>();
   readonly #firstGeneration: number;
   readonly #nowMs: () => number;
-  /** Rule set that nothing refers to any more -> since when. */
-  readonly #retired = new Map<number, number>();
+  /** Rule set -> when a subject last stopped to refer to it: programs may be reading it for that subject. */
+  readonly #leftAt = new Map<number, number>();
   #generation = 0;
   #written = 0;
   #removed = 0;
@@ -114,10 +112,13 @@ export class PolicyTarget {
         failures.push({ identities, error: asError(thrown) });
       }
     }
-    if (desired.isComplete) this.#freeSlots(desired);
     this.#trySweep(failures);
-    const slots = new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
-    return { written: this.#written, removed: this.#removed, slots, enforced, failures };
+    return { written: this.#written, removed: this.#removed, slots: this.slots(), enforced, failures };
+  }
+
+  /** Identity -> slot, of all identities with a rule set in the kernel, current or last good. */
+  slots(): ReadonlyMap<number, number> {
+    return new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
   }
 
   #program(identities: readonly number[], content: Expanded): void {
@@ -152,6 +153,7 @@ export class PolicyTarget {
 
   /** false: it needs a copy. Only where no subject outside of `identities` obeys this rule set. */
   #changeInPlace(ruleSet: number, identities: readonly number[], content: Expanded): boolean {
+    if (this.#hasReadersThatLeft(ruleSet)) return false;
     const users = [...this.#store.subjects].filter(([, subject]) => subject.ruleSet === ruleSet);
     const allowed = new Set(identities.map((identity) => this.#slots.get(identity)));
     const enforcement = ({ ingressEnforced, egressEnforced }: Header): string => `${ingressEnforced}${egressEnforced}`;
@@ -176,6 +178,8 @@ export class PolicyTarget {
 
   /** One update of the subject, under a new generation: conntrack judges its flows again. */
   #flip(slot: number, subject: Omit<Subject, "generation">): void {
+    const left = this.#store.subjects.get(slot)?.ruleSet ?? 0;
+    if (left !== subject.ruleSet) this.#leftAt.set(left, this.#nowMs());
     this.#generation++;
     this.#store.writeSubject(slot, { ...subject, generation: this.#generation });
     this.#written++;
@@ -195,13 +199,24 @@ export class PolicyTarget {
     return slot;
   }
 
-  /** A freed slot is closed, not deleted: its generation keeps the counter growing. */
-  #freeSlots<Id>({ subjects, inUse }: PolicyDesired<Id>): void {
-    for (const identity of this.#slots.keys()) if (!subjects.has(identity) && !inUse.has(identity)) this.#slots.delete(identity);
+  /**
+   * Frees the slots of identities other than these: call it when no endpoint in the kernel refers to another. A
+   * freed slot is closed, not deleted: its generation keeps the counter growing.
+   */
+  release(keep: ReadonlySet<number>): readonly PolicyFailure[] {
+    for (const identity of this.#slots.keys()) if (!keep.has(identity)) this.#slots.delete(identity);
     const taken = new Set(this.#slots.values());
+    const failures: PolicyFailure[] = [];
     for (const [slot, subject] of this.#store.subjects) {
-      if (!taken.has(slot) && subject.ruleSet !== 0) this.#flip(slot, { ...CLOSED, ruleSet: 0 });
+      if (taken.has(slot) || subject.ruleSet === 0) continue;
+      try {
+        this.#flip(slot, { ...CLOSED, ruleSet: 0 });
+      } catch (thrown) {
+        failures.push({ identities: [], error: asError(thrown) });
+      }
     }
+    this.#trySweep(failures);
+    return failures;
   }
 
   #trySweep(failures: PolicyFailure[]): void {
@@ -220,15 +235,17 @@ export class PolicyTarget {
     const referenced = new Set([...this.#store.subjects.values()].map(({ ruleSet }) => ruleSet));
     let removed = 0;
     for (const ruleSet of [...this.#store.sets.keys()]) {
-      const retiredAt = this.#retired.get(ruleSet) ?? this.#nowMs();
-      if (referenced.has(ruleSet)) this.#retired.delete(ruleSet);
-      else if (this.#nowMs() - retiredAt < READERS_DONE_MS) this.#retired.set(ruleSet, retiredAt);
-      else {
-        removed += this.#store.dropRuleSet(ruleSet);
-        this.#retired.delete(ruleSet);
-      }
+      if (referenced.has(ruleSet)) continue;
+      if (!this.#leftAt.has(ruleSet)) this.#leftAt.set(ruleSet, this.#nowMs());
+      if (!this.#hasReadersThatLeft(ruleSet)) removed += this.#store.dropRuleSet(ruleSet);
     }
+    for (const ruleSet of this.#leftAt.keys()) if (!this.#hasReadersThatLeft(ruleSet)) this.#leftAt.delete(ruleSet);
     return removed;
+  }
+
+  #hasReadersThatLeft(ruleSet: number): boolean {
+    const leftAt = this.#leftAt.get(ruleSet);
+    return leftAt !== undefined && this.#nowMs() - leftAt < READERS_DONE_MS;
   }
 }
 

@@ -40,8 +40,7 @@ export class Maps {
   readonly policy: FakeMap;
   snapshots: Snapshot[] = [];
 
-  constructor(policySize = 10_000) {
-    const onChange = (): void => void this.snapshots.push(this.picture());
+  constructor(policySize = 10_000, onChange = (): void => void this.snapshots.push(this.picture())) {
     this.subjects = new FakeMap({ name: "subjects", keySize: 4, valueSize: subjectCodec.size, maxEntries: 16, onChange });
     this.policy = new FakeMap({ name: "policy", keySize: policyKeyCodec.size, valueSize: policyEntryCodec.size, maxEntries: policySize, onChange });
   }

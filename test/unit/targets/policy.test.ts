@@ -49,7 +49,6 @@ function desiredOf({ subjects, selectors }: Step, isComplete = true): PolicyDesi
   return {
     subjects,
     ruleSets: new Map([...sets].map((set) => [set, expandRuleSet(set, selectors)])),
-    inUse: new Set(),
     isComplete,
   };
 }
@@ -82,7 +81,9 @@ class World {
   apply(next: Step): PolicyResult {
     this.now += 10;
     this.maps.snapshots = [this.maps.picture()];
-    this.result = this.target.apply(desiredOf(next));
+    const result = this.target.apply(desiredOf(next));
+    assert.deepEqual(this.target.release(new Set(next.subjects.keys())), []);
+    this.result = { ...result, slots: this.target.slots() };
     return this.result;
   }
 }
@@ -102,7 +103,7 @@ describe("PolicyTarget", () => {
           slotsBefore = slots;
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 300 },
     );
   });
 
@@ -253,11 +254,12 @@ describe("PolicyTarget: how changes are written", () => {
     const world = new World();
     world.apply({ subjects: new Map([[256, withRules(allow("s1", 80))]]), selectors });
     const before = world.maps.picture();
-    const kept = world.target.apply({ ...desiredOf(EMPTY), inUse: new Set([256]) });
+    world.target.apply(desiredOf(EMPTY));
+    world.target.release(new Set([256]));
     assert.deepEqual(world.maps.picture(), before);
-    assert.ok(kept.slots.has(256));
-    const gone = world.target.apply(desiredOf(EMPTY));
-    assert.equal(gone.slots.size, 0);
+    assert.ok(world.target.slots().has(256));
+    world.target.release(new Set());
+    assert.equal(world.target.slots().size, 0);
     assert.equal(world.maps.picture().subjects.get(1)?.ruleSet, 0);
   });
 
@@ -265,7 +267,7 @@ describe("PolicyTarget: how changes are written", () => {
     const world = new World();
     const unknown = withRules(allow("nowhere", 80));
     assert.throws(() => expandRuleSet(unknown, selectors), { code: "UNKNOWN_SELECTOR" });
-    const { failures, slots } = world.target.apply({ subjects: new Map([[256, 1]]), ruleSets: new Map([[1, new Error("no selector")]]), inUse: new Set(), isComplete: true });
+    const { failures, slots } = world.target.apply({ subjects: new Map([[256, 1]]), ruleSets: new Map([[1, new Error("no selector")]]), isComplete: true });
     assert.equal(failures.length, 1);
     assert.equal(slots.size, 0);
   });

@@ -1,0 +1,235 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { NodeState, PeerSelector, RuleSet } from "../../../src/compile/state.ts";
+import { FakeMap } from "../../../src/kernel/fake.ts";
+import * as types from "../../../src/kernel/gen/types.ts";
+import { formatAddress } from "../../../src/lib/ip.ts";
+import { MapApplier } from "../../../src/targets/apply.ts";
+import type { DesiredState, EndpointRow, PeerRow } from "../../../src/targets/index.ts";
+import { viewOf } from "../../../src/targets/map-target.ts";
+import { retain } from "../../../src/targets/retain.ts";
+import { selects } from "../../../src/targets/resolve.ts";
+import { Maps, PACKETS, expected, judge } from "./policy-model.ts";
+
+const LABELS: ReadonlyMap<number, readonly string[]> = new Map([
+  [256, ["k8s:app=a"]], [257, ["k8s:app=b"]], [301, ["k8s:app=a", "k8s:x="]], [302, ["k8s:app=b"]], [303, ["k8s:app=c"]],
+]);
+const SELECTORS: ReadonlyMap<string, PeerSelector> = new Map([
+  ["s1", { requirements: [{ key: "k8s:app", operator: "In", values: ["a"] }] }],
+  ["s2", { requirements: [{ key: "k8s:app", operator: "NotIn", values: ["a"] }] }],
+]);
+const rule = (id: number, peer: string | undefined, verdict: "allow" | "deny", port: number): RuleSet["rules"][number] => ({
+  id, direction: "ingress", peer, ports: [{ protocol: 6, port, prefix: 16 }], verdict, precedence: verdict === "deny" ? 2 : 1,
+});
+const RULE_SETS: ReadonlyMap<string, RuleSet> = new Map([
+  ["open", { ingressDefault: undefined, egressDefault: undefined, rules: [] }],
+  ["a80", { ingressDefault: 7, egressDefault: undefined, rules: [rule(1, "s1", "allow", 80), rule(2, "s1", "allow", 443)] }],
+  ["notA", { ingressDefault: undefined, egressDefault: undefined, rules: [rule(3, "s2", "deny", 80), rule(4, undefined, "allow", 80)] }],
+]);
+
+const endpoint = (id: number, identity: number): EndpointRow => ({
+  id, ifindex: 10 + id, identity, mtu: 1450, mac: `0a:00:00:00:00:0${id}`, hostMac: `0a:00:00:00:01:0${id}`, ipv4: `10.0.0.${id}`, ipv6: `fd00::${id}`,
+});
+const peer = (identity: number): PeerRow => ({ identity, node: "192.168.0.2", flags: types.PEER_TUNNEL });
+
+function nodeState(subjects: ReadonlyMap<number, string>): NodeState {
+  return { subjects, ruleSets: RULE_SETS, selectors: SELECTORS, ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, masquerade: true } };
+}
+
+const EMPTY: DesiredState = { nodeState: nodeState(new Map()), identities: new Map(), endpoints: new Map(), peers: new Map(), cidrs: new Map(), nodes: new Map(), synced: true };
+
+const desired: fc.Arbitrary<DesiredState> = fc
+  .record({
+    known: fc.subarray([301, 302, 303]),
+    local: fc.array(fc.constantFrom(undefined, ...RULE_SETS.keys()), { minLength: 2, maxLength: 2 }),
+    endpoints: fc.array(fc.constantFrom(undefined, 256, 257), { minLength: 3, maxLength: 3 }),
+    peers: fc.array(fc.constantFrom(undefined, 301, 302, 303), { minLength: 3, maxLength: 3 }),
+    nodes: fc.subarray(["192.168.0.2", "192.168.0.3"]),
+  })
+  .map(({ known, local, endpoints, peers, nodes }) => ({
+    nodeState: nodeState(new Map(local.flatMap((set, i) => (set === undefined ? [] : [[256 + i, set] as const])))),
+    identities: new Map([256, 257, ...known].map((identity) => [identity, LABELS.get(identity) ?? []])),
+    endpoints: new Map(endpoints.flatMap((identity, i) => (identity === undefined ? [] : [[`c${i}`, endpoint(i + 1, identity)] as const]))),
+    peers: new Map(peers.flatMap((identity, i) => (identity === undefined ? [] : [[`10.0.1.${i}`, peer(identity)] as const]))),
+    cidrs: new Map(nodes.map((node, i) => [`10.0.${i + 1}.0/24`, { identity: 0, node, flags: types.PEER_POD_CIDR | types.PEER_TUNNEL }])),
+    nodes: new Map(nodes.map((node, i) => [node, { routerIpv4: `10.0.${i + 1}.1`, routerIpv6: undefined }])),
+    synced: true,
+  }));
+
+class Kernel {
+  readonly policy: Maps;
+  readonly maps: Readonly<Record<"interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes", FakeMap>>;
+  /** Looks at everything after each single write. */
+  watch: () => void = () => undefined;
+  now = 0;
+  writes = 0;
+
+  constructor() {
+    const onChange = (): void => {
+      this.writes++;
+      this.watch();
+    };
+    const make = (name: string, keySize: number, valueSize: number): FakeMap => new FakeMap({ name, keySize, valueSize, onChange });
+    this.policy = new Maps(10_000, onChange);
+    this.maps = {
+      interfaces: make("interfaces", 4, types.endpointCodec.size),
+      endpoints: make("endpoints", 16, types.endpointCodec.size),
+      ipcache: make("ipcache", 16, types.peerCodec.size),
+      cidrs: make("cidrs", types.cidrKeyCodec.size, types.peerCodec.size),
+      nodes: make("nodes", 16, types.nodeCodec.size),
+    };
+  }
+
+  applier(): MapApplier {
+    return new MapApplier({ maps: { ...this.maps, subjects: this.policy.subjects, policy: this.policy.policy }, nowMs: () => this.now, firstGeneration: 1 });
+  }
+
+  endpoints(): types.Endpoint[] {
+    return [...this.maps.interfaces.entries(), ...this.maps.endpoints.entries()].map(([, value]) => types.endpointCodec.decode(viewOf(value)));
+  }
+
+  peers(): Map<string, types.Peer> {
+    return new Map([...this.maps.ipcache.entries()].map(([key, value]) => [formatAddress(key), types.peerCodec.decode(viewOf(value))]));
+  }
+}
+
+function resolve({ identities }: DesiredState): ReadonlyMap<string, ReadonlySet<number>> {
+  return new Map([...SELECTORS].map(([id, selector]) => [id, new Set([...identities].filter(([, labels]) => selects(selector, labels)).map(([identity]) => identity))]));
+}
+
+/** A subject's verdict on packets of a peer; a closed subject lets nothing pass. */
+function verdict(state: DesiredState, identity: number, packet: (typeof PACKETS)[number]): boolean {
+  const set = RULE_SETS.get(state.nodeState.subjects.get(identity) ?? "");
+  return set !== undefined && expected(set, resolve(state), packet);
+}
+
+describe("MapApplier", () => {
+  it("at every write: open endpoints have rules, and packets of every address are judged by the old or the new state", () => {
+    fc.assert(
+      fc.property(fc.array(desired, { minLength: 1, maxLength: 4 }), (states) => {
+        const kernel = new Kernel();
+        const applier = kernel.applier();
+        let before = EMPTY;
+        for (const next of states) {
+          kernel.now += 1000;
+          const effective = { ...next, nodeState: retain(next.nodeState, before.nodeState, [...next.endpoints.values()].map((row) => row.identity)) };
+          kernel.watch = () => checkMoment(kernel, before, effective);
+          const report = applier.apply(next);
+          assert.deepEqual(report.parts.flatMap((part) => part.failures), []);
+          checkEnd(kernel, next, report);
+          before = effective;
+        }
+      }),
+      { numRuns: 120 },
+    );
+  });
+
+  it("does nothing the second time, nor after a restart", () => {
+    fc.assert(
+      fc.property(desired, desired, (first, last) => {
+        const kernel = new Kernel();
+        const applier = kernel.applier();
+        applier.apply(first);
+        applier.apply(last);
+        kernel.now += 1000;
+        applier.sweep();
+        const writes = kernel.writes;
+        applier.apply(last);
+        applier.invalidate();
+        applier.apply(last);
+        assert.equal(kernel.writes, writes, "the same state writes nothing");
+        kernel.applier().apply(last);
+        const subjects = [...last.nodeState.subjects.keys()].sort();
+        const pods = [...new Set([...last.endpoints.values()].map((row) => row.identity))].sort();
+        // Slots are read back from pods; a rule set that outlives its subject is known in memory only.
+        if (subjects.join() === pods.join()) assert.equal(kernel.writes, writes, "a restart writes nothing");
+      }),
+    );
+  });
+
+  it("keeps addresses of unknown identities out, and lets them in when the identity is known", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const state: DesiredState = { ...EMPTY, peers: new Map([["10.0.1.1", peer(301)], ["10.0.1.2", peer(types.Identity.REMOTE_NODE)]]) };
+    assert.deepEqual(applier.apply(state).withheldPeers, ["10.0.1.1"]);
+    assert.deepEqual([...kernel.peers().keys()], ["10.0.1.2"]);
+    assert.deepEqual(applier.apply({ ...state, identities: new Map([[301, ["k8s:app=a"]]]) }).withheldPeers, []);
+    assert.equal(kernel.peers().size, 2);
+  });
+
+  it("deletes nothing before everything is known", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const state: DesiredState = { ...EMPTY, nodeState: nodeState(new Map([[256, "a80"]])), identities: LABELS, endpoints: new Map([["c1", endpoint(1, 256)]]), peers: new Map([["10.0.1.1", peer(301)]]) };
+    applier.apply(state);
+    const [writes, restarted] = [kernel.writes, kernel.applier()];
+    const report = restarted.apply({ ...EMPTY, synced: false });
+    assert.equal(kernel.writes, writes);
+    assert.equal(report.ok, true);
+  });
+
+  it("keeps an endpoint closed until its identity has rules, and reports it", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const state: DesiredState = { ...EMPTY, identities: LABELS, endpoints: new Map([["c1", endpoint(1, 256)]]) };
+    assert.deepEqual([...applier.apply(state).readyEndpoints], []);
+    assert.ok(kernel.endpoints().every(({ flags, subject }) => flags === 0 && subject === 0));
+    assert.deepEqual([...applier.apply({ ...state, nodeState: nodeState(new Map([[256, "open"]])) }).readyEndpoints], ["c1"]);
+    assert.ok(kernel.endpoints().every(({ flags, subject }) => flags === types.ENDPOINT_READY && subject !== 0));
+  });
+
+  it("keeps a pod's rules, resolved against today's identities, when the node state drops its identity first", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const state: DesiredState = { ...EMPTY, nodeState: nodeState(new Map([[256, "notA"]])), identities: new Map([[256, ["k8s:app=a"]]]), endpoints: new Map([["c1", endpoint(1, 256)]]) };
+    applier.apply(state);
+    const report = applier.apply({ ...state, nodeState: nodeState(new Map()), identities: LABELS });
+    assert.deepEqual([...report.readyEndpoints], ["c1"]);
+    assert.deepEqual([...report.enforced], [], "but it is not counted as enforced");
+    const subject = kernel.endpoints()[0]?.subject;
+    assert.equal(judge(subject, { direction: "ingress", peer: 302, protocol: 6, port: 80 }, () => kernel.policy.picture()), false);
+    const restarted = kernel.applier().apply({ ...state, nodeState: nodeState(new Map()), identities: LABELS });
+    assert.deepEqual([...restarted.readyEndpoints], [], "rules that cannot be known after a restart close the pod");
+  });
+
+  it("refuses a second endpoint with the same device or address, and bad rows, without harm to others", () => {
+    const kernel = new Kernel();
+    const state: DesiredState = {
+      ...EMPTY,
+      nodeState: nodeState(new Map([[256, "open"]])),
+      identities: LABELS,
+      endpoints: new Map([["a", endpoint(1, 256)], ["b", { ...endpoint(2, 256), ipv4: "10.0.0.1" }], ["c", endpoint(3, 256)]]),
+      peers: new Map([["10.0.1.1", peer(301)], ["nonsense", peer(301)]]),
+    };
+    const report = kernel.applier().apply(state);
+    assert.deepEqual(report.parts.flatMap((part) => part.failures.map((failure) => `${part.part} ${failure.subject}`)), ["endpoints b", "ipcache nonsense"]);
+    assert.deepEqual([...report.readyEndpoints].sort(), ["a", "c"]);
+    assert.deepEqual([...kernel.peers().keys()], ["10.0.1.1"]);
+  });
+});
+
+function checkMoment(kernel: Kernel, before: DesiredState, next: DesiredState): void {
+  const picture = kernel.policy.picture();
+  const present = new Set([...kernel.peers().values()].map(({ identity }) => identity));
+  for (const { identity, subject, flags } of kernel.endpoints()) {
+    if (flags === 0) continue;
+    assert.notEqual(picture.subjects.get(subject)?.ruleSet ?? 0, 0, "an open endpoint has rules");
+    for (const packet of PACKETS) {
+      if (!present.has(packet.peer)) continue;
+      const now = judge(subject, packet, () => picture);
+      const allowed = [verdict(before, identity, packet), verdict(next, identity, packet)];
+      assert.ok(allowed.includes(now), `identity ${identity}, ${JSON.stringify(packet)}: ${now}`);
+    }
+  }
+}
+
+function checkEnd(kernel: Kernel, next: DesiredState, report: ReturnType<MapApplier["apply"]>): void {
+  const withheld = new Set(report.withheldPeers);
+  assert.deepEqual(new Set(kernel.peers().keys()), new Set([...next.peers.keys()].filter((address) => !withheld.has(address))));
+  assert.equal([...kernel.maps.interfaces.entries()].length, next.endpoints.size);
+  assert.equal([...kernel.maps.endpoints.entries()].length, 2 * next.endpoints.size);
+  assert.equal([...kernel.maps.nodes.entries()].length, next.nodes.size);
+  assert.equal([...kernel.maps.cidrs.entries()].length, next.cidrs.size);
+  assert.deepEqual(report.enforced, new Set(next.nodeState.subjects.keys()));
+}
