@@ -34,7 +34,12 @@ export class Validator {
   policy(object: unknown): readonly Problem[] {
     const problems: Problem[] = [];
     checkFields(this.#schema, object, "", problems);
-    if (this.#matches(object) !== true) problems.push(...(this.#matches.errors ?? []).map((error) => schemaProblem(error)));
+    if (this.#matches(object) !== true) {
+      // The form of a field that is refused anyway does not matter.
+      const told = problems.map(({ path }) => path);
+      const inside = (path: string): boolean => told.some((other) => path === other || path.startsWith(`${other}.`) || path.startsWith(`${other}[`));
+      problems.push(...(this.#matches.errors ?? []).map((error) => schemaProblem(error)).filter(({ path }) => !inside(path)));
+    }
     // The meaning is looked at only when the form is right, so that it may rely on the generated types.
     if (problems.length === 0) checkMeaning(object as CiliumNetworkPolicy, problems);
     return problems;

@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ANY_PORT } from "../../../src/compile/policy.ts";
+import { compileNode, compileSubject, peerSelector, plainNumbers, selects } from "../../../src/compile/index.ts";
+import { draftPolicy } from "../../../src/compile/policy.ts";
+import { identityLabels } from "../../../src/model/index.ts";
+import type { Labels, PolicyRow, Snapshot } from "../../../src/model/index.ts";
+
+const routing = { mode: "tunnel", tunnelPort: 8472, masquerade: true } as const;
+
+function labels(namespace: string, own: Record<string, string>): Labels {
+  return identityLabels({ metadata: { name: "p", namespace, labels: own } }, { metadata: { name: namespace, labels: { team: namespace } } });
+}
+
+function row(uid: string, spec: unknown, namespace = "ns", generation = 1): PolicyRow {
+  return { namespace, name: `policy-${uid}`, uid, generation, spec: spec as PolicyRow["spec"] };
+}
+
+function snapshot(identities: Record<number, Labels>, policies: readonly PolicyRow[], nodes: Record<string, number[]> = { n1: Object.keys(identities).map(Number) }): Snapshot {
+  return {
+    identities: new Map(Object.entries(identities).map(([number, set]) => [Number(number), set])),
+    policies: Map.groupBy(policies, (policy) => policy.namespace),
+    subjects: new Map(Object.entries(nodes).map(([node, list]) => [node, new Set(list)])),
+  };
+}
+
+const API = labels("ns", { app: "api" });
+const ARTICLE = row("u1", {
+  endpointSelector: { matchLabels: { app: "api" } },
+  ingress: [{ fromEndpoints: [{ matchLabels: { app: "frontend" } }], toPorts: [{ ports: [{ port: "8080", protocol: "TCP" }] }] }],
+});
+
+test("the article's policy becomes one rule, one default deny, one selector", () => {
+  const state = compileNode(snapshot({ 256: API, 257: labels("ns", { app: "frontend" }) }, [ARTICLE]), "n1", routing);
+  const set = state.ruleSets.get(state.subjects.get(256) ?? "");
+  assert.equal(set?.rules.length, 1);
+  assert.deepEqual(set?.rules[0]?.ports, [{ protocol: 6, port: 8080, prefix: 16 }]);
+  assert.equal(set?.egressDefault, undefined);
+  assert.deepEqual(state.selectors.get(set?.rules[0]?.peer ?? "")?.requirements, [
+    { key: "any:app", operator: "In", values: ["frontend"] },
+    { key: "k8s:io.kubernetes.pod.namespace", operator: "In", values: ["ns"] },
+  ]);
+  assert.deepEqual(state.ruleNames.get(set?.rules[0]?.id ?? 0)?.path, "spec.ingress[0].toPorts[0]");
+  assert.deepEqual(state.ruleNames.get(set?.ingressDefault ?? 0)?.kind, "default-deny");
+  assert.deepEqual([...state.policies], [["u1", 1]]);
+  const open = state.ruleSets.get(state.subjects.get(257) ?? "");
+  assert.deepEqual(open, { ingressDefault: undefined, egressDefault: undefined, rules: [] });
+});
+
+test("sections and items: what closes, what allows", () => {
+  const compile = (spec: object) => compileSubject(API, [draftPolicy(row("u", { endpointSelector: {}, ...spec }))]).ruleSet;
+  for (const spec of [{ ingress: [] }, { ingress: [{}] }, { ingress: [{ fromEndpoints: [] }] }]) {
+    const set = compile(spec);
+    assert.notEqual(set.ingressDefault, undefined, JSON.stringify(spec));
+    assert.equal(set.egressDefault, undefined);
+    assert.deepEqual(set.rules, []);
+  }
+  const anyPeer = compile({ egress: [{ toPorts: [{ ports: [{ port: "53" }] }] }] });
+  assert.deepEqual(anyPeer.rules.map(({ peer, ports }) => [peer, ports]), [[undefined, [{ protocol: 6, port: 53, prefix: 16 }, { protocol: 17, port: 53, prefix: 16 }]]]);
+  assert.deepEqual(compile({ ingress: [{ fromEndpoints: [{}] }] }).rules[0]?.ports, [ANY_PORT]);
+});
+
+test("a selector means its own namespace unless it names namespaces", () => {
+  const here = labels("ns", { app: "a" });
+  const there = labels("other", { app: "a" });
+  const of = (selector: object) => [here, there].map((set) => selects(peerSelector(selector, "ns"), set));
+  assert.deepEqual(of({}), [true, false]);
+  assert.deepEqual(of({ matchLabels: { app: "a" } }), [true, false]);
+  assert.deepEqual(of({ matchLabels: { "k8s:io.kubernetes.pod.namespace": "other", app: "a" } }), [false, true]);
+  assert.deepEqual(of({ matchLabels: { "io.kubernetes.pod.namespace": "other" } }), [false, true]);
+  assert.deepEqual(of({ matchExpressions: [{ key: "any:io.kubernetes.pod.namespace", operator: "Exists" }] }), [true, true]);
+  assert.deepEqual(of({ matchLabels: { "k8s:io.cilium.k8s.namespace.labels.team": "other" } }), [false, true]);
+});
+
+test("no label of a user selects what only the system may say", () => {
+  const reserved: Labels = new Map([["reserved:host", ""]]);
+  assert.equal(selects(peerSelector({}, "ns"), reserved), false);
+  assert.equal(selects(peerSelector({ matchLabels: { host: "" } }, "ns"), reserved), false);
+  assert.equal(selects({ requirements: [{ key: "any:app", operator: "NotIn", values: ["a"] }] }, reserved), false);
+  const forged = labels("ns", { "io.kubernetes.pod.namespace": "kube-system", "io.cilium.k8s.policy.serviceaccount": "admin" });
+  assert.equal(forged.get("k8s:io.kubernetes.pod.namespace"), "ns");
+  assert.equal(forged.get("k8s:io.cilium.k8s.policy.serviceaccount"), "default");
+});
+
+test("names of JavaScript's own objects are plain labels", () => {
+  const set = labels("ns", JSON.parse('{"constructor": "x", "__proto__": "y"}') as Record<string, string>);
+  const selector = (text: string) => peerSelector({ matchLabels: JSON.parse(text) as Record<string, string> }, "ns");
+  assert.equal(selects(selector('{"constructor": "x"}'), set), true);
+  assert.equal(selects(selector('{"__proto__": "y"}'), set), true);
+  assert.equal(selects(selector('{"constructor": "x"}'), API), false);
+  assert.equal(selects(peerSelector({ matchExpressions: [{ key: "toString", operator: "Exists" }] }, "ns"), API), false);
+});
+
+test("the hundredth replica changes nothing; the order of anything changes nothing", () => {
+  const policies = [ARTICLE, row("u0", { endpointSelector: {}, egress: [] }), row("u2", { endpointSelector: {}, ingress: [{ fromEndpoints: [{}, { matchLabels: { x: "y" } }] }] })];
+  const first = compileNode(snapshot({ 256: API, 300: labels("ns", { app: "b" }) }, policies), "n1", routing);
+  const second = compileNode(snapshot({ 300: labels("ns", { app: "b" }), 256: API }, policies.toReversed(), { n1: [300, 256], n2: [256] }), "n1", routing);
+  assert.deepEqual(first, second);
+});
+
+test("a node gets what runs there alone, and an identity without labels is left out", () => {
+  const state = compileNode(snapshot({ 256: API }, [ARTICLE], { n1: [256, 999], n2: [] }), "n1", routing);
+  assert.deepEqual([...state.subjects.keys()], [256]);
+  assert.equal(compileNode(snapshot({ 256: API }, [ARTICLE], { n1: [256] }), "n2", routing).ruleSets.size, 0);
+});
+
+test("two rules with one hash get different numbers, which do not depend on the order", () => {
+  const uids = collidingUids();
+  const rows = uids.map((uid) => row(uid, { endpointSelector: {}, ingress: [{ fromEndpoints: [{}] }] }));
+  const names = (list: readonly PolicyRow[]) => {
+    const state = compileNode(snapshot({ 256: API }, list), "n1", routing);
+    const ids = [...state.ruleNames].filter(([, name]) => name.kind === "rule").map(([id, name]) => [name.policies[0]?.uid, id] as const);
+    const set = state.ruleSets.get(state.subjects.get(256) ?? "");
+    assert.ok(set?.rules.every((rule) => state.ruleNames.has(rule.id)));
+    return new Map(ids);
+  };
+  const numbers = names(rows);
+  assert.equal(numbers.size, 2);
+  assert.equal(new Set(numbers.values()).size, 2);
+  assert.deepEqual(new Map([...names(rows.toReversed())].sort()), new Map([...numbers].sort()));
+  assert.equal(names(rows.slice(0, 1)).get(uids[0]), plainNumbers(`${uids[0]}/spec.ingress[0]`));
+});
+
+/** Birthday search: two uids whose rule keys have one number; about 2^16 tries. */
+function collidingUids(): [string, string] {
+  const seen = new Map<number, string>();
+  for (let i = 0; ; i++) {
+    const uid = `uid-${i}`;
+    const id = plainNumbers(`${uid}/spec.ingress[0]`);
+    const other = seen.get(id);
+    if (other !== undefined) return [other, uid];
+    seen.set(id, uid);
+  }
+}
