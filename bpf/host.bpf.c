@@ -7,7 +7,7 @@
  * its flow at the other end, which asks for no identity. */
 static __always_inline __u32 choose_vni(const struct packet *p)
 {
-	if (p->local_process)
+	if (p->from.identity == IDENTITY_HOST)
 		return IDENTITY_HOST;
 	return p->from.endpoint ? p->from.identity : IDENTITY_WORLD;
 }

@@ -28,7 +28,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	step = parse_ip(skb, p);
 	find_peer(p, &p->source);
 	p->from.identity = p->peer.identity;
-	if ((p->peer.flags & (PEER_TUNNEL | PEER_POD_CIDR | PEER_ROUTER)) || bpf_map_lookup_elem(&endpoints, &p->source))
+	if (is_pod_address(&p->peer) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
 	if (!step && is_reply_of_pod(p))
 		skb->mark = MARK_REPLY;

@@ -36,8 +36,8 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	step = parse_ip(skb, p);
 	if (step)
 		return step;
-	if (is_link_message(p)) /* of this node's own stack: nobody else is on the link, and they are not routed */
-		return DONE_OK;
+	if (is_link_message(p)) /* of this node's own stack; nobody else is on the link, and none is routed */
+		return skb->ingress_ifindex ? -DROP_FORGED_NEIGHBOUR : DONE_OK;
 	if (!same_address(&p->destination, self->ipv4) && !same_address(&p->destination, self->ipv6))
 		return -DROP_UNKNOWN_ENDPOINT;
 	step = sender_from_stack(skb, p);

@@ -209,7 +209,7 @@ static __always_inline int judge_new_flow(struct __sk_buff *skb, struct packet *
 	__u8 direction = 0;
 
 	if (p->flags & PACKET_ICMP_ERROR)
-		return p->local_process ? GO_ON : -DROP_POLICY_DENIED;
+		return p->from.identity == IDENTITY_HOST ? GO_ON : -DROP_POLICY_DENIED;
 #pragma clang loop unroll(disable)
 	for (attempt = is_answer(p); attempt < 2; attempt++) {
 		step = judge_both_ends(skb, p, attempt);

@@ -65,9 +65,19 @@ static __always_inline struct endpoint *forwarded_pod(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&interfaces, &ifindex);
 }
 
+/* An address that only pods and routers have; from a wire it comes through the tunnel alone. */
+static __always_inline int is_pod_address(const struct peer *peer)
+{
+	return (peer->flags & (PEER_TUNNEL | PEER_POD_CIDR | PEER_ROUTER)) || is_cluster_identity(peer->identity);
+}
+
 /*
- * p->from of a packet that leaves the stack. A pod by the device it came in on; this node when no device
- * and none of our marks is on it; anything else is the outside, and never this node, whatever address it has.
+ * p->from of a packet that leaves the stack.
+ * - A pod, by the device it came in on.
+ * - A process of this node: no device and none of our marks. It is the host under one of the node's own
+ *   addresses; under another one it is whoever has that (the kernel may lose the device of a fragment that
+ *   it forwards, so the address must agree).
+ * - Anything else is the outside, and never this node, whatever address it has.
  */
 static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packet *p)
 {
@@ -77,13 +87,14 @@ static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packe
 		return local_side(&p->from, pod);
 	if (!skb->ingress_ifindex && is_pod_mark(skb)) /* lost on the way: nobody can judge it */
 		return -DROP_UNJUDGED_EXIT;
-	if (!skb->ingress_ifindex && !mark_origin(skb)) {
-		p->from.identity = IDENTITY_HOST;
-		p->local_process = 1;
-		return GO_ON;
-	}
 	find_peer(p, &p->source);
-	p->from.identity = p->peer.identity == IDENTITY_HOST ? IDENTITY_WORLD : p->peer.identity;
+	p->from.identity = p->peer.identity;
+	if (!skb->ingress_ifindex && !mark_origin(skb))
+		p->local_process = 1;
+	else if (p->from.identity == IDENTITY_HOST)
+		p->from.identity = IDENTITY_WORLD;
+	if (skb->ingress_ifindex != config_vxlan_ifindex && is_pod_address(&p->peer))
+		return -DROP_SPOOFED_UNDERLAY;
 	return GO_ON;
 }
 

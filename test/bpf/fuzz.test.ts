@@ -7,7 +7,7 @@ import { after, beforeEach, test } from "node:test";
 import { pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import { Protocol, Tcp, ethernet, fragmentHeader, frame, ipv4, ipv6, payload, raw, udp } from "./lib/packet.ts";
 import { Action } from "./lib/rows.ts";
-import { World, a, b, other, remote } from "./lib/world.ts";
+import { VXLAN_IFINDEX, World, a, b, other, remote } from "./lib/world.ts";
 import type { ProgramName, RunOptions } from "./lib/world.ts";
 
 const world = new World();
@@ -28,7 +28,7 @@ function random(seed: number): () => number {
 const PATHS: readonly { readonly hook: ProgramName; readonly options: RunOptions; readonly frames: readonly Uint8Array[] }[] = [
   { hook: "from_container", options: { at: a }, frames: [...framesOf(a.ipv4, b.ipv4), ...framesOf(a.ipv6, b.ipv6)] },
   { hook: "from_overlay", options: { outer: { source: other.ipv4, vni: remote.identity } }, frames: [...framesOf(remote.ipv4, a.ipv4), ...framesOf(remote.ipv6, a.ipv6)] },
-  { hook: "to_container", options: { at: a, cameFrom: 50, mark: 0x300 }, frames: [...framesOf(remote.ipv4, a.ipv4), ...framesOf(remote.ipv6, a.ipv6)] },
+  { hook: "to_container", options: { at: a, cameFrom: VXLAN_IFINDEX, mark: 0x300 }, frames: [...framesOf(remote.ipv4, a.ipv4), ...framesOf(remote.ipv6, a.ipv6)] },
   { hook: "to_netdev", options: { cameFrom: a, mark: 0x200 | (a.id << 16) }, frames: [...framesOf(a.ipv4, "198.51.100.7"), ...framesOf(a.ipv6, "2001:db8:ff::7")] },
 ];
 

@@ -41,7 +41,7 @@ rows([
   { name: "solicitations, advertisements and routers in the name of others are forged", hops: [{ ...fromA, packet: neighbour(135, b.ipv6, "fe80::1"), ...forged }, { ...fromA, packet: neighbour(136, a.ipv6, "fe80::1"), ...forged }, { ...fromA, packet: neighbour(136, b.ipv6, b.ipv6), ...forged }, { ...fromA, packet: neighbour(134, LINK_LOCAL, "fe80::1"), ...forged }, { ...fromA, packet: neighbour(137, LINK_LOCAL, "fe80::1"), ...forged }] },
   { name: "its own advertisement reaches the node", hops: [{ ...fromA, packet: neighbour(136, a.ipv6, a.ipv6), rules: [] }] },
   { name: "router solicitations and listener reports end in silence", hops: [{ ...fromA, packet: neighbour(133, LINK_LOCAL, "::"), ...silent }, { ...fromA, packet: neighbour(143, "::", "::"), ...silent }] },
-  { name: "the node's neighbour messages reach the pod", hops: [{ hook: "to_container", at: a, packet: arpFrame(1, self.router4, a.ipv4) }, { hook: "to_container", at: a, packet: neighbour(135, "fe80::1", a.ipv6) }] },
+  { name: "the node's neighbour messages reach the pod", hops: [{ hook: "to_container", at: a, packet: arpFrame(1, self.router4, a.ipv4) }, { hook: "to_container", at: a, packet: neighbour(135, "fe80::1", a.ipv6) }, { hook: "to_container", at: a, cameFrom: 50, packet: neighbour(135, "fe80::1", a.ipv6), ...forged }] },
   { name: "another MAC is not the pod's", hops: [{ ...fromA, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: b.ipv4, pod: { ...a, mac: b.mac } }), drop: "INVALID_SOURCE_MAC" }] },
   {
     name: "another source address is not the pod's",

@@ -4,7 +4,7 @@ import { CT_PRE_NAT, CT_VIA_STACK, FlowZone, Verdict } from "../../src/kernel/ge
 import { tcpFrame, udpFrame, pingFrame } from "./lib/frames.ts";
 import { Protocol, Tcp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
-import { DEFAULT_EGRESS, DEFAULT_INGRESS, LOOPBACK, a, b, other, outside, remote, self, service } from "./lib/world.ts";
+import { DEFAULT_EGRESS, DEFAULT_INGRESS, LOOPBACK, VXLAN_IFINDEX, a, b, other, outside, remote, self, service } from "./lib/world.ts";
 import type { Pod } from "./lib/world.ts";
 
 const POD = 0x100;
@@ -90,6 +90,21 @@ rows([
       { hook: "to_container", at: b, cameFrom: 50, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED", rules: [DEFAULT_INGRESS], check: ({ events }) => assert.equal(events[0]?.sourceIdentity, 2) },
       { hook: "to_container", at: b, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED" },
       { hook: "to_container", at: b, cameFrom: LOOPBACK + 50, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED" },
+    ],
+  },
+  {
+    name: "the node is the host under its own addresses only",
+    given: (world) => world.ingress(b, []),
+    hops: [
+      { hook: "to_container", at: b, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }) },
+      { hook: "to_container", at: b, packet: tcpFrame(Tcp.SYN, { from: outside.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED" },
+    ],
+  },
+  {
+    name: "a pod's address comes from its device or through the tunnel, from nowhere else",
+    hops: [
+      ...[remote.ipv4, "10.2.0.99", a.ipv4, other.router4].flatMap((from) => [0, 50].map((cameFrom) => ({ hook: "to_container", at: b, cameFrom, packet: tcpFrame(Tcp.SYN, { from, to: b.ipv4 }), drop: "SPOOFED_UNDERLAY" }) as const)),
+      { hook: "to_container", at: b, cameFrom: VXLAN_IFINDEX, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: remote.ipv4, to: b.ipv4 }), rules: [41], change: (world) => world.ingress(b, [{ peer: remote.identity, rule: 41 }]) },
     ],
   },
   {
