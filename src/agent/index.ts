@@ -4,4 +4,4 @@
  * `main.ts` starts it, `agent.ts` is the wiring, only `config.ts` reads settings. It decides no policy: rules come
  * compiled from the operator, and the agent adds what only a node knows. Nothing imports this folder.
  */
-export {};
+export { Agent } from "./agent.ts";

@@ -5,4 +5,4 @@
  * `main.ts` starts it, `operator.ts` is the wiring, only `config.ts` reads settings. It knows nothing of kernels and
  * never writes spec, labels or annotations of what users own. Nothing imports this folder.
  */
-export {};
+export { CiliumOperator } from "./operator.ts";
