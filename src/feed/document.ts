@@ -46,7 +46,7 @@ const RULES_PER_RECORD = 16;
 const PART_HASH_DIGITS = 32;
 
 export function encodeDocument(document: Document): readonly Part[] {
-  const texts = recordsOf(document).map((record) => ({ bucket: hash32(`${record[0]}/${record[1]}/${record[0] === "rules" ? String(record[2]) : ""}`), text: canonicalJson(record) }));
+  const texts = recordsOf(document).map((record) => ({ bucket: hash32(`${record[0]}/${record[1]}/${record[0] === "rules" ? String(record[2]) : ""}`), text: JSON.stringify(record) }));
   texts.sort((a, b) => (a.text < b.text ? -1 : 1));
   for (let count = 1; ; count *= 2) {
     const buckets = Array.from({ length: count }, (): string[] => []);

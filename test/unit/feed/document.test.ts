@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { NodeState, PolicyRef, Rule, RuleName } from "../../../src/compile/index.ts";
+import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
+import type { Document } from "../../../src/feed/document.ts";
+import { nodeKey } from "../../../src/feed/names.ts";
+
+/** Plain objects, as the decoder makes them. */
+function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
+  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+}
+
+const text = fc.oneof(fc.string({ maxLength: 12 }), fc.constantFrom("__proto__", "constructor", "é\n\"", "\u2028"));
+const uid = fc.constantFrom("u1", "u2", "u3", "__proto__");
+const ref = (id: string): PolicyRef => ({ kind: "CiliumNetworkPolicy", namespace: "ns", name: `name-${id}`, uid: id, generation: 3 });
+const direction = fc.constantFrom("ingress" as const, "egress" as const);
+const name: fc.Arbitrary<RuleName> = record({
+  kind: fc.constantFrom("rule" as const, "default-deny" as const),
+  direction,
+  policies: fc.uniqueArray(uid, { minLength: 1, maxLength: 3 }).map((ids) => ids.map(ref)),
+  path: text,
+});
+const number = fc.integer({ min: 1, max: 0xffffffff });
+const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
+const rule: fc.Arbitrary<Rule> = record({
+  id: number,
+  direction,
+  peer: fc.option(hex, { nil: undefined }),
+  ports: fc.array(record({ protocol: fc.nat(255), port: fc.nat(65535), prefix: fc.nat(16) }), { maxLength: 3 }),
+  verdict: fc.constantFrom("allow" as const, "deny" as const, "audit" as const),
+  precedence: fc.nat(),
+});
+const requirement = record({ key: text, operator: fc.constantFrom("In" as const, "NotIn" as const, "Exists" as const, "DoesNotExist" as const), values: fc.array(text, { maxLength: 3 }) });
+
+function sortedMap<K extends string | number, V>(entries: readonly (readonly [K, V])[]): Map<K, V> {
+  return new Map([...new Map(entries)].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const document: fc.Arbitrary<Document> = record({
+    subjects: fc.array(fc.tuple(fc.integer({ min: 256, max: 1 << 24 }), hex)),
+    ruleSets: fc.array(fc.tuple(hex, record({ ingressDefault: fc.option(number, { nil: undefined }), egressDefault: fc.option(number, { nil: undefined }), rules: fc.array(rule, { maxLength: 40 }) }))),
+    selectors: fc.array(fc.tuple(hex, record({ requirements: fc.array(requirement, { maxLength: 3 }) }))),
+    ruleNames: fc.array(fc.tuple(number, name)),
+    marks: fc.uniqueArray(record({ id: uid, since: fc.nat() }), { selector: ({ id }) => id }),
+    tunnelPort: fc.nat(65535),
+    masquerade: fc.boolean(),
+  })
+  .map(({ marks, tunnelPort, masquerade, ...rest }) => {
+    const ruleNames = sortedMap(rest.ruleNames);
+    const used = new Set([...ruleNames.values()].flatMap((words) => words.policies.map((policy) => policy.uid)));
+    const all = sortedMap([
+      ...[...used].map((id) => [id, { ref: ref(id), since: 1, removed: false }] as const),
+      ...marks.map(({ id, since }) => [id, { ref: ref(id), since, removed: !used.has(id) }] as const),
+    ]);
+    const state: NodeState = {
+      subjects: sortedMap(rest.subjects),
+      ruleSets: sortedMap(rest.ruleSets),
+      selectors: sortedMap(rest.selectors),
+      ruleNames,
+      policies: new Map([...all].filter(([, mark]) => !mark.removed).map(([id, mark]) => [id, mark.ref.generation])),
+      routing: { mode: "tunnel", tunnelPort, masquerade },
+    };
+    return { state, marks: all };
+  });
+
+test("every document survives the way over the wire, whatever the order of the parts", () => {
+  fc.assert(
+    fc.property(document, (original) => {
+      const parts = encodeDocument(original);
+      for (const part of parts) assert.equal(hashOf(part.data), part.hash);
+      const decoded = decodeDocument(parts.map((part) => part.data).reverse());
+      assert.deepEqual(decoded.state, original.state);
+      assert.deepEqual(new Map([...decoded.marks].sort()), new Map([...original.marks].sort()));
+      assert.deepEqual(encodeDocument(decoded), parts);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+function large(rules: number, changed: string): Document {
+  const make = (set: number, at: number): Rule => ({ id: set * 1000 + at + 1, direction: "ingress", peer: `${changed}${String(set).padStart(15, "0")}`, ports: [{ protocol: 6, port: at, prefix: 16 }], verdict: "allow", precedence: 1000 });
+  const sets = Array.from({ length: 100 }, (_, set) => [String(set).padStart(16, "0"), { ingressDefault: 1, egressDefault: undefined, rules: Array.from({ length: rules }, (_r, at) => (set === 0 ? make(set, at) : { ...make(set, at), peer: "f".repeat(16) })) }] as const);
+  const state: NodeState = { subjects: new Map(), ruleSets: new Map(sets), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 1, masquerade: false } };
+  return { state, marks: new Map() };
+}
+
+test("parts have at most 64 KiB, and a small change rewrites few of them", () => {
+  const before = encodeDocument(large(100, "a"));
+  const after = encodeDocument(large(100, "b"));
+  assert.ok(before.length > 8);
+  assert.ok(before.every((part) => Buffer.byteLength(part.data) <= 64 * 1024));
+  const kept = new Set(before.map((part) => part.hash));
+  const written = after.filter((part) => !kept.has(part.hash)).length;
+  assert.ok(written <= 7 && written < after.length / 2, `${written} of ${after.length} parts written`);
+});
+
+test("one rule set larger than a part is dealt to several", () => {
+  const parts = encodeDocument(large(1000, "a"));
+  assert.ok(parts.every((part) => Buffer.byteLength(part.data) <= 64 * 1024));
+  assert.deepEqual(decodeDocument(parts.map((part) => part.data)).state, large(1000, "a").state);
+});
+
+test("an incomplete set of parts is refused", () => {
+  const parts = encodeDocument(large(100, "a")).map((part) => part.data);
+  for (const at of parts.keys()) assert.throws(() => decodeDocument(parts.toSpliced(at, 1)), { code: "NODE_STATE_FORMAT" });
+  assert.throws(() => decodeDocument(["{}"]), { code: "NODE_STATE_FORMAT" });
+  assert.throws(() => decodeDocument(["[1"]), { code: "NODE_STATE_FORMAT" });
+});
+
+test("equal parts have one hash in any order; another part, another", () => {
+  assert.equal(manifestHash(["a", "b"]), manifestHash(["b", "a"]));
+  assert.notEqual(manifestHash(["a"]), manifestHash(["a", "b"]));
+});
+
+test("a policy's mark moves when its content on the node changes, and stays when others do", () => {
+  const state = (ids: readonly string[], port: number): NodeState => {
+    const rules = ids.map((id, at): Rule => ({ id: at + 1, direction: "ingress", peer: undefined, ports: [{ protocol: 6, port: id === "u1" ? port : 1, prefix: 16 }], verdict: "allow", precedence: 1 }));
+    return {
+      subjects: new Map([[256, "s"]]),
+      ruleSets: new Map([["s", { ingressDefault: undefined, egressDefault: undefined, rules }]]),
+      selectors: new Map(),
+      ruleNames: new Map(ids.map((id, at) => [at + 1, { kind: "rule", direction: "ingress", policies: [ref(id)], path: "" }])),
+      policies: new Map(ids.map((id) => [id, 3])),
+      routing: { mode: "tunnel", tunnelPort: 1, masquerade: true },
+    };
+  };
+  const marks = (document: Document) => [...document.marks].map(([id, { since, removed }]) => `${id} ${since}${removed ? " removed" : ""}`);
+  const first = nextDocument(undefined, state(["u1", "u2"], 80), 1, 0);
+  assert.deepEqual(marks(first), ["u1 1", "u2 1"]);
+  const second = nextDocument(first, state(["u1", "u2"], 81), 2, 1);
+  assert.deepEqual(marks(second), ["u1 2", "u2 1"]);
+  const third = nextDocument(second, state(["u1"], 81), 3, 2);
+  assert.deepEqual(marks(third), ["u1 2", "u2 3 removed"]);
+  assert.deepEqual(marks(nextDocument(third, state(["u1"], 81), 4, 2)), ["u1 2", "u2 3 removed"]);
+  assert.deepEqual(marks(nextDocument(third, state(["u1"], 81), 4, 3)), ["u1 2"]);
+  assert.deepEqual(marks(nextDocument(third, state(["u1", "u2"], 81), 4, 2)), ["u1 2", "u2 4"]);
+});
+
+test("the name of every node fits into an object's name and a label", () => {
+  const names = fc.stringMatching(/^[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?$/);
+  fc.assert(fc.property(names, (node) => assert.match(nodeKey(node), /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/)));
+  assert.notEqual(nodeKey("a".repeat(100)), nodeKey("a".repeat(101)));
+});
