@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Validator } from "../../../src/api/index.ts";
+import type { CiliumNetworkPolicy } from "../../../src/api/index.ts";
+import { PolicyBook } from "../../../src/operator/policies.ts";
+import { policyStatus, transitions } from "../../../src/operator/policy-status.ts";
+import type { NodeStanding, PolicyStatus } from "../../../src/operator/policy-status.ts";
+
+const validator = new Validator();
+const GOOD = { endpointSelector: { matchLabels: { app: "api" } }, ingress: [] };
+const BAD = { endpointSelector: {}, ingress: [{ fromCIDR: ["10.0.0.0/8"] }] } as unknown as CiliumNetworkPolicy["spec"];
+const T1 = "2026-01-01T00:00:00Z";
+const T2 = "2026-01-02T00:00:00Z";
+
+function book(): { policies: PolicyBook; changes: string[] } {
+  const changes: string[] = [];
+  const policies = new PolicyBook(validator, { policiesChanged: (namespace) => changes.push(namespace), policyChanged: () => undefined });
+  return { policies, changes };
+}
+
+function object(spec: CiliumNetworkPolicy["spec"], generation: number, uid = "u", status?: PolicyStatus): CiliumNetworkPolicy {
+  return { metadata: { name: "p", namespace: "ns", uid, generation }, spec, ...(status === undefined ? {} : { status }) };
+}
+
+test("an invalid edit keeps the last valid version of that object alone", () => {
+  const { policies, changes } = book();
+  policies.changed("ns/p", object(GOOD, 1));
+  policies.changed("ns/p", object(BAD, 2));
+  assert.equal(policies.effective.get("ns")?.[0]?.generation, 1);
+  assert.deepEqual(changes, ["ns"]);
+  policies.changed("ns/p", object(GOOD, 3));
+  assert.equal(policies.effective.get("ns")?.[0]?.generation, 3);
+  policies.changed("ns/p", object(BAD, 1, "another"));
+  assert.equal(policies.effective.has("ns"), false);
+  policies.changed("ns/p", undefined);
+  assert.equal(policies.get("ns/p"), undefined);
+});
+
+test("after a restart the last valid version comes from the status", () => {
+  const { policies } = book();
+  policies.changed("ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec: JSON.stringify(GOOD) } }));
+  assert.deepEqual(policies.effective.get("ns")?.[0], { namespace: "ns", name: "p", uid: "u", generation: 5, spec: GOOD });
+  for (const spec of ["{", JSON.stringify(BAD)]) {
+    const other = book().policies;
+    other.changed("ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec } }));
+    assert.equal(other.effective.has("ns"), false);
+  }
+});
+
+test("a change of the status alone compiles nothing", () => {
+  const { policies, changes } = book();
+  policies.changed("ns/p", object(GOOD, 1));
+  policies.changed("ns/p", object(GOOD, 1, "u", { enforced: "1/1" }));
+  assert.deepEqual(changes, ["ns"]);
+});
+
+function statusOf(spec: CiliumNetworkPolicy["spec"], nodes: readonly NodeStanding[], before?: PolicyStatus, now = T1): PolicyStatus {
+  const { policies } = book();
+  policies.changed("ns/p", object(spec, 4, "u", before));
+  const entry = policies.get("ns/p");
+  assert.ok(entry);
+  return policyStatus(entry, { endpoints: nodes.length, nodes }, now);
+}
+const node = (name: string, standing: NodeStanding["standing"]): NodeStanding => ({ node: name, standing, message: standing === "enforced" ? "" : `why ${name}` });
+const words = (status: PolicyStatus): string[] => (status.conditions ?? []).map(({ type, status: value, reason }) => `${type} ${value} ${reason}`);
+
+test("conditions for each way the nodes can stand", () => {
+  assert.deepEqual(words(statusOf(GOOD, [])), ["Enforced True NoEndpoints", "Ready True NoEndpoints", "Valid True Valid"]);
+  assert.deepEqual(words(statusOf(GOOD, [node("a", "enforced")])), ["Enforced True Enforced", "Ready True Enforced", "Valid True Valid"]);
+  assert.deepEqual(words(statusOf(GOOD, [node("a", "enforced"), node("b", "pending")])), ["Enforced False Pending", "Ready False Pending", "Valid True Valid"]);
+  assert.deepEqual(words(statusOf(GOOD, [node("a", "unheard"), node("b", "pending")])), ["Enforced Unknown NodesNotHeardFrom", "Ready Unknown NodesNotHeardFrom", "Valid True Valid"]);
+  assert.deepEqual(words(statusOf(GOOD, [node("a", "failing"), node("b", "unheard")])), ["Enforced False NodesFailing", "Ready False NodesFailing", "Valid True Valid"]);
+  assert.deepEqual(words(statusOf(BAD, [])), ["Enforced False Invalid", "Ready False Invalid", "Valid False Invalid"]);
+});
+
+test("failing nodes are the first ten, the count is of all", () => {
+  const nodes = Array.from({ length: 12 }, (_, index) => node(`n${String(index).padStart(2, "0")}`, "failing"));
+  const status = statusOf(GOOD, [...nodes, node("z", "enforced")]);
+  assert.equal(status.enforced, "1/13");
+  assert.equal(status.failingNodes?.length, 10);
+  assert.match(status.conditions?.[0]?.message ?? "", /1 of 13 nodes enforce it; failing: n00 \(why n00\).* and 2 more$/);
+});
+
+test("the time of a condition moves with its status only", () => {
+  const before = statusOf(GOOD, [node("a", "pending")]);
+  const same = statusOf(GOOD, [node("a", "failing")], before, T2);
+  assert.equal(same.conditions?.[0]?.lastTransitionTime, T1);
+  const moved = statusOf(GOOD, [node("a", "enforced")], before, T2);
+  assert.deepEqual(moved.conditions?.map(({ lastTransitionTime }) => lastTransitionTime), [T2, T2, T1]);
+});
+
+test("events tell transitions once, and never the way there", () => {
+  const pending = statusOf(GOOD, [node("a", "pending")]);
+  const enforced = statusOf(GOOD, [node("a", "enforced")], pending);
+  const reasons = (from: PolicyStatus | undefined, to: PolicyStatus): string[] => transitions(from, to).map(({ severity, reason }) => `${severity} ${reason}`);
+  assert.deepEqual(reasons(undefined, pending), ["Normal Valid"]);
+  assert.deepEqual(reasons(pending, enforced), ["Normal Enforced"]);
+  assert.deepEqual(reasons(enforced, enforced), []);
+  assert.deepEqual(reasons(enforced, statusOf(GOOD, [node("a", "unheard")], enforced)), ["Warning NodesNotHeardFrom"]);
+  assert.deepEqual(reasons(enforced, statusOf(BAD, [], enforced)), ["Warning Invalid"]);
+});

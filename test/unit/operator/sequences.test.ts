@@ -1,0 +1,131 @@
+/**
+ * The state does not depend on the way to it: any history of events that ends in a world gives the node states that
+ * this world gives, although only the nodes that were named as changed are compiled again.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { Validator } from "../../../src/api/index.ts";
+import type { CiliumNetworkPolicy } from "../../../src/api/index.ts";
+import { compileNode } from "../../../src/compile/index.ts";
+import type { NodeState } from "../../../src/compile/index.ts";
+import { sortedLabels } from "../../../src/model/index.ts";
+import { Cluster } from "../../../src/operator/cluster.ts";
+import { PolicyBook } from "../../../src/operator/policies.ts";
+import { decodePod } from "../../../src/operator/rows.ts";
+import type { IdentityRow, NamespaceRow, PodRow } from "../../../src/operator/rows.ts";
+
+type Change =
+  | { readonly table: "pods"; readonly key: string; readonly value: PodRow | undefined }
+  | { readonly table: "namespaces"; readonly key: string; readonly value: NamespaceRow | undefined }
+  | { readonly table: "identities"; readonly key: string; readonly value: IdentityRow | undefined }
+  | { readonly table: "policies"; readonly key: string; readonly value: CiliumNetworkPolicy | undefined };
+
+const NODES = ["n1", "n2"];
+const validator = new Validator();
+
+/** The operator's state without its I/O: compiles a node again only when told to. */
+class Replica {
+  readonly states = new Map<string, NodeState>();
+  readonly #dirty = new Set<string>(NODES);
+  readonly #cluster: Cluster;
+  readonly #policies: PolicyBook;
+  readonly #rows = new Map<string, unknown>();
+  generation = 0;
+
+  constructor() {
+    this.#cluster = new Cluster({ nodeChanged: (node) => this.#dirty.add(node), identityChanged: () => undefined });
+    this.#policies = new PolicyBook(validator, {
+      policiesChanged: (namespace) => this.#cluster.nodesOfNamespace(namespace).forEach((node) => this.#dirty.add(node)),
+      policyChanged: () => undefined,
+    });
+  }
+
+  apply(change: Change): void {
+    const at = `${change.table}/${change.key}`;
+    const previous = this.#rows.get(at);
+    this.#rows.set(at, change.value);
+    if (change.table === "pods") this.#cluster.podChanged(change.value, previous as PodRow | undefined);
+    else if (change.table === "namespaces") this.#cluster.namespaceChanged(change.key, change.value);
+    else if (change.table === "identities") this.#cluster.identityChanged(change.value, previous as IdentityRow | undefined);
+    else this.#policies.changed(change.key, change.value);
+  }
+
+  compile(): void {
+    for (const node of this.#dirty) {
+      const snapshot = { identities: this.#cluster.identities.labels, policies: this.#policies.effective, subjects: new Map([[node, this.#cluster.subjects(node)]]) };
+      this.states.set(node, compileNode(snapshot, node, { mode: "tunnel", tunnelPort: 8472, masquerade: true }));
+    }
+    this.#dirty.clear();
+  }
+}
+
+const namespace = fc.constantFrom("red", "blue");
+const app = fc.constantFrom("a", "b");
+const pod = fc.record({ key: fc.constantFrom("p1", "p2", "p3", "p4"), namespace, node: fc.constantFrom(...NODES), app, gone: fc.boolean() }).map(({ key, namespace: ns, node, app: name, gone }): Change => {
+  const row = decodePod({ metadata: { name: key, namespace: ns, labels: { app: name } }, spec: { nodeName: node } });
+  return { table: "pods", key: `${ns}/${key}`, value: gone ? undefined : row };
+});
+const team = fc.constantFrom<string | undefined>("x", "y", undefined);
+const teamLabels = (value: string | undefined): Record<string, string> => (value === undefined ? {} : { team: value });
+const space = fc.record({ key: namespace, team, gone: fc.boolean() }).map(({ key, team: value, gone }): Change => ({ table: "namespaces", key, value: gone ? undefined : { labels: teamLabels(value) } }));
+const identity = fc
+  .record({ number: fc.integer({ min: 256, max: 262 }), namespace, app, team, gone: fc.boolean() })
+  .map(({ number, namespace: ns, app: name, team: value, gone }): Change => {
+    const base = decodePod({ metadata: { name: "x", namespace: ns, labels: { app: name } }, spec: { nodeName: "n" } })?.labels ?? new Map<string, string>();
+    const labels = sortedLabels([...base, ...Object.entries(teamLabels(value)).map(([key, text]) => [`k8s:io.cilium.k8s.namespace.labels.${key}`, text] as const)]);
+    return { table: "identities", key: String(number), value: gone ? undefined : { number, labels, uid: "" } };
+  });
+const policy = fc.record({ key: fc.constantFrom("r", "s"), namespace, app, peer: app, gone: fc.boolean() }).map(({ key, namespace: ns, app: name, peer, gone }): Change => {
+  const spec = { endpointSelector: { matchLabels: { app: name } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: peer } }] }] };
+  return { table: "policies", key: `${ns}/${key}`, value: gone ? undefined : { metadata: { name: key, namespace: ns, uid: `uid-${ns}-${key}`, generation: 1 }, spec } };
+});
+const change = fc.oneof(pod, space, identity, policy);
+
+test("any history gives the state of the world it ends in", () => {
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), fc.infiniteStream(fc.nat(1000)), (history, flushes, order) => {
+      const lived = new Replica();
+      for (const [index, one] of history.entries()) {
+        lived.apply(one);
+        // Squashed and split: compiled after some changes, after others not.
+        if (flushes[index] === true) lived.compile();
+      }
+      lived.compile();
+      const world = new Map(history.map((one) => [`${one.table}/${one.key}`, one]));
+      const fresh = new Replica();
+      const shuffled = [...world.values()].map((one) => ({ one, at: order.next().value ?? 0 })).sort((a, b) => a.at - b.at);
+      for (const { one } of shuffled) if (one.value !== undefined) fresh.apply(one);
+      fresh.compile();
+      for (const node of NODES) assert.deepEqual(lived.states.get(node), fresh.states.get(node));
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test("two numbers for one set of labels: the lower is used, and the other when that goes", () => {
+  const replica = new Replica();
+  const row = decodePod({ metadata: { name: "p", namespace: "red", labels: { app: "a" } }, spec: { nodeName: "n1" } });
+  assert.ok(row);
+  const identityOf = (number: number): Change => ({ table: "identities", key: String(number), value: { number, labels: row.labels, uid: "" } });
+  const subjects = (): number[] => {
+    replica.compile();
+    return [...(replica.states.get("n1")?.subjects.keys() ?? [])];
+  };
+  replica.apply({ table: "namespaces", key: "red", value: { labels: {} } });
+  replica.apply({ table: "pods", key: "red/p", value: row });
+  assert.deepEqual(subjects(), []);
+  replica.apply(identityOf(300));
+  assert.deepEqual(subjects(), [300]);
+  replica.apply(identityOf(299));
+  assert.deepEqual(subjects(), [299]);
+  replica.apply({ table: "identities", key: "299", value: undefined });
+  assert.deepEqual(subjects(), [300]);
+});
+
+test("pods that are not managed have no subject", () => {
+  const spec = { nodeName: "n1" };
+  assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec: { ...spec, hostNetwork: true } }), undefined);
+  assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec, status: { phase: "Succeeded" } }), undefined);
+  assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec: {} }), undefined);
+});
