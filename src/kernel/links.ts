@@ -51,6 +51,18 @@ interface IpLink {
   readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: { readonly port?: number } };
 }
 
+function parseDevices(json: string): readonly Device[] {
+  return (JSON.parse(json) as readonly IpLink[]).map((link) => ({
+    ifindex: link.ifindex,
+    name: link.ifname,
+    mac: link.address ?? "",
+    mtu: link.mtu,
+    up: link.flags.includes("UP"),
+    kind: link.linkinfo?.info_kind,
+    port: link.linkinfo?.info_data?.port,
+  }));
+}
+
 /** The pod's end before it is moved and gets its real name; unique because the host's name is. */
 const temporaryName = (hostName: string): string => `tmp${hostName.slice(POD_DEVICE_PREFIX.length)}`;
 
@@ -64,41 +76,36 @@ export class Links {
   }
 
   async list(): Promise<readonly Device[]> {
-    const links = JSON.parse(await check(this.#run, ["ip", "-json", "-details", "link", "show"])) as readonly IpLink[];
-    return links.map((link) => ({
-      ifindex: link.ifindex,
-      name: link.ifname,
-      mac: link.address ?? "",
-      mtu: link.mtu,
-      up: link.flags.includes("UP"),
-      kind: link.linkinfo?.info_kind,
-      port: link.linkinfo?.info_data?.port,
-    }));
+    return parseDevices(await check(this.#run, ["ip", "-json", "-details", "link", "show"]));
   }
 
   /** undefined: there is no such device. */
   async find(name: string): Promise<Device | undefined> {
+    const shown = await this.#run(["ip", "-json", "-details", "link", "show", "dev", name]);
+    if (shown.status === 0) return parseDevices(shown.stdout).find((device) => device.name === name);
+    // Why it failed is not told in a stable way: the list says whether the device is absent.
     return (await this.list()).find((device) => device.name === name);
   }
 
   /** Makes the pair, both ends down and in the node. Left over from an earlier try: made anew. */
   async create(spec: VethSpec): Promise<Device> {
-    await this.remove(spec.hostName);
     const peer = temporaryName(spec.hostName);
-    await this.batch([
-      `link add name ${spec.hostName} address ${spec.hostMac} mtu ${spec.mtu} type veth peer name ${peer} address ${spec.mac} mtu ${spec.mtu}`,
-    ]);
+    const add = `link add name ${spec.hostName} address ${spec.hostMac} mtu ${spec.mtu} type veth peer name ${peer} address ${spec.mac} mtu ${spec.mtu}`;
+    const command = ["ip", "-json", "-details", "-batch", "-"] as const;
+    const input = `${add}\nlink show dev ${spec.hostName}\n`;
+    const first = await this.#run(command, input);
+    if (first.status !== 0) await this.remove(spec.hostName);
+    const shown = first.status === 0 ? first.stdout : await check(this.#run, command, input);
     this.#sysctl.forDevice(spec.hostName);
-    const device = await this.find(spec.hostName);
+    const device = parseDevices(shown).find((candidate) => candidate.name === spec.hostName);
     if (device === undefined) throw new Error(`${spec.hostName} was made and is not there`);
     return device;
   }
 
   /** Gives the pod its end, with addresses. What may pass is up to the programs on the host's end. The caller removes the link when this throws. */
   async connect(spec: PodLinkSpec): Promise<void> {
-    await this.batch([`link set dev ${temporaryName(spec.hostName)} netns ${spec.netns}`, `link set dev ${spec.hostName} up`]);
+    await this.batch([`link set dev ${temporaryName(spec.hostName)} netns ${spec.netns}`, `link set dev ${spec.hostName} up`, ...hostLines(spec)]);
     await this.#configurePod(spec);
-    await this.batch(hostLines(spec));
   }
 
   async #configurePod(spec: PodLinkSpec): Promise<void> {
@@ -114,7 +121,6 @@ export class Links {
 
   /** Removes a device, and so the pod's end of it; absent is done already. */
   async remove(name: string): Promise<void> {
-    if ((await this.find(name)) === undefined) return;
     const result = await this.#run(["ip", "link", "delete", "dev", name]);
     if (result.status !== 0 && (await this.find(name)) !== undefined) {
       throw new Error(`cannot remove ${name}: ${result.stderr.trim()}`);
