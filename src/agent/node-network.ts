@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, runCommand } from "../kernel/index.ts";
+import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
 import type { Device, NftSpec, Route } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { ConfigError } from "../lib/errors.ts";
@@ -121,18 +121,8 @@ export async function tearDownNode(config: AgentConfig): Promise<void> {
   await new Nft(runCommand).remove();
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Host(runCommand, sysctl).remove();
-  await detachForeign(links);
+  await detachStubs(runCommand, await links.list());
   await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);
-}
-
-/** Our filters on devices that stay: those of the underlay. */
-async function detachForeign(links: Links): Promise<void> {
-  for (const device of await links.list()) {
-    for (const direction of ["ingress", "egress"] as const) {
-      const shown = await runCommand(["tc", "filter", "show", "dev", device.name, direction]);
-      if (/\bstub_(from|to)_netdev\b/.test(shown.stdout)) await runCommand(["tc", "filter", "del", "dev", device.name, direction, "prio", "1"]);
-    }
-  }
 }
 
 async function mountBpfFs(path: string): Promise<void> {

@@ -20,4 +20,5 @@ export type { NftSpec } from "./nft.ts";
 export { RingBufferReader } from "./ringbuf.ts";
 export type { RingOptions } from "./ringbuf.ts";
 export { Sysctl } from "./sysctl.ts";
+export { detachStubs } from "./tc.ts";
 export type * from "./port.ts";

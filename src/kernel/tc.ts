@@ -2,9 +2,12 @@
  * Attachment of programs to devices by clsact (tc-bpf(8)), over netlink inside libbpf: no process is
  * started. Works on kernel 5.10; the filter stays when we stop.
  */
+import { check } from "./command.ts";
+import type { Run } from "./command.ts";
 import { KernelError } from "./errors.ts";
 import { captureLog } from "./ffi.ts";
 import type { LibbpfPort } from "./bpf.ts";
+import type { Device } from "./links.ts";
 import type { TcDirection } from "./port.ts";
 
 const INGRESS = 1;
@@ -55,5 +58,19 @@ export function detachTc(port: LibbpfPort, ifindex: number, direction: TcDirecti
   );
   if (result < 0 && ![-ENOENT, -EINVAL, -ENODEV].includes(result)) {
     throw new KernelError(`detach from tc ${direction} of device ${ifindex}`, -result, log);
+  }
+}
+
+/** The kernel keeps 15 characters of a program's name, `stub_from_netde`: enough to know our stubs. */
+const STUB = /\bstub_(from|to)_/;
+
+/** Takes our stubs off these devices without a loaded datapath: at uninstall. Filters of others stay. */
+export async function detachStubs(run: Run, devices: readonly Device[]): Promise<void> {
+  for (const { name } of devices) {
+    for (const direction of ["ingress", "egress"] as const) {
+      const shown = await run(["tc", "filter", "show", "dev", name, direction]);
+      if (!STUB.test(shown.stdout)) continue;
+      await check(run, ["tc", "filter", "delete", "dev", name, direction, "protocol", "all", "pref", `${PRIORITY}`, "handle", `${HANDLE}`, "bpf"]);
+    }
   }
 }

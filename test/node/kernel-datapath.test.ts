@@ -1,0 +1,126 @@
+/** Loader and tc attachment on real devices. Needs root; runs itself again in a network namespace of its own. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { LibbpfPort } from "../../src/kernel/bpf.ts";
+import { Datapath } from "../../src/kernel/datapath.ts";
+import { Hook } from "../../src/kernel/gen/types.ts";
+import { Links } from "../../src/kernel/links.ts";
+import { runCommand } from "../../src/kernel/command.ts";
+import { detachStubs } from "../../src/kernel/tc.ts";
+import { Sysctl } from "../../src/kernel/sysctl.ts";
+import { compile, makeFixture } from "./kernel-fixture.ts";
+import type { Fixture } from "./kernel-fixture.ts";
+
+const CHILD = "KERNEL_DATAPATH_CHILD";
+const POD = `kdpod${process.pid}`;
+
+if (process.env[CHILD] === undefined) {
+  it("in a network namespace of its own", () => {
+    const { status, stdout, stderr } = spawnSync("unshare", ["--net", process.execPath, "--test", import.meta.filename], {
+      env: { ...process.env, [CHILD]: "1", NODE_TEST_CONTEXT: undefined },
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stdout + stderr);
+  });
+} else {
+  describe("datapath", suite);
+}
+
+function suite(): void {
+  let fixture: Fixture;
+  let objects: string;
+  let pinDir: string;
+  before(() => {
+    fixture = makeFixture();
+    objects = join(fixture.folder, "objects");
+    pinDir = join(fixture.bpffs, "cilium");
+    mkdirSync(objects);
+    compile(join(import.meta.dirname, "../bpf/fixtures/hooks.bpf.c"), join(objects, "hooks.o"));
+    execFileSync("ip", ["netns", "add", POD]);
+  });
+  after(() => {
+    execFileSync("ip", ["netns", "delete", POD]);
+    fixture.remove();
+  });
+
+  const spec = { hostName: "lxc0000000a", mac: "0a:00:00:00:00:01", hostMac: "0a:00:00:00:00:02", mtu: 1400, netns: `/run/netns/${POD}`, ipv4: { address: "10.8.0.2", gateway: "10.8.0.1" }, ipv6: undefined };
+  const reachable = (): boolean => spawnSync("busybox", ["ping", "-c1", "-W1", spec.ipv4.address]).status === 0;
+  const count = (port: LibbpfPort, hook: number): bigint => new BigUint64Array(port.map("seen")?.lookup(new Uint8Array([hook, 0, 0, 0]))?.buffer as ArrayBuffer)[0] ?? 0n;
+
+  it("attaches before the pod has its end, then every packet meets the programs", async () => {
+    execFileSync("ip", ["address", "add", "10.8.0.1/32", "dev", "lo"]);
+    execFileSync("ip", ["link", "set", "lo", "up"]);
+    const port = new LibbpfPort(pinDir);
+    const datapath = Datapath.load({ port, objects, pinDir });
+    const links = new Links(runCommand, new Sysctl());
+    const { ifindex } = await links.create(spec);
+    datapath.attach("FROM_CONTAINER", ifindex);
+    datapath.attach("TO_CONTAINER", ifindex);
+    await links.connect(spec);
+    assert.ok(reachable());
+    assert.ok(count(port, Hook.TO_CONTAINER) > 0n && count(port, Hook.FROM_CONTAINER) > 0n);
+  });
+
+  it("attaching again leaves one filter per side", async () => {
+    const port = new LibbpfPort(pinDir);
+    const datapath = Datapath.load({ port, objects, pinDir });
+    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    assert.ok(device);
+    for (let i = 0; i < 3; i++) datapath.attach("FROM_CONTAINER", device.ifindex);
+    const shown = execFileSync("tc", ["filter", "show", "dev", spec.hostName, "ingress"], { encoding: "utf8" });
+    assert.equal(shown.match(/ handle /g)?.length, 1, shown);
+    assert.ok(reachable());
+  });
+
+  it("a new version takes the slots of the devices that are attached already", () => {
+    const port = new LibbpfPort(pinDir);
+    Datapath.load({ port, objects, pinDir, rodata: { option_closed: 1 } });
+    assert.equal(reachable(), false);
+    Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
+    assert.equal(reachable(), true);
+  });
+
+  it("keeps running when the process that loaded it is gone", () => {
+    const source = `import { LibbpfPort, Datapath } from ${JSON.stringify(join(import.meta.dirname, "../../src/kernel/index.ts"))};
+      Datapath.load({ port: new LibbpfPort(${JSON.stringify(pinDir)}), objects: ${JSON.stringify(objects)}, pinDir: ${JSON.stringify(pinDir)} });`;
+    execFileSync(process.execPath, ["--input-type=module-typescript", "-e", source]);
+    assert.equal(reachable(), true);
+    assert.deepEqual(readdirSync(pinDir).filter((name) => name.startsWith("stub_")).length, 6);
+  });
+
+  it("a version that does not load changes nothing, and an unknown option is refused", () => {
+    const bad = { port: new LibbpfPort(pinDir), objects, pinDir, rodata: { option_typo: 1 } };
+    assert.throws(() => Datapath.load(bad), /no object in .* has the option option_typo/);
+    assert.equal(reachable(), true);
+  });
+
+  it("detaches; absent filters and devices are no error", async () => {
+    const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
+    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    assert.ok(device);
+    for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) {
+      datapath.detach(hook, device.ifindex);
+      datapath.detach(hook, device.ifindex);
+      datapath.detach(hook, 99_999);
+    }
+    assert.doesNotMatch(execFileSync("tc", ["filter", "show", "dev", spec.hostName, "ingress"], { encoding: "utf8" }), /bpf/);
+    assert.throws(() => datapath.attach("FROM_CONTAINER", 99_999), { name: "KernelError" });
+  });
+
+  it("takes every stub off at uninstall, by name, and leaves the filters of others", async () => {
+    const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
+    const links = new Links(runCommand, new Sysctl());
+    const device = await links.find(spec.hostName);
+    assert.ok(device);
+    execFileSync("tc", ["filter", "add", "dev", spec.hostName, "ingress", "protocol", "all", "pref", "5", "bpf", "bytecode", "1,6 0 0 0"]);
+    for (const hook of ["FROM_NETDEV", "TO_NETDEV"] as const) datapath.attach(hook, device.ifindex);
+    await detachStubs(runCommand, await links.list());
+    assert.doesNotMatch(execFileSync("tc", ["filter", "show", "dev", spec.hostName, "egress"], { encoding: "utf8" }), /stub/);
+    const ingress = execFileSync("tc", ["filter", "show", "dev", spec.hostName, "ingress"], { encoding: "utf8" });
+    assert.doesNotMatch(ingress, /stub/);
+    assert.match(ingress, /pref 5 bpf/);
+  });
+}
