@@ -1,0 +1,89 @@
+import { strict as assert } from "node:assert";
+import { describe, it } from "node:test";
+import { PodAdmission } from "../../../src/agent/admission.ts";
+import { Change } from "../../../src/agent/change.ts";
+import { PodIdentities } from "../../../src/agent/identities.ts";
+import type { PodRow } from "../../../src/agent/objects.ts";
+import { CniError } from "../../../src/cni/index.ts";
+import { identityLabels } from "../../../src/model/index.ts";
+
+const pod: PodRow = { namespace: "ns", name: "p", uid: "u1", labels: { app: "x" }, serviceAccount: "default", hostNetwork: false, finished: false, ips: [] };
+const ref = { namespace: "ns", name: "p", uid: "u1" };
+
+function setUp(limitMs = 200) {
+  const pods = new Map<string, PodRow>();
+  const namespaces = new Map<string, Record<string, string>>();
+  const enforced = new Set<number>();
+  const change = new Change();
+  const identities = new PodIdentities(namespaces);
+  const fetched: string[] = [];
+  const api: { pod: PodRow | undefined; down: boolean } = { pod: undefined, down: false };
+  const admission = new PodAdmission({
+    pods, identities, change, limitMs,
+    isEnforced: (identity) => enforced.has(identity),
+    fetchPod: async ({ name }) => {
+      fetched.push(name);
+      if (api.down) throw new Error("connection refused");
+      return api.pod;
+    },
+  });
+  const allocate = (id: number): void => identities.changed({ id, labels: identityLabels({ metadata: { name: "p", labels: pod.labels } }, { metadata: { name: "ns", labels: {} } }) }, undefined);
+  return { pods, namespaces, enforced, change, admission, fetched, api, allocate };
+}
+const never = new AbortController().signal;
+
+describe("admission", () => {
+  it("admits at once, without asking the API server, what is known and enforced", async () => {
+    const t = setUp();
+    t.pods.set("ns/p", pod);
+    t.namespaces.set("ns", {});
+    t.allocate(300);
+    t.enforced.add(300);
+    assert.deepEqual(await t.admission.admit(ref, never), { pod: ref, identity: 300 });
+    assert.deepEqual(t.fetched, []);
+  });
+
+  it("asks once when the cache is behind: no pod, or another UID", async () => {
+    const t = setUp();
+    t.pods.set("ns/p", { ...pod, uid: "old" });
+    t.api.pod = pod;
+    t.namespaces.set("ns", {});
+    t.allocate(300);
+    t.enforced.add(300);
+    assert.equal((await t.admission.admit(ref, never)).identity, 300);
+    assert.deepEqual(t.fetched, ["p"]);
+  });
+
+  it("waits for identity and policy, in any order, and says what is missing when it ends", async () => {
+    const t = setUp();
+    t.pods.set("ns/p", pod);
+    await assert.rejects(t.admission.admit(ref, never), (error: CniError) => error.cniCode === 11 && /namespace ns is not known/.test(error.message));
+    t.namespaces.set("ns", {});
+    await assert.rejects(t.admission.admit(ref, never), /operator has not given its labels an identity/);
+    t.allocate(300);
+    await assert.rejects(t.admission.admit(ref, never), /policy of its identity 300 is not in force/);
+    const waiting = setUp(5_000);
+    waiting.pods.set("ns/p", pod);
+    const admitted = waiting.admission.admit(ref, never);
+    for (const step of [() => waiting.enforced.add(300), () => waiting.namespaces.set("ns", {}), () => waiting.allocate(300)]) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      step();
+      waiting.change.notify();
+    }
+    assert.equal((await admitted).identity, 300);
+  });
+
+  it("refuses what is no pod of this network, and ends when the pod is deleted", async () => {
+    const t = setUp(5_000);
+    await assert.rejects(t.admission.admit(ref, never), /does not exist/);
+    t.api.down = true;
+    await assert.rejects(t.admission.admit(ref, never), (error: CniError) => error.cniCode === 11 && /API server does not answer/.test(error.message));
+    t.pods.set("ns/p", { ...pod, hostNetwork: true });
+    await assert.rejects(t.admission.admit(ref, never), /host's network/);
+    t.pods.set("ns/p", pod);
+    const abort = new AbortController();
+    const waiting = t.admission.admit(ref, abort.signal);
+    setTimeout(() => abort.abort(), 10);
+    await assert.rejects(waiting, /being deleted/);
+  });
+});

@@ -1,0 +1,55 @@
+import { strict as assert } from "node:assert";
+import { describe, it } from "node:test";
+import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
+import type { LocalNode } from "../../../src/agent/peers.ts";
+import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
+import { Identity, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../../../src/kernel/gen/types.ts";
+
+const local: LocalNode = { name: "a", uid: "u", internalIps: ["192.168.0.1", "fd00::1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] };
+const other: CiliumNodeRow = { name: "b", internalIps: ["192.168.0.2", "fd00::2"], routerIps: ["10.0.1.1", "fd01:1::1"], podCidrs: ["10.0.1.0/24", "fd01:1::/64"] };
+const endpoint = (more: Partial<EndpointObjectRow> = {}): EndpointObjectRow => ({
+  namespace: "ns", name: "p", id: 1, identity: 300, state: "ready", ips: ["10.0.1.5"], nodeName: "b", node: "192.168.0.2", ownerUid: "o", uid: "", resourceVersion: "", created: "2026-01-01T00:00:00Z", ...more,
+});
+
+describe("peers", () => {
+  it("knows nodes, routers and pod CIDRs of both families", () => {
+    const tables = nodeTables(local, [other, { ...other, name: "a", podCidrs: ["10.9.0.0/24"] }]);
+    assert.deepEqual(tables.peers.get("192.168.0.1"), { identity: Identity.HOST, node: undefined, flags: 0 });
+    assert.deepEqual(tables.peers.get("10.0.0.1"), { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
+    assert.deepEqual(tables.peers.get("fd00::2"), { identity: Identity.REMOTE_NODE, node: undefined, flags: 0 });
+    assert.deepEqual(tables.peers.get("fd01:1::1"), { identity: Identity.REMOTE_NODE, node: "192.168.0.2", flags: PEER_ROUTER | PEER_TUNNEL });
+    assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: 0, node: "192.168.0.2", flags: PEER_POD_CIDR | PEER_TUNNEL });
+    assert.deepEqual(tables.cidrs.get("10.0.0.0/24"), { identity: 0, node: undefined, flags: PEER_POD_CIDR });
+    assert.equal(tables.cidrs.has("10.9.0.0/24"), false, "the own object is not asked");
+    assert.deepEqual(tables.nodes.get("192.168.0.2"), { routerIpv4: "10.0.1.1", routerIpv6: "fd01:1::1" });
+    assert.equal(tables.nodes.has("192.168.0.1"), false);
+  });
+
+  it("does not let another node's object take over what is ours", () => {
+    const tables = nodeTables(local, [{ ...other, internalIps: ["192.168.0.2", "192.168.0.1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] }]);
+    assert.equal(tables.peers.get("192.168.0.1")?.identity, Identity.HOST);
+    assert.equal(tables.peers.get("10.0.0.1")?.node, undefined);
+    assert.equal(tables.cidrs.get("10.0.0.0/24")?.node, undefined);
+    assert.equal(tables.nodes.has("192.168.0.1"), false);
+  });
+
+  it("survives a node object with nonsense in it", () => {
+    const tables = nodeTables(local, [{ name: "c", internalIps: ["192.168.0.3", "x"], routerIps: ["y"], podCidrs: ["z", "10.0.3.1/24", "10.0.4.0/24"] }, { name: "d", internalIps: [], routerIps: [], podCidrs: [] }]);
+    assert.deepEqual([...tables.cidrs.keys()].sort(), ["10.0.0.0/24", "10.0.4.0/24"]);
+    assert.equal(tables.peers.has("x"), false);
+  });
+
+  it("believes a pod's address only inside the pod CIDRs of its node", () => {
+    const { tunnels } = nodeTables(local, [other]);
+    const pods = remotePods("a", [endpoint({ ips: ["10.0.1.5", "10.0.0.7", "192.168.0.2", "8.8.8.8", "junk", "fd01:1::5"] })], tunnels);
+    assert.deepEqual([...pods.keys()].sort(), ["10.0.1.5", "fd01:1::5"]);
+    assert.deepEqual(pods.get("10.0.1.5"), { identity: 300, node: "192.168.0.2", flags: PEER_TUNNEL });
+    assert.equal(remotePods("a", [endpoint({ nodeName: "unknown" }), endpoint({ nodeName: "a" }), endpoint({ identity: 0 })], tunnels).size, 0);
+  });
+
+  it("takes the younger of two objects with one address, in any order", () => {
+    const { tunnels } = nodeTables(local, [other]);
+    const young = endpoint({ name: "new", identity: 400, created: "2026-01-02T00:00:00Z" });
+    for (const list of [[endpoint(), young], [young, endpoint()]]) assert.equal(remotePods("a", list, tunnels).get("10.0.1.5")?.identity, 400);
+  });
+});
