@@ -4,9 +4,11 @@
  * In an agent's pod it reads the agent's socket. From outside it runs itself in every agent's pod through the
  * API server's exec and merges the lines, so nothing but kubectl's own rights is needed.
  */
+import { setMaxListeners } from "node:events";
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
 import { PassThrough, Writable, type Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Exec, type V1Status } from "@kubernetes/client-node";
 import { asError, describeError } from "../lib/errors.ts";
 import type { MonitorEvent } from "../hubble/event.ts";
@@ -30,6 +32,7 @@ export interface MonitorOutput {
 }
 
 const CONTAINER = "cilium-agent";
+const LOOK_AGAIN_MS = 2000;
 
 /** Events of the agent behind `socket` until it ends or `signal` fires. */
 export async function monitorSocket(socket: string, filter: MonitorFilter, output: MonitorOutput, signal: AbortSignal): Promise<void> {
@@ -42,7 +45,10 @@ export async function monitorSocket(socket: string, filter: MonitorFilter, outpu
   await Promise.race([printEvents(stream, filter, output, signal), failed]);
 }
 
-/** Events of all agents, or of those on `nodes`, until every stream has ended or `signal` fires. */
+/**
+ * Events of all agents, or of those on `nodes`, until `signal` fires. An agent that restarts, or comes with a new
+ * node, is followed as soon as it runs; what happened in between is not seen, and a warning says that.
+ */
 export async function monitorCluster(
   cluster: Cluster,
   nodes: readonly string[],
@@ -50,11 +56,31 @@ export async function monitorCluster(
   output: MonitorOutput,
   signal: AbortSignal,
 ): Promise<void> {
-  const agents = await runningAgents(cluster, nodes);
-  const endings = await Promise.allSettled(agents.map((agent) => monitorAgent(cluster, agent, filter, output, signal)));
-  const failures = endings.filter((ending) => ending.status === "rejected");
-  for (const failure of failures) output.warn(describeError(failure.reason));
-  if (failures.length > 0 && !signal.aborted) throw new CliError(`${failures.length} of ${agents.length} agents could not be watched to the end`);
+  // One stream per node listens to it.
+  setMaxListeners(0, signal);
+  const followed = new Map<string, Promise<void>>();
+  const seen = { connected: false, failure: undefined as unknown };
+  const follow = async (agent: Pod): Promise<void> => {
+    try {
+      await monitorAgent(cluster, agent, filter, output, signal, () => (seen.connected = true));
+    } catch (error) {
+      seen.failure = error;
+      if (seen.connected && !signal.aborted) output.warn(`${describeError(error)}; trying again`);
+    } finally {
+      followed.delete(agent.metadata.name);
+    }
+  };
+  let agents = await runningAgents(cluster, nodes);
+  while (!signal.aborted) {
+    for (const agent of agents) {
+      if (!followed.has(agent.metadata.name)) followed.set(agent.metadata.name, follow(agent));
+    }
+    await sleep(LOOK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    if (!seen.connected && followed.size === 0) throw seen.failure;
+    // A server that does not answer now, or agents that are all restarting, end nothing.
+    agents = await runningAgents(cluster, nodes).catch(() => []);
+  }
+  await Promise.all(followed.values());
 }
 
 async function runningAgents(cluster: Cluster, nodes: readonly string[]): Promise<readonly Pod[]> {
@@ -68,8 +94,17 @@ async function runningAgents(cluster: Cluster, nodes: readonly string[]): Promis
   return wanted;
 }
 
-async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter, output: MonitorOutput, signal: AbortSignal): Promise<void> {
+async function monitorAgent(
+  cluster: Cluster,
+  agent: Pod,
+  filter: MonitorFilter,
+  output: MonitorOutput,
+  signal: AbortSignal,
+  connected: () => void,
+): Promise<void> {
   const lines = new PassThrough();
+  // Frames that are on their way when the stream ends find it closed.
+  lines.on("error", () => undefined);
   const words: Buffer[] = [];
   const errors = new Writable({
     write(chunk: Buffer, _encoding, done): void {
@@ -81,7 +116,7 @@ async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter,
   // The far side ends with its standard input, so nothing is left behind in the pod when we go.
   const stdin = new PassThrough();
   const where = `agent on ${agent.spec?.nodeName ?? agent.metadata.name}`;
-  await new Promise<void>((resolve, reject) => {
+  const streamed = new Promise<void>((resolve, reject) => {
     const ended = (status: V1Status): void => {
       if (status.status === "Success" || signal.aborted) resolve();
       else reject(new CliError(`${where}: ${Buffer.concat(words).toString("utf8").trim() || (status.message ?? "the stream broke")}`));
@@ -90,6 +125,7 @@ async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter,
     new Exec(cluster.config)
       .exec(agent.metadata.namespace ?? cluster.namespace, agent.metadata.name, CONTAINER, command, lines, errors, stdin, false, ended)
       .then((socket) => {
+        connected();
         socket.onclose = () => (signal.aborted ? resolve() : reject(new CliError(`${where}: the connection closed`)));
         const stop = (): void => {
           stdin.end();
@@ -101,7 +137,7 @@ async function monitorAgent(cluster: Cluster, agent: Pod, filter: MonitorFilter,
       })
       .catch((cause: unknown) => reject(new CliError(`${where}: exec failed`, asError(cause))));
   });
-  lines.end();
+  await streamed.finally(() => lines.end());
   await printed;
 }
 
