@@ -43,7 +43,7 @@ function addStatus(program: Command): void {
 interface MonitorOptions {
   readonly node: string[];
   readonly type: string[];
-  readonly fromNamespace?: string;
+  readonly inNamespace?: string;
   readonly pod?: string;
   readonly socket?: string;
   readonly untilStdinEnds?: true;
@@ -61,7 +61,7 @@ function addMonitor(program: Command, environment: CliEnvironment): void {
     .option("--socket <path>", "read an agent's socket instead of asking the cluster", environment.monitorSocket)
     .addOption(new Option("--until-stdin-ends", "end with standard input").hideHelp())
     .addOption(outputOption())
-    .action(async (options: MonitorOptions & { inNamespace?: string }, command: Command) => {
+    .action(async (options: MonitorOptions, command: Command) => {
       const { monitorCluster, monitorSocket } = await import("./monitor.ts");
       const stop = stopSignal(options.untilStdinEnds === true);
       const filter = { types: new Set(options.type), namespace: options.inNamespace, pod: options.pod };
