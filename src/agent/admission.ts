@@ -43,7 +43,7 @@ export class PodAdmission implements Admission {
   #cached(ref: PodRef): PodRow | undefined {
     const row = this.#options.pods.get(`${ref.namespace}/${ref.name}`);
     // Another UID is another pod of the same name: the cache is behind.
-    return row !== undefined && (ref.uid === "" || row.uid === ref.uid) ? row : undefined;
+    return row !== undefined && isSandboxOf(row, ref) ? row : undefined;
   }
 
   async #fetch(ref: PodRef, signal: AbortSignal): Promise<PodRow | undefined> {
@@ -53,7 +53,7 @@ export class PodAdmission implements Admission {
     } catch (thrown) {
       throw new CniError(CniErrorCode.tryAgainLater, "the pod is not known to the agent and the API server does not answer", describeError(thrown), thrown);
     }
-    if (row === undefined || (ref.uid !== "" && row.uid !== ref.uid)) {
+    if (row === undefined || !isSandboxOf(row, ref)) {
       throw new CniError(CniErrorCode.tryAgainLater, "the pod does not exist (any more)", `${ref.namespace}/${ref.name} ${ref.uid}`);
     }
     return row;
@@ -68,4 +68,8 @@ export class PodAdmission implements Admission {
     if (!this.#options.isEnforced(identity.id)) return `the policy of its identity ${identity.id} is not in force on this node yet`;
     return { pod: { namespace: pod.namespace, name: pod.name, uid: pod.uid }, identity: identity.id };
   }
+}
+
+function isSandboxOf(row: PodRow, { uid }: PodRef): boolean {
+  return uid === "" || row.sandboxUid === uid;
 }

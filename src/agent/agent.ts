@@ -188,7 +188,7 @@ export class Agent {
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {
     const { nodeName, paths, monitorVerdicts } = this.#config;
-    const monitor = new MonitorServer({ path: join(paths.run, "monitor.sock"), node: nodeName, now: () => new Date() });
+    const monitor = new MonitorServer({ path: join(paths.run, "monitor.sock"), node: nodeName, now: () => new Date(), onLost: (count) => this.#metrics.eventsLost("client-buffer", count) });
     await monitor.listen();
     const pump = new EventPump({
       port: network.port,

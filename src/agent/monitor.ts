@@ -9,6 +9,8 @@ export interface MonitorServerOptions {
   readonly path: string;
   readonly node: string;
   readonly now: () => Date;
+  /** So many events did not reach a reader. */
+  readonly onLost: (count: number) => void;
 }
 
 /** What may wait for one reader; beyond it events are counted, not kept. */
@@ -60,6 +62,7 @@ export class MonitorServer {
     for (const [reader, lost] of this.#readers) {
       if (reader.writableLength > MAX_PENDING_BYTES) {
         this.#readers.set(reader, lost + events.length);
+        this.#options.onLost(events.length);
         continue;
       }
       if (lost > 0) reader.write(`${JSON.stringify(this.#lost(lost))}\n`);

@@ -118,8 +118,8 @@ export class NodeNetwork {
 export async function tearDownNode(config: AgentConfig): Promise<void> {
   const sysctl = new Sysctl();
   const links = new Links(runCommand, sysctl);
-  await new Nft(runCommand).remove();
   for (const device of await links.podDevices()) await links.remove(device.name);
+  await new Nft(runCommand).remove();
   await new Host(runCommand, sysctl).remove();
   await detachStubs(runCommand, await links.list());
   await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);

@@ -13,6 +13,8 @@ export interface PodRow {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  /** What the runtime calls its UID: of a static pod the kubelet's own, as its object is only a mirror. */
+  readonly sandboxUid: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly hostNetwork: boolean;
@@ -22,9 +24,10 @@ export interface PodRow {
 }
 
 export function decodePod(pod: Pod): PodRow {
-  const { name, namespace = "", uid = "", labels = {} } = pod.metadata;
+  const { name, namespace = "", uid = "", labels = {}, annotations = {} } = pod.metadata;
   return {
     namespace, name, uid, labels,
+    sandboxUid: annotations["kubernetes.io/config.mirror"] ?? uid,
     serviceAccount: pod.spec?.serviceAccountName ?? "default",
     hostNetwork: pod.spec?.hostNetwork === true,
     finished: isFinished(pod),

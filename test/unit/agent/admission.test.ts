@@ -7,7 +7,7 @@ import type { PodRow } from "../../../src/agent/objects.ts";
 import { CniError } from "../../../src/cni/index.ts";
 import { identityLabels } from "../../../src/model/index.ts";
 
-const pod: PodRow = { namespace: "ns", name: "p", uid: "u1", labels: { app: "x" }, serviceAccount: "default", hostNetwork: false, finished: false, ips: [] };
+const pod: PodRow = { namespace: "ns", name: "p", uid: "u1", sandboxUid: "u1", labels: { app: "x" }, serviceAccount: "default", hostNetwork: false, finished: false, ips: [] };
 const ref = { namespace: "ns", name: "p", uid: "u1" };
 
 function setUp(limitMs = 200) {
@@ -43,9 +43,18 @@ describe("admission", () => {
     assert.deepEqual(t.fetched, []);
   });
 
+  it("knows a static pod by the UID that the kubelet gave it", async () => {
+    const t = setUp();
+    t.pods.set("ns/p", { ...pod, uid: "mirror" });
+    t.namespaces.set("ns", {});
+    t.allocate(300);
+    t.enforced.add(300);
+    assert.deepEqual(await t.admission.admit(ref, never), { pod: { ...ref, uid: "mirror" }, identity: 300 });
+  });
+
   it("asks once when the cache is behind: no pod, or another UID", async () => {
     const t = setUp();
-    t.pods.set("ns/p", { ...pod, uid: "old" });
+    t.pods.set("ns/p", { ...pod, uid: "old", sandboxUid: "old" });
     t.api.pod = pod;
     t.namespaces.set("ns", {});
     t.allocate(300);
