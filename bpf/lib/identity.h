@@ -93,7 +93,8 @@ static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packe
 		p->local_process = 1;
 	else if (p->from.identity == IDENTITY_HOST)
 		p->from.identity = IDENTITY_WORLD;
-	if (skb->ingress_ifindex != config_vxlan_ifindex && is_pod_address(&p->peer))
+	/* This node's own router address is excused: its processes use it, and masquerading gives it to others. */
+	if (skb->ingress_ifindex != config_vxlan_ifindex && p->peer.identity != IDENTITY_HOST && is_pod_address(&p->peer))
 		return -DROP_SPOOFED_UNDERLAY;
 	return GO_ON;
 }

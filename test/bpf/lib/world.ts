@@ -178,7 +178,8 @@ export class World {
     }
     this.peer(remote.ipv4, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
     this.peer(remote.ipv6, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
-    for (const address of [self.ipv4, self.ipv6, self.router4, self.router6]) this.peer(address, { identity: 1 });
+    for (const address of [self.ipv4, self.ipv6]) this.peer(address, { identity: 1 });
+    for (const address of [self.router4, self.router6]) this.peer(address, { identity: 1, flags: PEER_ROUTER });
     for (const address of [other.ipv4, other.ipv6]) this.peer(address, { identity: 6 });
     for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: PEER_TUNNEL | PEER_ROUTER, node: other.ipv4 });
     for (const cidr of ["10.1.0.0/16", "fd00:1::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR });
