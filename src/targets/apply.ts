@@ -4,22 +4,19 @@
  * Rule of thumb: whoever refers is written after what it refers to and removed before it, and an address
  * carries an identity only while the rules that know this identity are in the kernel.
  */
-import { expandRuleSet } from "./expand.ts";
-import type { Expanded } from "./expand.ts";
-import { asError } from "../lib/errors.ts";
 import { MapReconciler } from "../reconcile/reconciler.ts";
 import type { StepResult } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
-import type { NodeState, RuleSet, RuleSetId } from "../compile/state.ts";
+import type { NodeState } from "../compile/state.ts";
 import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport, PeerRow } from "./desired.ts";
 import { EndpointsTarget } from "./endpoints.ts";
 import type { EndpointsStep } from "./endpoints.ts";
+import { Expander } from "./expand.ts";
 import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
 import { PolicyTarget } from "./policy.ts";
 import type { PolicyFailure, PolicyResult } from "./policy.ts";
 import { RESERVED_LABELS, SelectorResolver } from "./resolve.ts";
-import type { ResolvedSelectors } from "./resolve.ts";
 import { retain } from "./retain.ts";
 
 export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy";
@@ -39,6 +36,7 @@ export class MapApplier implements Applier {
   readonly #nodes: MapReconciler<string, NodeRow>;
   readonly #policy: PolicyTarget;
   readonly #resolver = new SelectorResolver();
+  readonly #expander = new Expander();
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
   #lastState: NodeState | undefined;
@@ -130,8 +128,7 @@ export class MapApplier implements Applier {
 
   #applyPolicy(state: NodeState, { identities, synced }: DesiredState): PolicyResult {
     const selectors = this.#resolver.resolve(state.selectors, identities);
-    const ruleSets = new Map<RuleSetId, Expanded | Error>();
-    for (const [id, ruleSet] of state.ruleSets) ruleSets.set(id, expandOrError(ruleSet, selectors));
+    const ruleSets = this.#expander.expand(state.ruleSets, selectors);
     return this.#policy.apply({ subjects: state.subjects, ruleSets, isComplete: synced });
   }
 }
@@ -146,14 +143,6 @@ function identitiesOf({ endpoints }: DesiredState): ReadonlySet<number> {
 
 function only<K, V>(map: ReadonlyMap<K, V>, keys: ReadonlyMap<K, unknown>): ReadonlyMap<K, V> {
   return new Map([...map].filter(([key]) => keys.has(key)));
-}
-
-function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors): Expanded | Error {
-  try {
-    return expandRuleSet(ruleSet, selectors);
-  } catch (thrown) {
-    return asError(thrown);
-  }
 }
 
 function readyEndpoints(desired: DesiredState, slots: ReadonlyMap<number, number>, { failures }: EndpointsStep): ReadonlySet<string> {

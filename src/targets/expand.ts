@@ -1,8 +1,8 @@
 /** Rule sets with resolved selectors → entries of the map `policy`. Pure. */
-import type { PortMatch, Rule, RuleSet } from "../compile/state.ts";
+import type { NodeState, PortMatch, Rule, RuleSet, RuleSetId } from "../compile/state.ts";
 import { Direction, Verdict } from "../kernel/gen/types.ts";
-import type { PolicyEntry, PolicyKey } from "../kernel/gen/types.ts";
-import { CodedError } from "../lib/errors.ts";
+import type { PolicyEntry, PolicyKey, Subject } from "../kernel/gen/types.ts";
+import { CodedError, asError } from "../lib/errors.ts";
 import type { ResolvedSelectors } from "./resolve.ts";
 
 /** A key of `policy` without its rule set: equal keys have equal text. */
@@ -16,11 +16,11 @@ export interface Entry {
 /** What a subject must obey, but for the number that it is written under. */
 export interface Expanded {
   readonly entries: ReadonlyMap<EntryKey, Entry>;
-  readonly ingressDefault: number;
-  readonly egressDefault: number;
-  readonly ingressEnforced: boolean;
-  readonly egressEnforced: boolean;
+  readonly header: Header;
 }
+
+/** A subject without what is chosen when it is written. */
+export type Header = Omit<Subject, "generation" | "ruleSet">;
 
 const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, audit: Verdict.AUDIT } as const;
 const DIRECTIONS = { ingress: Direction.INGRESS, egress: Direction.EGRESS } as const;
@@ -52,13 +52,15 @@ export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors): E
       }
     }
   }
-  return {
-    entries,
+  const header: Header = {
     ingressDefault: ruleSet.ingressDefault ?? 0,
     egressDefault: ruleSet.egressDefault ?? 0,
-    ingressEnforced: ruleSet.ingressDefault !== undefined,
-    egressEnforced: ruleSet.egressDefault !== undefined,
+    ingressPorts: portMask(entries.values(), Direction.INGRESS),
+    egressPorts: portMask(entries.values(), Direction.EGRESS),
+    ingressEnforced: Number(ruleSet.ingressDefault !== undefined),
+    egressEnforced: Number(ruleSet.egressDefault !== undefined),
   };
+  return { entries, header };
 }
 
 function peersOf(rule: Rule, selectors: ResolvedSelectors): Iterable<number> {
@@ -73,8 +75,34 @@ function portKey({ protocol, port, prefix }: PortMatch): Pick<PolicyKey, "protoc
 }
 
 /** Bit n is set: some key of that direction has n leading bits of the port. */
-export function portMask(entries: Iterable<Entry>, direction: number): number {
+function portMask(entries: Iterable<Entry>, direction: number): number {
   let mask = 0;
   for (const { key } of entries) if (key.direction === direction) mask |= 1 << key.portPrefix;
   return mask;
+}
+
+/** Expands again only where a rule set is new or one of its selectors means something else. */
+export class Expander {
+  #known = new Map<RuleSetId, { readonly peers: readonly (ReadonlySet<number> | undefined)[]; readonly expanded: Expanded | Error }>();
+
+  /** What did not change is the same object as before. The id of a rule set is the hash of its content. */
+  expand(ruleSets: NodeState["ruleSets"], selectors: ResolvedSelectors): ReadonlyMap<RuleSetId, Expanded | Error> {
+    const before = this.#known;
+    this.#known = new Map();
+    for (const [id, ruleSet] of ruleSets) {
+      const peers = ruleSet.rules.map((rule) => (rule.peer === undefined ? undefined : selectors.get(rule.peer)));
+      const known = before.get(id);
+      const isCurrent = known !== undefined && peers.every((set, i) => set === known.peers[i]);
+      this.#known.set(id, isCurrent ? known : { peers, expanded: expandOrError(ruleSet, selectors) });
+    }
+    return new Map([...this.#known].map(([id, { expanded }]) => [id, expanded]));
+  }
+}
+
+function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors): Expanded | Error {
+  try {
+    return expandRuleSet(ruleSet, selectors);
+  } catch (thrown) {
+    return asError(thrown);
+  }
 }

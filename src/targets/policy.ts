@@ -15,11 +15,9 @@
  *   read back; a subject that is as it should be is not touched.
  */
 import { CodedError, asError } from "../lib/errors.ts";
-import { Direction } from "../kernel/gen/types.ts";
 import type { Subject } from "../kernel/gen/types.ts";
 import { sameFields } from "../reconcile/target.ts";
-import { portMask } from "./expand.ts";
-import type { Entry, Expanded } from "./expand.ts";
+import type { Entry, Expanded, Header } from "./expand.ts";
 import { PolicyStore } from "./policy-store.ts";
 import type { Image, PolicyMaps } from "./policy-store.ts";
 
@@ -56,8 +54,6 @@ export interface PolicyResult {
   readonly failures: readonly PolicyFailure[];
 }
 
-type Header = Omit<Subject, "generation" | "ruleSet">;
-
 /** A program runs for microseconds. */
 const READERS_DONE_MS = 500;
 
@@ -70,6 +66,8 @@ export class PolicyTarget {
   readonly #nowMs: () => number;
   /** Rule set -> when a subject last stopped to refer to it: programs may be reading it for that subject. */
   readonly #leftAt = new Map<number, number>();
+  /** Rule set -> what it is known to hold, so that what did not change is not compared entry by entry. */
+  readonly #contents = new Map<number, Expanded>();
   #generation = 0;
   #written = 0;
   #removed = 0;
@@ -87,6 +85,7 @@ export class PolicyTarget {
   /** Reads the maps. `slots` is what the endpoints say about the slots of identities. */
   recover(slots: ReadonlyMap<number, number>): void {
     this.#store.recover();
+    this.#contents.clear();
     this.#generation = Math.max(this.#generation, this.#firstGeneration, this.#store.greatestGeneration());
     for (const [identity, slot] of slots) {
       const isFree = !this.#slots.has(identity) && ![...this.#slots.values()].includes(slot);
@@ -123,7 +122,7 @@ export class PolicyTarget {
 
   #program(identities: readonly number[], content: Expanded): void {
     const { ruleSet, isChanged } = this.#place(identities, content);
-    const header = headerOf(content);
+    const header = content.header;
     for (const identity of identities) {
       const slot = this.#slotFor(identity);
       const now = this.#store.subjects.get(slot);
@@ -136,7 +135,9 @@ export class PolicyTarget {
   #place(identities: readonly number[], content: Expanded): { readonly ruleSet: number; readonly isChanged: boolean } {
     const current = new Set(identities.flatMap((identity) => this.#subjectOf(identity)?.ruleSet ?? []).filter((n) => n !== 0));
     for (const ruleSet of [...current, ...this.#store.sets.keys()]) {
-      if (ruleSet !== 0 && sameEntries(this.#store.sets.get(ruleSet), content)) return { ruleSet, isChanged: false };
+      if (ruleSet === 0 || !this.#holds(ruleSet, content)) continue;
+      this.#contents.set(ruleSet, content);
+      return { ruleSet, isChanged: false };
     }
     for (const ruleSet of current) if (this.#changeInPlace(ruleSet, identities, content)) return { ruleSet, isChanged: true };
     const fresh = this.#store.newRuleSet();
@@ -148,7 +149,12 @@ export class PolicyTarget {
       this.#store.dropRuleSet(fresh);
       throw error;
     }
+    this.#contents.set(fresh, content);
     return { ruleSet: fresh, isChanged: true };
+  }
+
+  #holds(ruleSet: number, content: Expanded): boolean {
+    return this.#contents.get(ruleSet) === content || sameEntries(this.#store.sets.get(ruleSet), content);
   }
 
   /** false: it needs a copy. Only where no subject outside of `identities` obeys this rule set. */
@@ -157,17 +163,19 @@ export class PolicyTarget {
     const users = [...this.#store.subjects].filter(([, subject]) => subject.ruleSet === ruleSet);
     const allowed = new Set(identities.map((identity) => this.#slots.get(identity)));
     const enforcement = ({ ingressEnforced, egressEnforced }: Header): string => `${ingressEnforced}${egressEnforced}`;
-    const wanted = headerOf(content);
+    const wanted = content.header;
     if (!users.every(([slot, subject]) => allowed.has(slot) && enforcement(subject) === enforcement(wanted))) return false;
     const image = this.#store.sets.get(ruleSet) ?? new Map<string, Entry>();
     const changes = compare(image, content);
     if (!isSafeInPlace(changes)) return false;
     const { puts, removes, replaced } = changes;
     this.#checkCapacity(replaced ? 0 : puts.length);
+    this.#contents.delete(ruleSet); // unknown while it is written, and when that fails
     this.#store.writeEntries(ruleSet, puts);
     this.#store.deleteEntries(ruleSet, removes);
     this.#written += puts.length;
     this.#removed += removes.length;
+    this.#contents.set(ruleSet, content);
     return true;
   }
 
@@ -237,7 +245,9 @@ export class PolicyTarget {
     for (const ruleSet of [...this.#store.sets.keys()]) {
       if (referenced.has(ruleSet)) continue;
       if (!this.#leftAt.has(ruleSet)) this.#leftAt.set(ruleSet, this.#nowMs());
-      if (!this.#hasReadersThatLeft(ruleSet)) removed += this.#store.dropRuleSet(ruleSet);
+      if (this.#hasReadersThatLeft(ruleSet)) continue;
+      this.#contents.delete(ruleSet);
+      removed += this.#store.dropRuleSet(ruleSet);
     }
     for (const ruleSet of this.#leftAt.keys()) if (!this.#hasReadersThatLeft(ruleSet)) this.#leftAt.delete(ruleSet);
     return removed;
@@ -251,18 +261,6 @@ export class PolicyTarget {
 
 function usersByRuleSet<Id>(subjects: ReadonlyMap<number, Id>): ReadonlyMap<Id, readonly number[]> {
   return Map.groupBy(subjects.keys(), (identity) => subjects.get(identity) as Id);
-}
-
-function headerOf({ ingressDefault, egressDefault, ingressEnforced, egressEnforced, entries }: Expanded): Header {
-  const all = [...entries.values()];
-  return {
-    ingressDefault,
-    egressDefault,
-    ingressPorts: portMask(all, Direction.INGRESS),
-    egressPorts: portMask(all, Direction.EGRESS),
-    ingressEnforced: Number(ingressEnforced),
-    egressEnforced: Number(egressEnforced),
-  };
 }
 
 interface Changes {

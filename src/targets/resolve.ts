@@ -35,44 +35,60 @@ export type ResolvedSelectors = ReadonlyMap<SelectorId, ReadonlySet<number>>;
 
 /**
  * Resolves again only what changed: labels of an identity never change, so an added identity is matched once
- * against each selector, and a removed one is taken out.
+ * against each selector, and a removed one is taken out. A set that did not change is the same object as before.
  */
 export class SelectorResolver {
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
-  #labels = new Map<number, ReadonlyMap<string, string>>();
-  #resolved = new Map<SelectorId, Set<number>>();
+  readonly #labels = new Map([...RESERVED_LABELS].map(([identity, labels]) => [identity, labelMap(labels)]));
+  #resolved: ResolvedSelectors = new Map();
 
-  /** Not valid after the next call. Identity numbers below 256 have the labels of RESERVED_LABELS. */
+  /** Identity numbers below 256 have the labels of RESERVED_LABELS. */
   resolve(selectors: NodeState["selectors"], identities: ReadonlyMap<number, readonly string[]>): ResolvedSelectors {
-    if (this.#labels.size === 0) for (const [identity, labels] of RESERVED_LABELS) this.#labels.set(identity, labelMap(labels));
-    if (identities !== this.#identities) this.#follow(selectors, identities);
-    for (const id of this.#resolved.keys()) if (!selectors.has(id)) this.#resolved.delete(id);
+    const touched = identities === this.#identities ? new Set<number>() : this.#follow(identities);
+    const resolved = new Map<SelectorId, ReadonlySet<number>>();
     for (const [id, selector] of selectors) {
-      if (this.#resolved.has(id)) continue; // the id is the hash of the selector's content
-      const found = [...this.#labels].filter(([, labels]) => matches(selector, labels)).map(([identity]) => identity);
-      this.#resolved.set(id, new Set(found));
+      const known = this.#resolved.get(id); // the id is the hash of the selector's content
+      resolved.set(id, known === undefined ? this.#all(selector) : this.#update(selector, known, touched));
     }
-    return this.#resolved;
+    this.#resolved = resolved;
+    return resolved;
   }
 
-  #follow(selectors: NodeState["selectors"], identities: ReadonlyMap<number, readonly string[]>): void {
-    const same = (a: readonly string[] | undefined, b: readonly string[]): boolean =>
-      a !== undefined && a.length === b.length && a.every((label, i) => label === b[i]);
+  #all(selector: PeerSelector): ReadonlySet<number> {
+    return new Set([...this.#labels].filter(([, labels]) => matches(selector, labels)).map(([identity]) => identity));
+  }
+
+  #update(selector: PeerSelector, known: ReadonlySet<number>, touched: ReadonlySet<number>): ReadonlySet<number> {
+    let next: Set<number> | undefined;
+    for (const identity of touched) {
+      const labels = this.#labels.get(identity);
+      const isMember = labels !== undefined && matches(selector, labels);
+      if (isMember === known.has(identity)) continue;
+      next ??= new Set(known);
+      if (isMember) next.add(identity);
+      else next.delete(identity);
+    }
+    return next ?? known;
+  }
+
+  /** Takes the labels over; returns the identities that came, went or (which should not be) have other labels. */
+  #follow(identities: ReadonlyMap<number, readonly string[]>): ReadonlySet<number> {
+    const touched = new Set<number>();
     for (const identity of this.#identities.keys()) {
-      if (identities.has(identity)) continue;
+      if (identities.has(identity) || RESERVED_LABELS.has(identity)) continue;
       this.#labels.delete(identity);
-      for (const set of this.#resolved.values()) set.delete(identity);
+      touched.add(identity);
     }
     for (const [identity, labels] of identities) {
-      if (RESERVED_LABELS.has(identity) || same(this.#identities.get(identity), labels)) continue;
-      const map = labelMap(labels);
-      this.#labels.set(identity, map);
-      for (const [id, set] of this.#resolved) {
-        const selector = selectors.get(id);
-        if (selector !== undefined && matches(selector, map)) set.add(identity);
-        else set.delete(identity);
-      }
+      if (RESERVED_LABELS.has(identity) || isSame(this.#identities.get(identity), labels)) continue;
+      this.#labels.set(identity, labelMap(labels));
+      touched.add(identity);
     }
     this.#identities = identities;
+    return touched;
   }
+}
+
+function isSame(a: readonly string[] | undefined, b: readonly string[]): boolean {
+  return a === b || (a !== undefined && a.length === b.length && a.every((label, i) => label === b[i]));
 }
