@@ -110,7 +110,7 @@ function nodeIdentity(config: ClusterConfig, number: number): NodeIdentity {
     mac: `02:c1:00:00:00:${host.toString(16).padStart(2, "0")}`,
     ipv4: `${config.subnet4}.${host}`,
     ipv6: `${config.subnet6}::${host.toString(16)}`,
-    disk: join(config.dir, "nodes", `node-${number}`),
+    disk: join(clusterPaths(config).nodes, `node-${number}`),
   };
 }
 
@@ -151,6 +151,7 @@ export interface ClusterPaths {
   readonly etcd: string;
   readonly images: string;
   readonly bin: string;
+  readonly nodes: string;
 }
 
 export function clusterPaths(config: ClusterConfig): ClusterPaths {
@@ -166,5 +167,6 @@ export function clusterPaths(config: ClusterConfig): ClusterPaths {
     etcd: at("etcd"),
     images: at("images"),
     bin: at("bin"),
+    nodes: at("nodes"),
   };
 }

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -8,8 +9,9 @@ import { ClusterError } from "./errors.ts";
 import { killAll } from "./kill.ts";
 import { withLock } from "./lock.ts";
 import { removeNetwork } from "./network.ts";
-import { readPidFile } from "./process.ts";
+import { readPidFile, run } from "./process.ts";
 import type { Progress } from "./progress.ts";
+import { isClusterDirectory } from "./settings.ts";
 
 /**
  * Removes everything that `up` made. It finds what is there by cgroup membership and by name, not by what `up` noted,
@@ -22,7 +24,7 @@ export async function down(config: ClusterConfig, progress: Progress): Promise<v
     await progress.step("processes ended", () => killAll(() => [...cgroupPids(layout, config.name), ...pidsOnFile(clusterPaths(config).run)]));
     await progress.step("network removed", () => removeNetwork(config));
     await progress.step("cgroups removed", () => untilEmpty(() => removeCgroups(layout, config.name)));
-    await progress.step("files removed", async () => rmSync(config.dir, { recursive: true, force: true, maxRetries: 3 }));
+    await progress.step("files removed", () => removeDirectory(config));
   });
 }
 
@@ -42,8 +44,14 @@ async function untilEmpty(remove: () => string[]): Promise<void> {
   if (left.length > 0) throw new ClusterError(`cgroups ${left.join(", ")} cannot be removed`, "see cgroup.procs in them, end those processes, then run make cluster-down again");
 }
 
-/** Mounts below a directory, in the machine's own mount namespace. */
-export function mountsBelow(dir: string): string[] {
+async function removeDirectory(config: ClusterConfig): Promise<void> {
+  if (!isClusterDirectory(config)) throw new ClusterError(`${config.dir} holds files that are not a cluster's`, "remove it by hand if you want it gone");
+  // The nodes mount in namespaces of their own; what somebody mounted below the directory here must not be emptied.
+  for (const point of mountsBelow(config.dir)) await run(["umount", point]);
+  await rm(config.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+function mountsBelow(dir: string): string[] {
   const points = readFileSync("/proc/self/mountinfo", "utf8").split("\n").map((line) => line.split(" ")[4] ?? "");
-  return points.filter((point) => point.startsWith(`${dir}/`));
+  return points.filter((point) => point.startsWith(`${dir}/`)).toReversed();
 }

@@ -6,6 +6,7 @@ import { type ClusterConfig, clusterPaths, controlNetns, machineLink } from "./c
 import { ClusterError } from "./errors.ts";
 import { netnsExists } from "./network.ts";
 import { capture, run } from "./process.ts";
+import { isClusterDirectory } from "./settings.ts";
 
 /** What is known of the machine before anything is made on it. The judgement below is a function of this alone. */
 export interface MachineFacts {
@@ -19,6 +20,8 @@ export interface MachineFacts {
   readonly disk: { readonly freeBytes: number; readonly isOverlay: boolean };
   /** A cluster of this name is on the machine, but not in our directory. */
   readonly foreignCluster: boolean;
+  /** The directory holds files of somebody else. */
+  readonly foreignDirectory: boolean;
   /** Our directory already holds a cluster. */
   readonly isRunning: boolean;
 }
@@ -58,7 +61,8 @@ type Check = (facts: MachineFacts, config: ClusterConfig) => ClusterError | unde
 const commands: Check = ({ missingCommands }) =>
   missingCommands.length === 0 ? undefined : new ClusterError(`not installed: ${missingCommands.join(", ")}`, "run make setup");
 
-const directory: Check = ({ disk }, { dir, cacheDir }) => {
+const directory: Check = ({ disk, foreignDirectory }, { dir, cacheDir }) => {
+  if (foreignDirectory) return new ClusterError(`the cluster's directory ${dir} holds files that are not a cluster's`, "choose a new or an empty one with CLUSTER_DIR");
   const covered = NODE_PRIVATE_DIRS.find((each) => isBelow(dir, each));
   if (covered !== undefined) return new ClusterError(`the cluster's directory ${dir} is below ${covered}, which each node replaces by its own`, "choose another, for example make cluster CLUSTER_DIR=/var/tmp/cluster");
   if (isBelow(cacheDir, "/run")) return new ClusterError(`the cache ${cacheDir} is below /run, which each node replaces by its own`, "set XDG_CACHE_HOME to another directory");
@@ -153,6 +157,7 @@ async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promi
     firewall: missingCommands.includes("iptables") ? "" : (await capture(["iptables", "-S"])).stdout,
     disk: { freeBytes: disk.bavail * disk.bsize, isOverlay: disk.type === OVERLAYFS_MAGIC },
     foreignCluster: traces && !isRunning,
+    foreignDirectory: !isClusterDirectory(config),
     isRunning,
   };
 }

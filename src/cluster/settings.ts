@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 
 import { type ClusterConfig, clusterPaths } from "./config.ts";
 import { ClusterError } from "./errors.ts";
@@ -27,6 +28,17 @@ export function refuseChange(wanted: ClusterConfig): void {
     if (asked !== value) throw new ClusterError(`the cluster in ${wanted.dir} has ${key} ${String(value)}, not ${String(asked)}`, "make cluster-down first, or ask for the same");
   }
   if (nodes > wanted.nodes) throw new ClusterError(`the cluster in ${wanted.dir} has ${nodes} nodes, not ${wanted.nodes}`, "make cluster-down first; nodes can only be added");
+}
+
+/**
+ * Whether a directory may be used, and removed, as a cluster's: it has our settings, or nothing but what we make before
+ * they are written. So no slip in CLUSTER_DIR removes somebody's files.
+ */
+export function isClusterDirectory(config: ClusterConfig): boolean {
+  if (!existsSync(config.dir)) return true;
+  const ours = new Set(Object.values(clusterPaths(config)).map((path) => basename(path)));
+  const entries = readdirSync(config.dir);
+  return entries.includes(basename(clusterPaths(config).settings)) || entries.every((name) => ours.has(name));
 }
 
 function readSettings(config: ClusterConfig): Settings | undefined {

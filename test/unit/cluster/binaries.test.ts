@@ -101,6 +101,17 @@ test("KUBE_BIN and PATH count only with exactly the wanted version; then the cac
   assert.equal(await find(dirs.old, [dirs.old]), join(dirs.cache, "kubernetes/v1.36.3/kubectl"));
 });
 
+test("no binary, no download and no Go: one line with the remedy", async () => {
+  // In a process of its own, whose PATH has no Go.
+  const module = join(import.meta.dirname, "../../../src/cluster/binaries");
+  const script = `import { findProject } from ${JSON.stringify(join(module, "find.ts"))};
+    import { etcd } from ${JSON.stringify(join(module, "catalog.ts"))};
+    const search = { cacheDir: ${JSON.stringify(join(work, "empty"))}, pathDirs: [], fetching: { base: "http://127.0.0.1:1", connectMs: 3000 }, say: () => undefined };
+    await findProject(etcd(), search).catch((error) => console.log(error.message));`;
+  const said = await run([process.execPath, "--input-type=module", "--eval", script], { env: { PATH: work } });
+  assert.match(said, /^etcd v\S+ is neither here nor downloadable, and there is no Go to build it: install Go [^\n]+\n$/);
+});
+
 test("checksum files: the bare sum, or lines of sum and name", () => {
   const sum = "a".repeat(64);
   assert.equal(expectedChecksum(`${sum}\n`, "kubectl"), sum);

@@ -15,6 +15,7 @@ const FIT: MachineFacts = {
   firewall: "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n",
   disk: { freeBytes: 50 * GIB, isOverlay: false },
   foreignCluster: false,
+  foreignDirectory: false,
   isRunning: false,
 };
 const V2 = { kind: "unified", hierarchies: [{ version: 2, mountPoint: "/sys/fs/cgroup", folder: "", options: "" }] } as const;
@@ -30,6 +31,7 @@ const refusals: readonly (readonly [string, Partial<MachineFacts>, RegExp])[] = 
   ["the IPv6 subnet is", { routes: [{ dst: "fd00:172::/32", dev: "vpn0" }] }, /fd00:172:29:0::\/64 is taken/],
   ["disk full", { disk: { freeBytes: GIB / 2, isOverlay: false } }, /^disk full: 512 MiB free at .* need 1600 MiB: free space/],
   ["overlayfs", { disk: { freeBytes: 50 * GIB, isOverlay: true } }, /overlayfs.*CLUSTER_DIR/],
+  ["somebody's files in the directory", { foreignDirectory: true }, /holds files that are not a cluster's: choose a new or an empty one/],
   ["the cluster of another directory", { foreignCluster: true }, /a cluster named cilium is on this machine.*make cluster-down/],
 ];
 for (const [name, facts, message] of refusals) {
