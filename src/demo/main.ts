@@ -9,6 +9,7 @@ import { Shell } from "./shell.ts";
 
 const CHART_REPO = "http://127.0.0.1:8879";
 const DROPS_SHOWN = 6;
+const MONITOR_PATIENCE_MS = 30_000;
 
 /** The cluster, the image on its nodes, and the tools in ./bin. */
 async function prepare(shell: Shell, { cold }: DemoConfig): Promise<void> {
@@ -52,13 +53,12 @@ async function tell(shell: Shell): Promise<string[]> {
   const before = await askAll(shell, sources, targets);
 
   const monitored: string[] = [];
+  const monitor = shell.start(["cilium", "monitor", "--type", "drop", "--in-namespace", NAMESPACE, "-o", "json"], (text) => monitored.push(text));
   await shell.show(["kubectl", "-n", NAMESPACE, "apply", "-f", `samples/${POLICY}.yaml`]);
   await shell.show(["kubectl", "-n", NAMESPACE, "wait", "--for=condition=Enforced", `cnp/${POLICY}`, "--timeout=30s"]);
-  const monitor = shell.start(["cilium", "monitor", "--type", "drop", "--in-namespace", NAMESPACE, "-o", "json"], (text) => monitored.push(text));
   shell.say("\n… and again after it.");
-  await sleep(2000);
   const after = await askAll(shell, sources, targets);
-  await sleep(1000);
+  await untilDropped(monitored);
   monitor.kill("SIGTERM");
 
   const drops = dropsOf(monitored.join(""));
@@ -68,6 +68,12 @@ async function tell(shell: Shell): Promise<string[]> {
   shell.say(`\n$ cilium monitor --type drop --in-namespace ${NAMESPACE}`);
   for (const drop of drops.filter(isDropOfOther).slice(0, DROPS_SHOWN)) shell.say(`${drop.node}  ${renderEvent(drop)}`);
   return brokenPromises({ sources, targets, before, after, drops });
+}
+
+/** The pods of other ask all the time: a drop comes as soon as the monitor sees every node. */
+async function untilDropped(monitored: readonly string[]): Promise<void> {
+  const deadline = Date.now() + MONITOR_PATIENCE_MS;
+  while (Date.now() < deadline && !dropsOf(monitored.join("")).some(isDropOfOther)) await sleep(200);
 }
 
 const NEXT = `
