@@ -1,4 +1,4 @@
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { type CgroupLayout, cgroupPids } from "./cgroup.ts";
@@ -18,6 +18,8 @@ export interface MachineFacts {
   /** `iptables -S` of the machine's filter table; empty where there is none. */
   readonly firewall: string;
   readonly disk: { readonly freeBytes: number; readonly isOverlay: boolean };
+  /** inotify(7) instances of all processes of root, and how many it may have. */
+  readonly inotify: { readonly used: number; readonly limit: number };
   /** A cluster of this name is on the machine, but not in our directory. */
   readonly foreignCluster: boolean;
   /** The directory holds files of somebody else. */
@@ -38,6 +40,9 @@ const NODE_PRIVATE_DIRS = ["/etc", "/opt", "/usr/lib", "/lib", "/var/lib", "/var
 const MIB = 1024 * 1024;
 const CLUSTER_MIB = 400;
 const NODE_MIB = 400;
+/** Counted on a running cluster: controller manager 7, API server 6; kubelet 6, containerd 1, kube-proxy 1; and some to spare. */
+const CONTROL_INOTIFY = 15;
+const NODE_INOTIFY = 10;
 
 /** Stops with the first reason why no cluster can be made here; returns what the user should know otherwise. */
 export async function preflight(config: ClusterConfig, layout: CgroupLayout): Promise<string[]> {
@@ -46,7 +51,7 @@ export async function preflight(config: ClusterConfig, layout: CgroupLayout): Pr
 
 export function judge(config: ClusterConfig, facts: MachineFacts): string[] {
   requireRoot(facts.isRoot);
-  const problem = [commands, directory, cgroupMounts, ipv6, foreignCluster, subnet, diskSpace].map((check) => check(facts, config)).find((each) => each !== undefined);
+  const problem = [commands, directory, cgroupMounts, ipv6, foreignCluster, subnet, diskSpace, inotifyInstances].map((check) => check(facts, config)).find((each) => each !== undefined);
   if (problem !== undefined) throw problem;
   return [cgroupNote(facts), ...firewallNotes(facts, config)].filter((note) => note !== undefined);
 }
@@ -95,6 +100,12 @@ const diskSpace: Check = ({ disk, isRunning }, { nodes, dir }) => {
   const free = Math.floor(disk.freeBytes / MIB);
   return isRunning || free >= needed ? undefined
     : new ClusterError(`disk full: ${free} MiB free at ${dir}, and ${nodes} nodes need ${needed} MiB`, "free space, ask for fewer NODES, or set CLUSTER_DIR to a larger disk");
+};
+
+const inotifyInstances: Check = ({ inotify, isRunning }, { nodes }) => {
+  const needed = CONTROL_INOTIFY + NODE_INOTIFY * nodes;
+  return isRunning || inotify.used + needed <= inotify.limit ? undefined
+    : new ClusterError(`too few inotify instances: ${inotify.used} of ${inotify.limit} are in use, and ${nodes} nodes need ${needed}`, "sysctl -w fs.inotify.max_user_instances=1024, or end what uses them");
 };
 
 function cgroupNote({ cgroups }: MachineFacts): string | undefined {
@@ -156,10 +167,24 @@ async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promi
     routes: missingCommands.includes("ip") ? [] : await machineRoutes(),
     firewall: missingCommands.includes("iptables") ? "" : (await capture(["iptables", "-S"])).stdout,
     disk: { freeBytes: disk.bavail * disk.bsize, isOverlay: disk.type === OVERLAYFS_MAGIC },
+    inotify: { used: inotifyInstancesInUse(), limit: Number(readFileSync("/proc/sys/fs/inotify/max_user_instances", "utf8")) },
     foreignCluster: traces && !isRunning,
     foreignDirectory: !isClusterDirectory(config),
     isRunning,
   };
+}
+
+function inotifyInstancesInUse(): number {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((pid) => openFiles(`/proc/${pid}/fd`)).filter((target) => target === "anon_inode:inotify").length;
+}
+
+function openFiles(dir: string): string[] {
+  try {
+    return readdirSync(dir).map((name) => readlinkSync(join(dir, name)));
+  } catch {
+    return []; // The process ended, or closed a file, meanwhile.
+  }
 }
 
 async function machineRoutes(): Promise<Route[]> {
