@@ -7,6 +7,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { codeOf } from "../lib/errors.ts";
 import { layoutHash, layoutText, parseBtf, sectionVariables } from "./btf.ts";
 import type { BtfType, BtfVariable } from "./btf.ts";
 import { KernelError } from "./errors.ts";
@@ -17,7 +18,9 @@ import type { BatchMap, BpfObject, BpfObjectSpec, BpfPort, BpfProgram, TestRunOp
 import { runProgram } from "./test-run.ts";
 
 const F_DUPFD_CLOEXEC = 1030;
-const LOG_END = 6000;
+const LOG_END = 3000;
+/** The verifier gives up with EAGAIN when a signal comes (SIGCHLD for one), and libbpf tries again 5 times only. */
+const LOAD_ATTEMPTS = 5;
 
 export class LibbpfPort implements BpfPort {
   readonly libbpf: Libbpf;
@@ -42,6 +45,16 @@ export class LibbpfPort implements BpfPort {
   }
 
   load(spec: BpfObjectSpec): BpfObject {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return this.#open(spec);
+      } catch (error) {
+        if (codeOf(error) !== "EAGAIN" || attempt === LOAD_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  #open(spec: BpfObjectSpec): BpfObject {
     const opened = captureLog(this.libbpf, this.libc, () => this.libbpf.objectOpen(spec.file, null));
     const object = opened.result;
     if (object === null) throw new KernelError(`open ${spec.file}`, lastErrno(), opened.log.slice(-LOG_END));

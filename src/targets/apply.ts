@@ -40,6 +40,8 @@ export class MapApplier implements Applier {
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
   #lastState: NodeState | undefined;
+  /** No address in the kernel has an identity that is not one of these. */
+  #cleanFor: DesiredState["identities"] | undefined;
   #admitted: { readonly from: DesiredState; readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } | undefined;
 
   constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
@@ -62,7 +64,7 @@ export class MapApplier implements Applier {
     // Then gone addresses, before the rules that know their identity: without an entry a pod's address is
     // unknown and so closed; with an entry and without rules, a deny would be missing.
     if (prune) parts.removed("ipcache", this.#ipcache.prune(peers));
-    parts.removed("ipcache", this.#ipcache.withdraw(this.#orphans(desired)));
+    if (prune) this.#withdrawOrphans(desired, parts);
     // Nodes before their CIDRs and pods: a tunnelled packet is checked against them.
     parts.written("nodes", this.#nodes.put(desired.nodes));
     // Pod CIDRs before pods: they keep an unknown pod from being taken for the outside.
@@ -95,6 +97,7 @@ export class MapApplier implements Applier {
 
   invalidate(): void {
     this.#recovered = false;
+    this.#cleanFor = undefined;
     for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes]) part.invalidate();
   }
 
@@ -120,10 +123,13 @@ export class MapApplier implements Applier {
     return this.#admitted;
   }
 
-  /** Addresses in the kernel whose identity no rule will know after this call. */
-  #orphans(desired: DesiredState): string[] {
-    if (!desired.synced) return [];
-    return [...this.#ipcache.actual()].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
+  /** Addresses in the kernel whose identity no rule will know after this call. Only admitted peers are written later. */
+  #withdrawOrphans(desired: DesiredState, parts: Parts): void {
+    if (this.#cleanFor === desired.identities) return;
+    const orphans = [...this.#ipcache.actual()].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
+    const result = this.#ipcache.withdraw(orphans);
+    parts.removed("ipcache", result);
+    if (result.failures.length === 0) this.#cleanFor = desired.identities;
   }
 
   #applyPolicy(state: NodeState, { identities, synced }: DesiredState): PolicyResult {

@@ -289,8 +289,11 @@ function isSafeInPlace({ puts, removes, replaced }: Changes): boolean {
   return new Set([...puts, ...removes].map(({ value }) => value.verdict)).size === 1;
 }
 
-function sameEntries(image: Image | undefined, content: Expanded): boolean {
-  if (image === undefined || image.size !== content.entries.size) return false;
-  const { puts, removes } = compare(image, content);
-  return puts.length === 0 && removes.length === 0;
+function sameEntries(image: Image | undefined, { entries }: Expanded): boolean {
+  if (image === undefined || image.size !== entries.size) return false;
+  for (const [key, entry] of entries) {
+    const now = image.get(key);
+    if (now === undefined || !sameFields(now.value, entry.value)) return false;
+  }
+  return true;
 }
