@@ -48,41 +48,35 @@ static __always_inline int send_untranslated(struct __sk_buff *skb, struct packe
 	return deliver_to_stack(skb, MARK_FROM_POD_DEFER, p->from.endpoint);
 }
 
-/* `state`: the judged flow of this tuple, if any. */
-static __always_inline int send_through_stack(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
+static __always_inline int find_target(struct packet *p, const struct endpoint *target)
 {
-	int step;
-
-	if (!(p->flags & PACKET_REPLY) && p->peer.identity != IDENTITY_HOST)
-		return send_untranslated(skb, p);
-	step = track_flow(skb, p, state, CT_VIA_STACK);
-	if (step)
-		return step;
-	return deliver_to_stack(skb, p->flags & PACKET_REPLY ? MARK_REPLY : MARK_FROM_POD, p->from.endpoint);
+	if (target) {
+		p->peer.identity = target->identity;
+		return local_side(&p->to, target);
+	}
+	find_peer(p, &p->destination);
+	p->to.identity = p->peer.identity;
+	return check_tunnel_port(p);
 }
 
 static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *self)
 {
 	struct endpoint *target = bpf_map_lookup_elem(&endpoints, &p->destination);
+	int step = find_target(p, target), via_stack;
 	struct flow_state *state;
-	int step;
 
-	if (target) {
-		p->peer.identity = target->identity;
-		step = local_side(&p->to, target);
-	} else {
-		find_peer(p, &p->destination);
-		p->to.identity = p->peer.identity;
-		step = check_tunnel_port(p);
-	}
 	if (step)
 		return step;
 	state = find_flow(p, ZONE_JUDGED);
-	if ((!target && !(p->peer.flags & PEER_TUNNEL)) || (state && (state->flags & CT_VIA_STACK)))
-		return send_through_stack(skb, p, state);
-	step = track_flow(skb, p, state, 0);
+	via_stack = (!target && !(p->peer.flags & PEER_TUNNEL)) || (state && (state->flags & CT_VIA_STACK));
+	/* A reply is of a judged flow; the own node is no service's address. */
+	if (via_stack && !(p->flags & PACKET_REPLY) && p->peer.identity != IDENTITY_HOST)
+		return send_untranslated(skb, p);
+	step = track_flow(skb, p, state, via_stack ? CT_VIA_STACK : 0);
 	if (step)
 		return step;
+	if (via_stack)
+		return deliver_to_stack(skb, p->flags & PACKET_REPLY ? MARK_REPLY : MARK_FROM_POD, p->from.endpoint);
 	if (target)
 		return deliver_to_pod(skb, p, target);
 	step = check_mtu(skb, p, config_tunnel_mtu);

@@ -200,66 +200,75 @@ static __always_inline int is_current(struct packet *p, const struct flow_state 
 	return is_same_side(p, responder, state->destination_identity, state->destination_generation) && same;
 }
 
-/* No entry. Mid-stream, the packet may also be a reply of a flow that its destination was allowed to open. */
-static __always_inline int judge_new_flow(struct __sk_buff *skb, struct packet *p, __u32 flags)
-{
-	int attempt, step, first = GO_ON;
-	__u32 rule = 0;
-	__u16 endpoint = 0;
-	__u8 direction = 0;
+/* The decision of one attempt, kept while another is made. */
+struct decision {
+	__u32 rule;
+	__u16 endpoint;
+	__u8 direction;
+};
 
-	if (p->flags & PACKET_ICMP_ERROR)
-		return p->from.identity == IDENTITY_HOST ? GO_ON : -DROP_POLICY_DENIED;
+/*
+ * Judges as the flow was opened: with an entry that is known, without one this packet opened it. Mid-stream it
+ * may also be a reply of a flow that its destination was allowed to open; when neither holds, the first
+ * decision stands. Sets PACKET_REPLY accordingly. (One loop: the judging code stands once in the program.)
+ */
+static __always_inline int judge_orientations(struct __sk_buff *skb, struct packet *p, int is_known)
+{
+	int reply = is_known ? !!(p->flags & PACKET_REPLY) : is_answer(p);
+	int attempts = !is_known && !reply && is_midstream(p) ? 2 : 1;
+	struct decision first = {};
+	int step, refused = GO_ON;
+
 #pragma clang loop unroll(disable)
-	for (attempt = is_answer(p); attempt < 2; attempt++) {
-		step = judge_both_ends(skb, p, attempt);
+	for (int attempt = 0; attempt < 2 && attempt < attempts; attempt++) {
+		step = judge_both_ends(skb, p, reply | attempt);
 		if (!step) {
-			if (attempt)
+			if (reply | attempt)
 				p->flags |= PACKET_REPLY;
-			return write_flow(p, flags);
+			return GO_ON;
 		}
-		if (!is_midstream(p))
-			return step;
-		if (!attempt) {
-			first = step;
-			rule = p->rule;
-			endpoint = p->endpoint;
-			direction = p->direction;
-		}
+		if (attempt)
+			break;
+		refused = step;
+		first.rule = p->rule;
+		first.endpoint = p->endpoint;
+		first.direction = p->direction;
 	}
-	p->rule = rule;
-	p->endpoint = endpoint;
-	p->direction = direction;
-	return first;
+	p->rule = first.rule;
+	p->endpoint = first.endpoint;
+	p->direction = first.direction;
+	return refused;
 }
 
-/* The entry's judgement is confirmed, renewed, or revoked together with the entry. */
-static __always_inline int judge_known_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
+/*
+ * Confirms, renews or revokes the judgement of a known flow, or judges a new one and writes its entry with
+ * `flags`. `state` comes from find_flow(ZONE_JUDGED).
+ */
+static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state, __u32 flags)
 {
-	__u32 kept;
 	int step;
 
-	if (is_current(p, state)) {
+	if (state && is_current(p, state)) {
 		touch_flow(p, state);
 		return GO_ON;
 	}
-	step = judge_both_ends(skb, p, !!(p->flags & PACKET_REPLY));
+	/* An error opens no flow. What this node itself says about one that is gone may pass. */
+	if (!state && (p->flags & PACKET_ICMP_ERROR))
+		return p->from.identity == IDENTITY_HOST ? GO_ON : -DROP_POLICY_DENIED;
+	step = judge_orientations(skb, p, !!state);
 	if (step) {
-		bpf_map_delete_elem(&flows, &p->key);
+		if (state)
+			bpf_map_delete_elem(&flows, &p->key);
 		return step;
 	}
 	if (p->flags & PACKET_ICMP_ERROR)
 		return GO_ON;
-	kept = state->flags & ~CT_FROM_LOW;
-	p->fresh.packets = state->packets;
-	p->fresh.bytes = state->bytes;
-	return write_flow(p, kept);
-}
-
-/* Judges the packet's flow; `flags` are those of a new entry. `state` comes from find_flow(ZONE_JUDGED). */
-static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state, __u32 flags)
-{
-	return state ? judge_known_flow(skb, p, state) : judge_new_flow(skb, p, flags);
+	if (state) {
+		flags = state->flags & ~CT_FROM_LOW;
+		p->fresh.packets = state->packets;
+		p->fresh.bytes = state->bytes;
+	}
+	return write_flow(p, flags);
 }
 
 #endif /* CILIUM_CONNTRACK_H */

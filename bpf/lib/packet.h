@@ -103,10 +103,16 @@ struct {
 	__type(value, struct packet);
 } scratch SEC(".maps");
 
-static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 hook, __u8 direction)
+static __always_inline struct packet *current_packet(void)
 {
 	__u32 zero = 0;
-	struct packet *p = bpf_map_lookup_elem(&scratch, &zero);
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 hook, __u8 direction)
+{
+	struct packet *p = current_packet();
 
 	if (!p)
 		return 0;

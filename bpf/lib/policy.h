@@ -36,11 +36,18 @@ static __always_inline void consider_peers(struct packet *p, __u32 peer)
 	consider(p);
 }
 
-/* Fills p->matched, verdict, rule. `ports`: bit n = try keys with port_prefix n. */
-static __always_inline void search_policy(struct packet *p, __u32 peer, __be16 port_be, __u32 ports)
+/*
+ * Fills matched, verdict and rule of the packet in hand. `ports`: bit n = try keys with port_prefix n.
+ * A global function, because the verifier then walks through its loop once and not on each path to it
+ * (Linux 5.6). Programs with tail calls may hold none; ours are called by tail calls and make none.
+ */
+__attribute__((noinline)) int search_policy(__u32 peer, __u32 port_be, __u32 ports)
 {
+	struct packet *p = current_packet();
 	__u32 bits;
 
+	if (!p)
+		return 0;
 	p->matched = 0;
 	p->rank = 0;
 	p->policy.protocol = 0;
@@ -57,6 +64,7 @@ static __always_inline void search_policy(struct packet *p, __u32 peer, __be16 p
 		p->policy.port_be = port_be & bpf_htons((__u16)(0xffff0000u >> bits));
 		consider_peers(p, peer);
 	}
+	return 0;
 }
 
 /*
@@ -87,7 +95,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *p, const 
 		ports &= 1;
 	p->policy.rule_set = subject->rule_set;
 	p->policy.direction = direction;
-	search_policy(p, peer, port_be, ports);
+	search_policy(peer, port_be, ports);
 	if (!p->matched && enforced) {
 		p->rule = fallback;
 		return -DROP_POLICY_DENIED;
