@@ -85,8 +85,7 @@ export class Core {
     const { logger } = this.#options;
     await this.addresses.load();
     const attachments = await this.operations.restore();
-    for (const attachment of attachments) {
-      if (await this.links.restore(attachment)) continue;
+    for (const attachment of await this.links.restore(attachments)) {
       logger.warn("the link of an attachment is gone", { containerId: attachment.containerId, pod: attachment.pod });
       await this.operations.discard(attachment.containerId);
     }

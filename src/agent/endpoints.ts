@@ -91,14 +91,23 @@ export class PodLinks implements PodDatapath {
     this.#options.onChanged();
   }
 
-  /** Attaches the programs of a link that an earlier process made: they are attached already, unless someone took them off. */
-  async restore(attachment: Attachment): Promise<boolean> {
-    const device = await this.#options.links.find(attachment.hostIfname);
-    if (device === undefined || device.ifindex !== attachment.hostIfindex) return false;
-    this.#options.programs.attach("FROM_CONTAINER", device.ifindex);
-    this.#options.programs.attach("TO_CONTAINER", device.ifindex);
-    this.adopt(attachment);
-    return true;
+  /**
+   * Takes over the links that an earlier process made, and returns those that are gone. The programs are attached
+   * already, unless someone took them off.
+   */
+  async restore(attachments: readonly Attachment[]): Promise<readonly Attachment[]> {
+    const devices = new Map((await this.#options.links.list()).map((device) => [device.name, device.ifindex]));
+    const gone: Attachment[] = [];
+    for (const attachment of attachments) {
+      if (devices.get(attachment.hostIfname) === attachment.hostIfindex) {
+        this.#options.programs.attach("FROM_CONTAINER", attachment.hostIfindex);
+        this.#options.programs.attach("TO_CONTAINER", attachment.hostIfindex);
+        this.adopt(attachment);
+      } else {
+        gone.push(attachment);
+      }
+    }
+    return gone;
   }
 
   /** Runs `task` while no pod's routes are being made. */

@@ -36,9 +36,6 @@ export class EventPump {
       for (const event of batch) if (verdicts || event.type === EventType.DROP) events.push(enrich(event, full));
       monitor.publish(events);
     }
-  }
-
-  close(): void {
     this.#reader.close();
   }
 }

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
 import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
-import type { Health } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeptTable } from "./kept-table.ts";
 import { decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
@@ -56,10 +55,6 @@ export class Tables {
   async start(signal: AbortSignal): Promise<void> {
     for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints]) await table.start();
     for (const reflector of this.#reflectors) await reflector.start(signal);
-  }
-
-  health(): readonly Health[] {
-    return this.#reflectors.map((reflector) => reflector.health());
   }
 
   #table<O extends KubeObject, T>(

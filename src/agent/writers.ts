@@ -101,7 +101,10 @@ export class Writers {
     return false;
   }
 
+  /** Those that should be, and those that are and perhaps should not. */
   #allEndpoints(): void {
-    for (const attachment of this.#options.core.links.attachments.values()) this.endpoint(attachment);
+    const { core, tables, nodeName } = this.#options;
+    for (const attachment of core.links.attachments.values()) this.endpoint(attachment);
+    for (const [key, row] of tables.endpoints.objects) if (row.nodeName === nodeName) this.#endpoints.add(key);
   }
 }
