@@ -46,7 +46,7 @@ const RULES_PER_RECORD = 16;
 const PART_HASH_DIGITS = 32;
 
 export function encodeDocument(document: Document): readonly Part[] {
-  const texts = recordsOf(document).map((record) => ({ bucket: hash32(`${record[0]}/${record[1]}/${record[0] === "rules" ? String(record[2]) : ""}`), text: JSON.stringify(record) }));
+  const texts = recordsOf(document).map((record) => ({ bucket: hash32(keyOfRecord(record)), text: JSON.stringify(record) }));
   texts.sort((a, b) => (a.text < b.text ? -1 : 1));
   for (let count = 1; ; count *= 2) {
     const buckets = Array.from({ length: count }, (): string[] => []);
@@ -54,6 +54,11 @@ export function encodeDocument(document: Document): readonly Part[] {
     const fits = buckets.every((bucket) => bucket.length <= 1 || sizeOf(bucket) <= PART_BYTES);
     if (fits || count >= MAX_PARTS) return buckets.filter((bucket) => bucket.length > 0).map((bucket) => partOf(bucket));
   }
+}
+
+/** Kind and key; of the rules of one set also which of them, so that a large set is dealt to several parts. */
+function keyOfRecord([kind, key, first]: RecordText): string {
+  return kind === "rules" ? `${kind}/${key}/${Number(first)}` : `${kind}/${key}`;
 }
 
 function sizeOf(texts: readonly string[]): number {

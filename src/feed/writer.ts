@@ -30,6 +30,8 @@ export interface WrittenState {
   readonly document: Document;
 }
 
+type Manifest = NonNullable<CiliumNodeState["manifest"]>;
+
 interface Known {
   readonly manifest: CiliumNodeState;
   readonly document: Document | undefined;
@@ -66,13 +68,19 @@ export class NodeStateWriter {
     }
   }
 
-  /** The node is gone: forget it. Its objects go with the Node object, which owns them. */
+  /** Whether the node's state, as it was written last, needs the object of this name. */
+  needs(node: string, name: string): boolean {
+    const manifest = this.#known.get(node)?.manifest;
+    return manifest !== undefined && (manifest.metadata.name === name || (manifest.manifest?.parts.some((part) => part.name === name) ?? false));
+  }
+
+  /** Forgets what was written: the next write starts from what the API server has. */
   forget(node: string): void {
     this.#known.delete(node);
   }
 
   async #write(target: WriteTarget, state: NodeState): Promise<WrittenState> {
-    const { node, nodeUid, acknowledged, transitions, signal } = target;
+    const { node, acknowledged, transitions, signal } = target;
     const remembered = this.#known.get(node);
     const known = remembered ?? (await this.#read(node, signal));
     const current = known?.manifest.manifest;
@@ -80,25 +88,33 @@ export class NodeStateWriter {
     const revision = (current?.revision ?? 0) + 1;
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
-    const hash = manifestHash(parts.map((part) => part.hash));
-    if (current?.hash === hash && current.format === FEED_FORMAT && current.nodeUID === nodeUid) {
-      return { revision: current.revision, document };
-    }
+    if (current !== undefined && says(current, target, parts)) return { revision: current.revision, document };
     const before = new Set(current?.parts.map((part) => part.name));
+    const manifest = await this.#publish(target, known?.manifest, revision, parts);
+    this.#known.set(node, { manifest, document });
+    await this.#sweep(target, remembered === undefined ? await this.#partsOf(node, signal) : before, parts);
+    return { revision, document };
+  }
+
+  /** Steps 1 and 2. */
+  async #publish(target: WriteTarget, current: CiliumNodeState | undefined, revision: number, parts: readonly Part[]): Promise<CiliumNodeState> {
+    const { node, nodeUid, transitions } = target;
+    const before = new Set(current?.manifest?.parts.map((part) => part.name));
     await this.#createParts(target, parts.filter((part) => !before.has(partName(node, part.hash))));
-    const manifest = await this.#swapManifest(target, known?.manifest, {
+    return this.#swapManifest(target, current, {
       revision,
-      hash,
+      hash: manifestHash(parts.map((part) => part.hash)),
       format: FEED_FORMAT,
       nodeUID: nodeUid,
       leaseTransitions: transitions,
       parts: parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash })),
     });
-    this.#known.set(node, { manifest, document });
-    const existing = remembered === undefined ? await this.#partsOf(node, signal) : before;
-    const named = new Set(manifest.manifest?.parts.map((part) => part.name));
+  }
+
+  /** Step 3. */
+  async #sweep({ node, signal }: WriteTarget, existing: Iterable<string>, parts: readonly Part[]): Promise<void> {
+    const named = new Set(parts.map((part) => partName(node, part.hash)));
     for (const name of existing) if (!named.has(name)) await this.#client.delete(CILIUM_NODE_STATES, { name }, { signal });
-    return { revision, document };
   }
 
   async #createParts({ node, nodeUid, signal }: WriteTarget, parts: readonly Part[]): Promise<void> {
@@ -117,7 +133,7 @@ export class NodeStateWriter {
     await this.#client.patch(CILIUM_NODE_STATES, { name }, { metadata: { ownerReferences: [ownerOf(node, nodeUid)] } }, signal);
   }
 
-  async #swapManifest(target: WriteTarget, current: CiliumNodeState | undefined, manifest: NonNullable<CiliumNodeState["manifest"]>): Promise<CiliumNodeState> {
+  async #swapManifest(target: WriteTarget, current: CiliumNodeState | undefined, manifest: Manifest): Promise<CiliumNodeState> {
     const { node, nodeUid, signal } = target;
     const fresh = metadata(manifestName(node), node, nodeUid);
     if (current === undefined) return this.#client.create(CILIUM_NODE_STATES, { metadata: fresh, node, manifest }, signal);
@@ -150,6 +166,11 @@ export class NodeStateWriter {
       return { manifest, document: undefined };
     }
   }
+}
+
+/** Whether the manifest says already what is to be written. */
+function says(manifest: Manifest, { nodeUid }: WriteTarget, parts: readonly Part[]): boolean {
+  return manifest.hash === manifestHash(parts.map((part) => part.hash)) && manifest.format === FEED_FORMAT && manifest.nodeUID === nodeUid;
 }
 
 function metadata(name: string, node: string, nodeUid: string): CiliumNodeState["metadata"] {

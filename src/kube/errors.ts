@@ -52,7 +52,7 @@ export function apiError(what: string, status: number, text: string): ApiError {
 function statusOf(text: string): StatusBody | undefined {
   try {
     const body: unknown = JSON.parse(text);
-    return typeof body === "object" && body !== null ? (body as StatusBody) : undefined;
+    return typeof body === "object" && body !== null ? body : undefined;
   } catch {
     return undefined;
   }

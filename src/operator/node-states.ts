@@ -28,6 +28,7 @@ export interface NodeStatesOptions {
 /** What the operator wrote for a node last. */
 export interface NodeRecord {
   readonly nodeUid: string;
+  readonly revision: number;
   readonly document: Document;
 }
 
@@ -45,9 +46,22 @@ export class NodeStates implements Reconciler {
     return this.#records;
   }
 
-  /** Someone else changed or removed the node's objects: look at them again before the next write. */
-  distrust(node: string): void {
-    this.#options.writer.forget(node);
+  /**
+   * An object of a node's state changed or went. True when that was not us: it is looked at anew with the next
+   * reconcile. Only an operator of an earlier term, or a person, does this.
+   */
+  isDisturbed(name: string, row: NodeStateRow, value: NodeStateRow | undefined): boolean {
+    const { writer, leadership } = this.#options;
+    const removed = value === undefined && writer.needs(row.node, name);
+    const overwritten = value?.manifest !== undefined && value.manifest.leaseTransitions < leadership.transitions && this.#isNewer(row.node, value.manifest.revision);
+    if (removed || overwritten) writer.forget(row.node);
+    return removed || overwritten;
+  }
+
+  /** A manifest of an earlier term with a revision beyond what we know to be there. */
+  #isNewer(node: string, revision: number): boolean {
+    const known = this.#records.get(node)?.revision;
+    return known !== undefined && revision > known;
   }
 
   async reconcile(node: string, signal: AbortSignal): Promise<ReconcileResult> {
@@ -61,9 +75,9 @@ export class NodeStates implements Reconciler {
     };
     const state = compileNode(snapshot, node, routing, this.#compiler);
     const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), transitions: leadership.transitions, signal };
-    const { document } = await writer.write(target, state);
+    const { document, revision } = await writer.write(target, state);
     const before = this.#records.get(node)?.document;
-    this.#records.set(node, { nodeUid: row.uid, document });
+    this.#records.set(node, { nodeUid: row.uid, revision, document });
     onMarks(changedMarks(before, document));
     return {};
   }

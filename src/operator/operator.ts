@@ -114,7 +114,7 @@ export class CiliumOperator extends SafeOperator {
     sources.policies.subscribe({ changed: (key, value) => this.#policies.changed(key, value) });
     sources.nodes.subscribe({ changed: (node) => this.#work?.nodes.add(node) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
-    sources.states.subscribe({ changed: (_key, value, previous) => this.#stateChanged(value, previous) });
+    sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
     sources.agents.subscribe({ changed: (_key, value, previous) => this.#agentChanged(value, previous) });
   }
 
@@ -214,18 +214,20 @@ export class CiliumOperator extends SafeOperator {
   }
 
   /** An acknowledgement moves policies; a manifest or part that is not as we left it must be written again. */
-  #stateChanged(value: NodeStateRow | undefined, previous: NodeStateRow | undefined): void {
-    const node = (value ?? previous)?.node;
+  #stateChanged(name: string, value: NodeStateRow | undefined, previous: NodeStateRow | undefined): void {
+    const row = value ?? previous;
     const nodeStates = this.#nodeStates;
-    if (node === undefined || nodeStates === undefined) return;
-    if (value?.acknowledgement !== undefined || previous?.acknowledgement !== undefined) {
-      this.#addPolicies(nodeStates.records.get(node)?.document.marks.keys() ?? []);
-      // A policy that left the node is remembered until it is acknowledged: forget it now.
-      if ([...(nodeStates.records.get(node)?.document.marks.values() ?? [])].some((mark) => mark.removed)) this.#work?.nodes.add(node);
-    } else if (value === undefined) {
-      nodeStates.distrust(node);
-      this.#work?.nodes.add(node);
-    }
+    if (row === undefined || nodeStates === undefined) return;
+    if (row.acknowledgement !== undefined) this.#acknowledged(row.node, nodeStates);
+    else if (nodeStates.isDisturbed(name, row, value)) this.#work?.nodes.add(row.node);
+  }
+
+  #acknowledged(node: string, nodeStates: NodeStates): void {
+    const marks = nodeStates.records.get(node)?.document.marks;
+    if (marks === undefined) return;
+    this.#addPolicies(marks.keys());
+    // A policy that left the node is remembered until that is acknowledged: now it can be forgotten.
+    if ([...marks.values()].some((mark) => mark.removed)) this.#work?.nodes.add(node);
   }
 
   #agentChanged(value: AgentRow | undefined, previous: AgentRow | undefined): void {

@@ -102,10 +102,14 @@ export function transitions(before: PolicyStatus | undefined, after: PolicyStatu
   return ["Valid", "Enforced"].flatMap((type) => {
     const was = before?.conditions?.find((other) => other.type === type);
     const is = after.conditions?.find((other) => other.type === type);
-    if (is === undefined || (was?.status === is.status && was.reason === is.reason && was.observedGeneration === is.observedGeneration)) return [];
-    // Pending is the way to every change; invalid is told by Valid already.
-    if (is.reason === "Pending" || (type === "Enforced" && is.reason === "Invalid")) return [];
-    if (was?.status === is.status && was.reason === is.reason && type === "Valid" && is.status === "True") return [];
+    if (is === undefined || !isNews(was, is)) return [];
     return [{ severity: is.status === "True" ? "Normal" : "Warning", reason: is.reason, message: is.message }];
   });
+}
+
+function isNews(was: Condition | undefined, is: Condition): boolean {
+  // Pending is the way to every change; that it is invalid is told once, by Valid.
+  if (is.reason === "Pending" || (is.type === "Enforced" && is.reason === "Invalid")) return false;
+  if (was?.status !== is.status || was.reason !== is.reason) return true;
+  return is.reason === "Invalid" && was.observedGeneration !== is.observedGeneration;
 }
