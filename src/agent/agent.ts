@@ -205,6 +205,7 @@ export class Agent {
       const flows = network.port.map("flows");
       const report = flows === undefined ? undefined : collectFlows(flows, Number(process.hrtime.bigint() / 1_000_000_000n));
       if (report?.error !== undefined) this.#logger.warn("collecting expired flows", { error: report.error });
+      core.enforcer.sweep();
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);

@@ -29,6 +29,8 @@ export interface EnforcerOptions {
 
 /** Long enough to see a burst of one change as one, short against the 10 ms from receipt to judged. */
 const GATHER_MS = 3;
+/** The applier leaves replaced entries for a moment to programs that still read them. */
+const SWEEP_MS = 1_500;
 
 export class Enforcer {
   readonly #options: EnforcerOptions;
@@ -36,8 +38,8 @@ export class Enforcer {
   #assignment: Assignment | undefined;
   #report: ApplyReport | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
   #dueMs = 0;
-  #stopped = false;
 
   constructor(options: EnforcerOptions) {
     this.#options = options;
@@ -76,6 +78,7 @@ export class Enforcer {
     const startedMs = performance.now();
     const report = applier.apply(state.desired(assignment.state, isSynced()));
     this.#report = report;
+    this.#sweepTimer ??= setTimeout(() => this.sweep(), SWEEP_MS).unref();
     if (report.ok) {
       this.#backoff.reset();
     } else {
@@ -89,14 +92,17 @@ export class Enforcer {
     return report;
   }
 
-  stop(): void {
-    this.#stopped = true;
-    this.#cancel();
+  /** Deletes what nothing refers to any more. */
+  sweep(): void {
+    clearTimeout(this.#sweepTimer);
+    this.#sweepTimer = undefined;
+    const removed = this.#options.applier.sweep();
+    if (removed > 0) this.#options.logger.debug("policy entries swept", { removed });
   }
 
   #schedule(delayMs: number): void {
     const dueMs = performance.now() + delayMs;
-    if (this.#stopped || (this.#timer !== undefined && this.#dueMs <= dueMs)) return;
+    if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
     this.#cancel();
     this.#dueMs = dueMs;
     this.#timer = setTimeout(() => this.#run(), delayMs);
