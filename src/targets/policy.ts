@@ -100,13 +100,12 @@ export class PolicyTarget {
     const failures: PolicyFailure[] = [];
     this.#trySweep(failures); // makes room first
     for (const [id, all] of usersByRuleSet(desired.subjects)) {
-      const identities = desired.isComplete ? all : all.filter((identity) => (this.#subjectOf(identity)?.ruleSet ?? 0) === 0);
-      if (identities.length === 0) continue;
+      const identities = desired.isComplete ? all : all.filter((identity) => !this.#isInForce(identity));
       try {
         const content = desired.ruleSets.get(id) ?? new CodedError("UNKNOWN_RULE_SET", `rule set ${String(id)} is not in the node state`);
         if (content instanceof Error) throw content;
-        this.#program(identities, content);
-        for (const identity of identities) enforced.add(identity);
+        if (identities.length > 0) this.#program(identities, content);
+        for (const identity of all) if (this.#obeys(identity, content)) enforced.add(identity);
       } catch (thrown) {
         failures.push({ identities, error: asError(thrown) });
       }
@@ -120,13 +119,25 @@ export class PolicyTarget {
     return new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
   }
 
+  /** Its rules are in the kernel: the current ones, or the last good. */
+  #isInForce(identity: number): boolean {
+    return (this.#subjectOf(identity)?.ruleSet ?? 0) !== 0;
+  }
+
+  /** What is in force is exactly this. */
+  #obeys(identity: number, content: Expanded): boolean {
+    const subject = this.#subjectOf(identity);
+    if (subject === undefined || subject.ruleSet === 0) return false;
+    const { ruleSet, generation } = subject;
+    return sameFields(subject, { ...content.header, ruleSet, generation }) && this.#holds(ruleSet, content);
+  }
+
   #program(identities: readonly number[], content: Expanded): void {
     const { ruleSet, isChanged } = this.#place(identities, content);
-    const header = content.header;
     for (const identity of identities) {
       const slot = this.#slotFor(identity);
       const now = this.#store.subjects.get(slot);
-      const wanted = { ...header, ruleSet, generation: now?.generation ?? 0 };
+      const wanted = { ...content.header, ruleSet, generation: now?.generation ?? 0 };
       if (isChanged || now === undefined || !sameFields(now, wanted)) this.#flip(slot, wanted);
     }
   }

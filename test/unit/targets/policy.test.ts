@@ -244,6 +244,15 @@ describe("PolicyTarget: how changes are written", () => {
     assert.deepEqual(world.maps.picture(), before);
   });
 
+  it("knows, before everything is known, whose rules are exactly those of the node state: their pods may start", () => {
+    const world = new World();
+    const step: Step = { subjects: new Map([[256, withRules(allow("s1", 80))], [257, withRules(allow("s1", 81))]]), selectors };
+    const { slots } = world.apply(step);
+    const restarted = world.open(slots);
+    const { enforced } = restarted.apply(desiredOf({ subjects: new Map([...step.subjects, [257, withRules(allow("s1", 82))]]), selectors }, false));
+    assert.deepEqual([...enforced], [256]);
+  });
+
   it("programs a new identity also before everything is known", () => {
     const world = new World();
     const { slots } = world.target.apply(desiredOf({ subjects: new Map([[256, withRules(allow("s1", 80))]]), selectors }, false));
