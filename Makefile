@@ -1,6 +1,7 @@
 # Every target that people use has a `##` line; `make help` prints them.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
 NODE := node_modules/.bin/node
 NODES ?= 3
 K8S ?= 1.36.3
@@ -16,47 +17,21 @@ help: ## Show this list
 
 .PHONY: help
 
-cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
-build/bin/cilium-cni: src/cni/plugin/cilium-cni.c src/cni/plugin/json.h
-	@mkdir -p $(@D)
-	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
+# ---- start here
 
-.PHONY: cni
-
-REGISTRY ?=
-PUSH_FLAGS ?=
-image: bpf cni ## Build the OCI image build/image/cilium.tar (no registry, no Docker)
-	@$(NODE) src/image/build.ts
-push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skopeo copy)
-	@test -n "$(REGISTRY)" || { echo "make push: say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
-	skopeo copy $(PUSH_FLAGS) oci-archive:build/image/cilium.tar docker://$(REGISTRY)/cilium:$$($(NODE) -p 'require("./package.json").version')
-
-CHART_REPO_PORT ?= 8879
-chart-repo: ## Package the Helm chart and serve it at http://127.0.0.1:8879 (CHART_REPO_PORT)
-	@$(NODE) src/image/chart-repo.ts start --port $(CHART_REPO_PORT)
-chart-repo-stop: ## End the server of chart-repo
-	@$(NODE) src/image/chart-repo.ts stop --port $(CHART_REPO_PORT)
-cli: ## Put cilium, kubectl and helm into ./bin
-	@$(NODE) src/image/cli.ts
 demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after
 	@$(NODE) src/demo/main.ts
-
-.PHONY: image push chart-repo chart-repo-stop cli demo
-
-CODECS := src/kernel/gen/types.ts
-generate: ## Write the codecs of bpf/lib/types.h (src/kernel/gen)
-	@$(NODE) src/kernel/generate.ts bpf/lib/types.h $(CODECS)
-verify: ## Fail when something generated is not what its source says
-	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT \
-	  && $(NODE) src/kernel/generate.ts bpf/lib/types.h "$$fresh" \
-	  && diff -u $(CODECS) "$$fresh" || { echo "$(CODECS) is not what bpf/lib/types.h says: make generate" >&2; exit 1; }
-
-.PHONY: generate verify
-
+TIERS ?=
+test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e)
+	@$(NODE) test/run.ts $(TIERS)
 setup: ## Install what the machine and the checkout lack (Debian 12 and 13, Ubuntu 24.04)
 	@src/cluster/setup.sh
 $(SETUP_STAMP): package-lock.json src/cluster/setup.sh
 	@src/cluster/setup.sh
+
+.PHONY: demo test setup
+
+# ---- the local cluster
 
 CLUSTER = NODES=$(NODES) K8S=$(K8S) CNI=$(CNI) KUBE_PROXY=$(KUBE_PROXY) $(NODE) src/cluster/main.ts
 cluster: $(SETUP_STAMP) ## Local cluster of real nodes: NODES=3 K8S=1.36.3 CNI=cilium|ptp|none KUBE_PROXY=1|0
@@ -66,49 +41,93 @@ cluster-load: $(SETUP_STAMP) ## Import an OCI archive into every node: ARCHIVE=x
 	@$(CLUSTER) load "$(ARCHIVE)"
 cluster-down: $(SETUP_STAMP) ## Remove the local cluster without a trace
 	@$(CLUSTER) down
+cli: $(SETUP_STAMP) ## Put cilium, kubectl and helm into ./bin
+	@$(NODE) src/image/cli.ts
 clean-all: cluster-down chart-repo-stop ## cluster-down, and remove everything that was built
 	rm -rf build dist bin
 
-.PHONY: setup cluster cluster-load cluster-down clean-all
+.PHONY: cluster cluster-load cluster-down cli clean-all
 
-generate: generate-api
-verify: verify-api
-generate-api: ## Write the TypeScript types of crds/ (src/api/gen)
-	@$(NODE) src/api/generate.ts
-verify-api:
-	@$(NODE) src/api/generate.ts --check
+# ---- what is shipped
 
-.PHONY: generate-api verify-api
+CHART_REPO_PORT ?= 8879
+REGISTRY ?=
+PUSH_FLAGS ?=
+image: $(SETUP_STAMP) bpf cni ## Build the OCI image build/image/cilium.tar (no registry, no Docker)
+	@$(NODE) src/image/build.ts
+push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skopeo copy)
+	@test -n "$(REGISTRY)" || { echo "make push: say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
+	skopeo copy $(PUSH_FLAGS) oci-archive:build/image/cilium.tar docker://$(REGISTRY)/cilium:$$($(NODE) -p 'require("./package.json").version')
+chart-repo: $(SETUP_STAMP) ## Package the Helm chart and serve it at http://127.0.0.1:8879 (CHART_REPO_PORT)
+	@$(NODE) src/image/chart-repo.ts start --port $(CHART_REPO_PORT)
+chart-repo-stop: $(SETUP_STAMP) ## End the server of chart-repo
+	@$(NODE) src/image/chart-repo.ts stop --port $(CHART_REPO_PORT)
+
+.PHONY: image push chart-repo chart-repo-stop
+
+# ---- what is compiled
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 BPF_OBJECTS := $(BPF_SOURCES:bpf/%.bpf.c=build/bpf/%.o)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror
+STATIC_CC = gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s
+
 bpf: $(BPF_OBJECTS) ## Compile the eBPF programs into build/bpf
 build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) bpf/vmlinux.h
 	@mkdir -p $(@D)
 	clang-19 $(BPF_FLAGS) -c -o $@ $<
+cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
+build/bin/cilium-cni: src/cni/plugin/cilium-cni.c src/cni/plugin/json.h
+	@mkdir -p $(@D)
+	$(STATIC_CC) -o $@ $<
 
-.PHONY: bpf
+.PHONY: bpf cni
+
+# ---- what is generated
+
+CODECS := src/kernel/gen/types.ts
+generate: $(SETUP_STAMP) ## Write what is generated: the codecs of bpf/lib/types.h, the types of crds/
+	@$(NODE) src/kernel/generate.ts bpf/lib/types.h $(CODECS)
+	@$(NODE) src/api/generate.ts
+verify: $(SETUP_STAMP) ## Fail when something generated is not what its source says
+	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT \
+	  && $(NODE) src/kernel/generate.ts bpf/lib/types.h "$$fresh" \
+	  && diff -u $(CODECS) "$$fresh" || { echo "$(CODECS) is not what bpf/lib/types.h says: make generate" >&2; exit 1; }
+	@$(NODE) src/api/generate.ts --check
+
+.PHONY: generate verify
+
+# ---- tests, cheapest first
 
 TEST = $(NODE) --test --test-reporter=./test/reporter.ts
-TIERS ?=
-test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e)
-	@$(NODE) test/run.ts $(TIERS)
-test-unit: ## Pure code: no root, no kernel, no cluster
+lint: $(SETUP_STAMP) ## Types, type-aware lint, import direction, nothing of this machine in the repository
+	@node_modules/.bin/tsc --noEmit
+	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
+	@$(TEST) 'test/unit/repository/*.test.ts' | sed '$$d'
+test-unit: $(SETUP_STAMP) ## Pure code: no root, no kernel, no cluster
 	@$(TEST) 'test/unit/**/*.test.ts'
-test-bpf: bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
+test-bpf: $(SETUP_STAMP) bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
 	@$(TEST) --test-concurrency=1 'test/bpf/**/*.test.ts'
-test-node: bpf cni ## Real maps, links and sockets in network namespaces (root)
+test-node: $(SETUP_STAMP) bpf cni ## Real maps, links and sockets in network namespaces (root)
 	@$(TEST) --test-concurrency=1 'test/node/**/*.test.ts'
 test-e2e: image cli build/bin/e2e-probe ## Real clusters (root)
 	@$(NODE) test/e2e/harness/setup.ts
 	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
 build/bin/e2e-probe: test/e2e/harness/probe.c
 	@mkdir -p $(@D)
-	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
-lint: ## Types, type-aware lint, import direction, nothing of this machine in the repository
-	@node_modules/.bin/tsc --noEmit
-	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
-	@$(TEST) 'test/unit/repository/*.test.ts' | sed '$$d'
+	$(STATIC_CC) -o $@ $<
 
-.PHONY: test test-unit test-bpf test-node test-e2e lint
+.PHONY: lint test-unit test-bpf test-node test-e2e
+
+# ---- measurements
+
+BENCH_PROGRAMS := $(patsubst test/bench/programs/%.c,build/bench/%,$(wildcard test/bench/programs/*.c))
+ROUNDS ?= 10
+PARTS ?=
+bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=10 (3: short) PARTS="traffic policy cni memory"
+	@ROUNDS=$(ROUNDS) PARTS="$(PARTS)" $(NODE) test/bench/main.ts
+build/bench/%: test/bench/programs/%.c
+	@mkdir -p $(@D)
+	$(STATIC_CC) -pthread -o $@ $<
+
+.PHONY: bench
