@@ -36,6 +36,8 @@ export class NodeStates implements Reconciler {
   readonly #options: NodeStatesOptions;
   readonly #compiler = new SubjectCompiler();
   readonly #records = new Map<string, NodeRecord>();
+  /** Policy -> nodes that it left and that may not have acknowledged it. */
+  readonly #leaving = new Map<string, Set<string>>();
 
   constructor(options: NodeStatesOptions) {
     this.#options = options;
@@ -44,6 +46,11 @@ export class NodeStates implements Reconciler {
   /** Node -> what its agent is told now. */
   get records(): ReadonlyMap<string, NodeRecord> {
     return this.#records;
+  }
+
+  /** Nodes that a policy left and that may not have acknowledged it yet. */
+  leaving(uid: string): Iterable<string> {
+    return this.#leaving.get(uid) ?? [];
   }
 
   /**
@@ -78,6 +85,7 @@ export class NodeStates implements Reconciler {
     const { document, revision } = await writer.write(target, state);
     const before = this.#records.get(node)?.document;
     this.#records.set(node, { nodeUid: row.uid, revision, document });
+    this.#indexLeaving(node, before, document);
     onMarks(changedMarks(before, document));
     return {};
   }
@@ -89,12 +97,28 @@ export class NodeStates implements Reconciler {
     return acknowledgement.appliedRevision;
   }
 
+  #indexLeaving(node: string, before: Document | undefined, after: Document | undefined): void {
+    for (const [uid, mark] of before?.marks ?? []) {
+      if (!mark.removed) continue;
+      const nodes = this.#leaving.get(uid);
+      nodes?.delete(node);
+      if (nodes?.size === 0) this.#leaving.delete(uid);
+    }
+    for (const [uid, mark] of after?.marks ?? []) {
+      if (!mark.removed) continue;
+      const nodes = this.#leaving.get(uid);
+      if (nodes === undefined) this.#leaving.set(uid, new Set([node]));
+      else nodes.add(node);
+    }
+  }
+
   /** The garbage collector takes what the Node owned; the agent's status object has no owner. */
   async #remove(node: string, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, writer, states, onMarks } = this.#options;
     writer.forget(node);
     const before = this.#records.get(node)?.document;
     this.#records.delete(node);
+    this.#indexLeaving(node, before, undefined);
     if (states.objects.has(statusName(node))) await client.delete(CILIUM_NODE_STATES, { name: statusName(node) }, { signal });
     if (before !== undefined) onMarks(before.marks.keys());
     return {};

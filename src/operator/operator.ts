@@ -35,7 +35,7 @@ import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import { decodeAgent, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
 import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow, PolicyObject } from "./rows.ts";
-import { EndpointCounts, Standings } from "./standings.ts";
+import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
 export interface CiliumOperatorOptions {
   readonly access: KubeAccess;
@@ -78,6 +78,7 @@ export class CiliumOperator extends SafeOperator {
   readonly #cluster: Cluster;
   readonly #policies: PolicyBook;
   readonly #counts = new EndpointCounts();
+  readonly #agents = new Agents();
   #sources: Sources | undefined;
   #work: Work | undefined;
   #nodeStates: NodeStates | undefined;
@@ -115,7 +116,7 @@ export class CiliumOperator extends SafeOperator {
     sources.nodes.subscribe({ changed: (node) => this.#work?.nodes.add(node) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
-    sources.agents.subscribe({ changed: (_key, value, previous) => this.#agentChanged(value, previous) });
+    sources.agents.subscribe({ changed: (key, value, previous) => this.#agentChanged(key, value, previous) });
   }
 
   health(): Health {
@@ -153,7 +154,7 @@ export class CiliumOperator extends SafeOperator {
       leadership,
       onMarks: (uids) => this.#addPolicies(uids),
     });
-    const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: sources.agents });
+    const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: this.#agents });
     const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
     const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
@@ -230,7 +231,8 @@ export class CiliumOperator extends SafeOperator {
     if ([...marks.values()].some((mark) => mark.removed)) this.#work?.nodes.add(node);
   }
 
-  #agentChanged(value: AgentRow | undefined, previous: AgentRow | undefined): void {
+  #agentChanged(key: string, value: AgentRow | undefined, previous: AgentRow | undefined): void {
+    this.#agents.changed(key, value, previous);
     for (const row of [value, previous]) {
       if (row !== undefined) this.#addPolicies(this.#nodeStates?.records.get(row.node)?.document.marks.keys() ?? []);
     }

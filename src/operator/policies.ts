@@ -6,7 +6,7 @@
 import type { Problem, Validator } from "../api/index.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import { keyOf } from "../kube/resource.ts";
+import { refOf } from "../kube/resource.ts";
 import type { PolicyRow } from "../model/index.ts";
 
 export interface PolicyEntry {
@@ -28,6 +28,7 @@ export class PolicyBook {
   readonly #listener: PolicyListener;
   readonly #entries = new Map<string, PolicyEntry>();
   readonly #byUid = new Map<string, string>();
+  readonly #byNamespace = new Map<string, Set<string>>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
 
   constructor(validator: Validator, listener: PolicyListener) {
@@ -45,8 +46,8 @@ export class PolicyBook {
   }
 
   /** Keys of the policies of a namespace. */
-  keysOf(namespace: string): string[] {
-    return [...this.#entries.values()].filter(({ object }) => object.metadata.namespace === namespace).map(({ object }) => keyOf(object.metadata));
+  keysOf(namespace: string): Iterable<string> {
+    return this.#byNamespace.get(namespace) ?? [];
   }
 
   keyOfUid(uid: string): string | undefined {
@@ -57,10 +58,16 @@ export class PolicyBook {
     const previous = this.#entries.get(key);
     const entry = object === undefined ? undefined : this.#entryOf(object, previous);
     if (previous !== undefined) this.#byUid.delete(previous.object.metadata.uid ?? "");
-    if (entry === undefined) this.#entries.delete(key);
-    else {
+    if (entry === undefined) {
+      this.#entries.delete(key);
+      this.#byNamespace.get(refOf(key).namespace ?? "")?.delete(key);
+    } else {
       this.#entries.set(key, entry);
       this.#byUid.set(entry.object.metadata.uid ?? "", key);
+      const namespace = refOf(key).namespace ?? "";
+      const keys = this.#byNamespace.get(namespace);
+      if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
+      else keys.add(key);
     }
     this.#publish(previous?.effective, entry?.effective);
     this.#listener.policyChanged(key);

@@ -36,14 +36,34 @@ export class EndpointCounts {
   }
 }
 
+/** Pods of the agents by node; there are two on one node while the agent is upgraded. */
+export class Agents {
+  readonly #agents = new Map<string, Map<string, AgentRow>>();
+
+  changed(key: string, value: AgentRow | undefined, previous: AgentRow | undefined): void {
+    if (previous !== undefined) {
+      const rows = this.#agents.get(previous.node);
+      rows?.delete(key);
+      if (rows?.size === 0) this.#agents.delete(previous.node);
+    }
+    if (value === undefined) return;
+    const rows = this.#agents.get(value.node);
+    if (rows === undefined) this.#agents.set(value.node, new Map([[key, value]]));
+    else rows.set(key, value);
+  }
+
+  of(node: string): readonly AgentRow[] {
+    return [...(this.#agents.get(node)?.values() ?? [])];
+  }
+}
+
 export interface StandingsOptions {
   readonly endpoints: EndpointCounts;
   readonly labels: ReadonlyMap<number, Labels>;
   readonly nodeStates: NodeStates;
   readonly nodes: Source<NodeRow>;
   readonly states: Source<NodeStateRow>;
-  /** Pods of the agents, by any key. */
-  readonly agents: Source<AgentRow>;
+  readonly agents: Agents;
 }
 
 export class Standings {
@@ -72,7 +92,7 @@ export class Standings {
       }
     }
     const standings: NodeStanding[] = [];
-    for (const node of new Set([...selected, ...this.#options.nodes.objects.keys()])) {
+    for (const node of new Set([...selected, ...this.#options.nodeStates.leaving(effective.uid)])) {
       const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
       if (!selected.has(node) && !this.#owesRemoval(node, mark)) continue;
       standings.push(this.#standing(node, effective.uid, effective.generation, mark));
@@ -105,7 +125,7 @@ export class Standings {
 
   /** A node is heard from while a pod of the agent there is Ready. */
   #agentProblem(node: string): string | undefined {
-    const agents = [...this.#options.agents.objects.values()].filter((agent) => agent.node === node);
+    const agents = this.#options.agents.of(node);
     if (agents.some((agent) => agent.ready)) return undefined;
     const since = agents.map((agent) => agent.since).sort().at(-1) ?? "";
     return agents.length === 0 ? "no cilium agent runs there" : `the cilium agent is not Ready${since === "" ? "" : ` since ${since}`}`;
