@@ -84,7 +84,7 @@ export async function productLayer({ root }: BuildPaths): Promise<string> {
   await rm(stage, { recursive: true, force: true });
   await mkdir(home, { recursive: true });
   await compile(root, join(home, "dist"));
-  await copyObjects(join(root, "build", "bpf"), join(home, "bpf"));
+  await copyObjects(root, join(home, "bpf"));
   await copyRequired(join(root, "build", "bin", "cilium-cni"), join(home, "bin", "cilium-cni"), "make cni");
   await copyRequired(join(root, "crds"), join(home, "crds"), "git checkout crds");
   await copyRequired(join(root, "LICENSE"), join(home, "LICENSE"), "git checkout LICENSE");
@@ -102,11 +102,13 @@ async function compile(root: string, outDir: string): Promise<void> {
   await run(join(root, "node_modules", ".bin", "tsc"), ["-p", join(root, "config", "tsconfig.build.json"), "--outDir", outDir]);
 }
 
-async function copyObjects(from: string, to: string): Promise<void> {
-  const objects = existsSync(from) ? (await readdir(from)).filter((name) => name.endsWith(".o")) : [];
-  if (objects.length === 0) throw new CodedError("NO_BPF", `${from} holds no BPF objects: run make bpf`);
-  await mkdir(to, { recursive: true });
-  for (const name of objects) await cp(join(from, name), join(to, name));
+/** The object of each source; one that lies there from a source that is gone stays out. */
+async function copyObjects(root: string, to: string): Promise<void> {
+  const sources = (await readdir(join(root, "bpf"))).filter((name) => name.endsWith(".bpf.c"));
+  for (const source of sources) {
+    const name = source.replace(/\.bpf\.c$/, ".o");
+    await copyRequired(join(root, "build", "bpf", name), join(to, name), "make bpf");
+  }
 }
 
 async function copyRequired(from: string, to: string, remedy: string): Promise<void> {
