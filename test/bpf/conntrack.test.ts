@@ -1,6 +1,6 @@
 /** What an entry lets pass, when it is judged again, and when it is gone. */
 import assert from "node:assert/strict";
-import { CT_CLOSING, CT_FROM_LOW, CT_REPLIED } from "../../src/kernel/gen/types.ts";
+import { CT_CLOSING, CT_FROM_LOW, CT_REPLIED, CT_REVOKED } from "../../src/kernel/gen/types.ts";
 import { ab, ba, pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import { Protocol, Tcp, ethernet, frame, icmp, ipv4, raw } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
@@ -82,8 +82,21 @@ rows([
     hops: [
       { ...fromA, packet: syn },
       { ...fromB, packet: reply },
-      { ...fromA, packet: ack, ...denied, change: (world) => world.ingress(b, []), check: (_, world) => assert.deepEqual(world.flows(), []) },
+      { ...fromA, packet: ack, ...denied, change: (world) => world.ingress(b, []), check: (_, world) => assert.equal((world.flows()[0]?.flags ?? 0) & CT_REVOKED, CT_REVOKED) },
       { ...fromB, packet: reply, ...denied },
+    ],
+  },
+  {
+    name: "the middle of a revoked connection does not pass as the answer of a flow that the other side might have opened",
+    given: (world) => world.ingress(b, allow80),
+    hops: [
+      { ...fromA, packet: syn },
+      { ...fromB, packet: reply },
+      { ...fromA, packet: ack, ...denied, change: (world) => world.ingress(b, []) },
+      { ...fromA, packet: ack, ...denied },
+      { ...fromB, packet: reply, ...denied },
+      { ...fromA, packet: ack, rules: [45], change: (world) => world.ingress(b, [{ peer: a.identity, rule: 45 }]), check: (_, world) => assert.equal((world.flows()[0]?.flags ?? 0) & CT_REVOKED, 0) },
+      { ...fromB, packet: reply, rules: [] },
     ],
   },
   {

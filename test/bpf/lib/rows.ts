@@ -1,7 +1,8 @@
 /** A row reads as a sentence: given a node, this packet at this hook has this fate. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { DropReason, EventType, dropReasonNames } from "../../../src/kernel/gen/types.ts";
+import { EventType, dropReasonNames } from "../../../src/kernel/gen/types.ts";
+import type { DropReason } from "../../../src/kernel/gen/types.ts";
 import { hex } from "./packet.ts";
 import { World } from "./world.ts";
 import type { ProgramName, RunOptions, Seen } from "./world.ts";
