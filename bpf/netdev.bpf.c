@@ -10,7 +10,7 @@ static __always_inline int is_reply_of_pod(struct packet *p)
 	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
 		return 0;
 	state = find_flow(p, ZONE_JUDGED);
-	if (!state || !(p->flags & PACKET_REPLY) || !(state->flags & CT_VIA_STACK))
+	if (!is_allowed_reply(p, state) || !(state->flags & CT_VIA_STACK))
 		return 0;
 	touch_flow(p, state);
 	return 1;

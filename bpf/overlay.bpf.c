@@ -7,7 +7,7 @@ static __always_inline int receive_for_router(struct __sk_buff *skb, struct pack
 {
 	struct flow_state *state = find_flow(p, ZONE_JUDGED);
 
-	if (!state || !(p->flags & PACKET_REPLY))
+	if (!is_allowed_reply(p, state))
 		return deliver_to_stack(skb, MARK_FROM_NETDEV, 0);
 	touch_flow(p, state);
 	return deliver_to_stack(skb, MARK_REPLY, 0);

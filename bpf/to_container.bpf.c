@@ -11,7 +11,7 @@ static __always_inline int is_reply_of_untranslated(struct __sk_buff *skb, struc
 	if (mark_origin(skb) != MARK_REPLY && !p->local_process)
 		return 0;
 	state = find_flow(p, ZONE_PRE_NAT);
-	if (!state || !(p->flags & PACKET_REPLY))
+	if (!is_allowed_reply(p, state))
 		return 0;
 	touch_flow(p, state);
 	return 1;

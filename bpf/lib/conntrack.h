@@ -190,6 +190,21 @@ static __always_inline int is_same_side(struct packet *p, struct side *side, __u
 	return 1;
 }
 
+/* The packet answers a flow that is allowed. */
+static __always_inline int is_allowed_reply(const struct packet *p, const struct flow_state *state)
+{
+	return state && (p->flags & PACKET_REPLY) && !(state->flags & CT_REVOKED);
+}
+
+/* The entry of a revoked flow stays while its opener goes on: without it the middle of the connection would be
+ * judged as an answer too, which another rule may allow. */
+static __always_inline void revoke_flow(struct packet *p, struct flow_state *state)
+{
+	state->flags |= CT_REVOKED;
+	if (!(p->flags & (PACKET_REPLY | PACKET_ICMP_ERROR)))
+		state->expires = p->now + flow_lifetime(p, state->flags);
+}
+
 /* Is the entry's judgement still that of today? */
 static __always_inline int is_current(struct packet *p, const struct flow_state *state)
 {
@@ -197,7 +212,8 @@ static __always_inline int is_current(struct packet *p, const struct flow_state 
 	struct side *responder = p->flags & PACKET_REPLY ? &p->from : &p->to;
 	int same = is_same_side(p, opener, state->source_identity, state->source_generation);
 
-	return is_same_side(p, responder, state->destination_identity, state->destination_generation) && same;
+	return is_same_side(p, responder, state->destination_identity, state->destination_generation) && same &&
+	       !(state->flags & CT_REVOKED);
 }
 
 /* The decision of one attempt, kept while another is made. */
@@ -258,13 +274,13 @@ static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, s
 	step = judge_orientations(skb, p, !!state);
 	if (step) {
 		if (state)
-			bpf_map_delete_elem(&flows, &p->key);
+			revoke_flow(p, state);
 		return step;
 	}
 	if (p->flags & PACKET_ICMP_ERROR)
 		return GO_ON;
 	if (state) {
-		flags = state->flags & ~CT_FROM_LOW;
+		flags = state->flags & ~(CT_FROM_LOW | CT_REVOKED);
 		p->fresh.packets = state->packets;
 		p->fresh.bytes = state->bytes;
 	}

@@ -183,6 +183,7 @@ enum flow_zone {
 #define CT_PRE_NAT 4u       /* seen before the stack chose the destination: judged where it leaves the stack */
 #define CT_REPLIED 8u       /* a reply was seen */
 #define CT_CLOSING 16u      /* FIN or RST seen */
+#define CT_REVOKED 32u      /* was allowed and is not any more: known, so that its packets pass for no other flow's */
 
 /* Both directions of a flow have one key: the numerically smaller (address, port) is `low`. */
 struct flow_key {

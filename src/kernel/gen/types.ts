@@ -20,6 +20,8 @@ export const CT_PRE_NAT = 4;
 export const CT_REPLIED = 8;
 /** FIN or RST seen */
 export const CT_CLOSING = 16;
+/** was allowed and is not any more: known, so that its packets pass for no other flow's */
+export const CT_REVOKED = 32;
 export const MARK_MASK = 0x0f00;
 /** from a local pod without egress enforcement */
 export const MARK_FROM_POD = 0x0100;
