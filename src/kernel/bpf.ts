@@ -162,7 +162,8 @@ export class LibbpfPort implements BpfPort {
     const name = this.libbpf.mapName(map);
     const known = this.#maps.get(name);
     if (known !== undefined) return known;
-    if (pin !== undefined && !existsSync(pin)) {
+    const isRestored = pin !== undefined && existsSync(pin);
+    if (pin !== undefined && !isRestored) {
       const result = this.libbpf.pin(this.libbpf.mapFd(map), pin);
       if (result < 0) throw new KernelError(`pin ${pin}`, -result);
     }
@@ -174,6 +175,7 @@ export class LibbpfPort implements BpfPort {
       keySize: this.libbpf.mapKeySize(map),
       valueSize: this.libbpf.mapValueSize(map),
       maxEntries: this.libbpf.mapMaxEntries(map),
+      isRestored,
     });
     this.#maps.set(name, kept);
     return kept;

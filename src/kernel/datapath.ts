@@ -7,7 +7,7 @@
  * A new version is one slot update per hook: no device is touched, no packet meets a gap. An empty slot
  * drops (the stub's own verdict), so a device is closed from the moment its stub is attached.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseBtf, sectionVariables } from "./btf.ts";
 import { objectBtf } from "./btf-file.ts";
@@ -112,12 +112,16 @@ function byHook(objects: readonly BpfObject[], prefix: string): ReadonlyMap<Hook
   );
 }
 
-/** A stub that is pinned already stays: it is attached to devices. */
+/**
+ * A stub that is pinned already stays: it is attached to devices. One that calls into a program array that is no
+ * more is replaced, and takes effect with the next attach.
+ */
 function pinStubs({ port, pinDir }: DatapathOptions, fresh: ReadonlyMap<HookName, number>): ReadonlyMap<HookName, number> {
   if (pinDir === undefined) return fresh;
   return new Map(
     [...fresh].map(([hook, fd]) => {
       const path = join(pinDir, `stub_${hook.toLowerCase()}`);
+      if (port.map("hooks")?.isRestored !== true) rmSync(path, { force: true });
       const result = existsSync(path) ? port.libbpf.openPin(path) : port.libbpf.pin(fd, path);
       if (result < 0) throw new KernelError(`pin ${path}`, -result);
       return [hook, result === 0 ? fd : result] as const;

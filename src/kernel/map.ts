@@ -21,6 +21,8 @@ export interface MapShape {
   /** As declared, for one CPU. */
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** It was found pinned, with what an earlier process left in it. */
+  readonly isRestored: boolean;
 }
 
 export class LibbpfMap implements BatchMap {
@@ -29,6 +31,7 @@ export class LibbpfMap implements BatchMap {
   readonly keySize: number;
   readonly valueSize: number;
   readonly maxEntries: number;
+  readonly isRestored: boolean;
   readonly fd: number;
   readonly #libbpf: Libbpf;
 
@@ -39,6 +42,7 @@ export class LibbpfMap implements BatchMap {
     this.type = shape.type;
     this.keySize = shape.keySize;
     this.maxEntries = shape.maxEntries;
+    this.isRestored = shape.isRestored;
     this.valueSize = PER_CPU.includes(shape.type)
       ? Math.ceil(shape.valueSize / 8) * 8 * libbpf.possibleCpus()
       : shape.valueSize;

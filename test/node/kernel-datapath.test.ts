@@ -1,7 +1,7 @@
 /** Loader and tc attachment on real devices. Needs root; runs itself again in a network namespace of its own. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { LibbpfPort } from "../../src/kernel/bpf.ts";
@@ -89,6 +89,16 @@ function suite(): void {
     execFileSync(process.execPath, ["--input-type=module-typescript", "-e", source]);
     assert.equal(reachable(), true);
     assert.deepEqual(readdirSync(pinDir).filter((name) => name.startsWith("stub_")).length, 6);
+  });
+
+  it("replaces stubs whose program array is gone", async () => {
+    const [hooks] = readdirSync(pinDir).filter((name) => name.startsWith("hooks_"));
+    rmSync(join(pinDir, hooks ?? ""));
+    const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
+    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    assert.ok(device);
+    for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) datapath.attach(hook, device.ifindex);
+    assert.equal(reachable(), true);
   });
 
   it("a version that does not load changes nothing, and an unknown option is refused", () => {

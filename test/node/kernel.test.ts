@@ -66,7 +66,9 @@ describe("loading", () => {
     assert.ok(names.some((name) => /^numbers_[0-9a-f]{8}$/.test(name)), names.join());
     assert.ok(!names.some((name) => name.startsWith("records")), "ring buffers are not pinned");
     const second = new LibbpfPort(pins);
-    assert.deepEqual(second.load({ file: fixture.object }).maps.get("numbers")?.lookup(key), key);
+    const again = second.load({ file: fixture.object, maxEntries: { numbers: 16 } }).maps.get("numbers");
+    assert.deepEqual(again?.lookup(key), key);
+    assert.equal(again?.maxEntries, 8, "a pinned map keeps its size, and says so");
     assert.deepEqual(readdirSync(pins).sort(), names);
   });
 
