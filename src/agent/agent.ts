@@ -36,6 +36,7 @@ import { Writers } from "./writers.ts";
 
 const HOUSEKEEPING_MS = 30_000;
 const NETWORK_AGAIN_MS = 60_000;
+const REFRESH_GATHER_MS = 5;
 
 export class Agent {
   readonly #config: AgentConfig;
@@ -49,6 +50,7 @@ export class Agent {
   #unreadable: ReadFailure | undefined;
   #isServing = false;
   #refreshTimer: NodeJS.Timeout | undefined;
+  #refreshing: Promise<void> = Promise.resolve();
 
   constructor(config: AgentConfig, logger: Logger, signal: AbortSignal) {
     this.#config = config;
@@ -215,9 +217,14 @@ export class Agent {
   #refreshSoon(): void {
     if (this.#refreshTimer !== undefined || this.#signal.aborted) return;
     this.#refreshTimer = setTimeout(() => {
-      this.#refreshTimer = undefined;
-      this.#refresh().catch((thrown: unknown) => this.#logger.error("identities of pods were not renewed", { error: asError(thrown) }));
-    }, 5);
+      // One at a time: what changes meanwhile is looked at by the next.
+      this.#refreshing = this.#refreshing
+        .then(() => {
+          this.#refreshTimer = undefined;
+          return this.#refresh();
+        })
+        .catch((thrown: unknown) => this.#logger.error("identities of pods were not renewed", { error: asError(thrown) }));
+    }, REFRESH_GATHER_MS);
   }
 
   async #refresh(): Promise<void> {
