@@ -10,6 +10,7 @@ import { Shell } from "./shell.ts";
 const CHART_REPO = "http://127.0.0.1:8879";
 const DROPS_SHOWN = 6;
 const MONITOR_PATIENCE_MS = 30_000;
+const MORE_DROPS_MS = 2000;
 
 /** The cluster, the image on its nodes, and the tools in ./bin. */
 async function prepare(shell: Shell, { cold }: DemoConfig): Promise<void> {
@@ -74,17 +75,21 @@ async function tell(shell: Shell): Promise<string[]> {
 async function untilDropped(monitored: readonly string[]): Promise<void> {
   const deadline = Date.now() + MONITOR_PATIENCE_MS;
   while (Date.now() < deadline && !dropsOf(monitored.join("")).some(isDropOfOther)) await sleep(200);
+  await sleep(MORE_DROPS_MS);
 }
 
 const NEXT = `
 The cluster stays up. What to try next:
 
   export KUBECONFIG=$PWD/.cluster/kubeconfig PATH=$PWD/bin:$PATH
-  cilium status                                             # agents, managed pods, what each node applied
-  cilium monitor --type drop                                # watch the drops of other
-  kubectl -n ${NAMESPACE} scale deployment api --replicas=6     # the policy follows the labels, not the addresses
-  kubectl -n ${NAMESPACE} delete cnp ${POLICY}       # and other reaches api again
-  make cluster-down                                         # remove the cluster without a trace`;
+
+  cilium status                       agents, managed pods, what each node applied
+  cilium monitor --type drop          the drops of other as they happen
+  kubectl -n ${NAMESPACE} scale deployment api --replicas=6
+                                      the policy follows the labels, not the addresses
+  kubectl -n ${NAMESPACE} delete cnp ${POLICY}
+                                      and other reaches api again
+  make cluster-down                   remove the cluster without a trace`;
 
 async function main(): Promise<void> {
   const config = demoConfig();
