@@ -18,6 +18,7 @@ import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import { PEER_TUNNEL } from "../kernel/gen/types.ts";
+import type { BatchMap } from "../kernel/index.ts";
 import { collectFlows } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
@@ -205,13 +206,17 @@ export class Agent {
   #housekeep(core: Core, network: NodeNetwork): void {
     const timer = setInterval(() => {
       const flows = network.port.map("flows");
-      const report = flows === undefined ? undefined : collectFlows(flows, Number(process.hrtime.bigint() / 1_000_000_000n));
-      if (report?.error !== undefined) this.#logger.warn("collecting expired flows", { error: report.error });
+      if (flows !== undefined) this.#collectFlows(flows).catch(logFailure(this.#logger, "collecting expired flows"));
       core.enforcer.sweep();
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  async #collectFlows(flows: BatchMap): Promise<void> {
+    const { error } = await collectFlows(flows, Number(process.hrtime.bigint() / 1_000_000_000n));
+    if (error !== undefined) throw error;
   }
 
   #refreshSoon(): void {

@@ -120,8 +120,8 @@ export class Core {
       routers: this.addresses.routers,
       enforcer: () => this.enforcer,
       onChanged: () => this.state.moved("attachments"),
-      purgeFlows: (addresses) => {
-        if (flows !== undefined && addresses.length > 0) purgeFlows(flows, addresses);
+      purgeFlows: async (addresses) => {
+        if (flows !== undefined && addresses.length > 0) await purgeFlows(flows, addresses);
       },
     });
   }

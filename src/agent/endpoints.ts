@@ -21,7 +21,7 @@ export interface PodLinksOptions {
   readonly enforcer: () => Enforcer;
   readonly onChanged: () => void;
   /** Forgets the flows of addresses that go. */
-  readonly purgeFlows: (addresses: readonly string[]) => void;
+  readonly purgeFlows: (addresses: readonly string[]) => Promise<void>;
 }
 
 /** Routes of the whole node are replaced in one turn: never while a pod's own are being made. */
@@ -72,7 +72,7 @@ export class PodLinks implements PodDatapath {
       enforcer().applyNow();
     }
     await this.#turns.run(ROUTES, () => links.remove(attachment.hostIfname));
-    purgeFlows([attachment.ipv4, attachment.ipv6].filter((address) => address !== undefined));
+    await purgeFlows([attachment.ipv4, attachment.ipv6].filter((address) => address !== undefined));
   }
 
   async verify(attachment: Attachment): Promise<readonly string[]> {

@@ -1,4 +1,8 @@
-/** Conntrack (`flows`): the programs write entries, and ignore those that have expired; only this file deletes. */
+/**
+ * Conntrack (`flows`): the programs write entries, and ignore those that have expired; only this file deletes. A walk
+ * of the whole map gives way to other work between batches.
+ */
+import { setImmediate as giveWay } from "node:timers/promises";
 import { flowStateCodec } from "../kernel/gen/types.ts";
 import type { BatchMap, Packed } from "../kernel/port.ts";
 import { parseAddress } from "../lib/ip.ts";
@@ -13,12 +17,12 @@ export interface FlowsReport {
 }
 
 /** Deletes flows whose time is over. @param now seconds of CLOCK_MONOTONIC, as in `expires`. */
-export function collectFlows(map: BatchMap, now: number): FlowsReport {
+export function collectFlows(map: BatchMap, now: number): Promise<FlowsReport> {
   return deleteWhere(map, ({ values }, i) => flowStateCodec.decode(viewOf(values), i * map.valueSize).expires < now);
 }
 
 /** Deletes the flows of addresses that are gone, so that a later owner of one meets none of them. */
-export function purgeFlows(map: BatchMap, addresses: readonly string[]): FlowsReport {
+export function purgeFlows(map: BatchMap, addresses: readonly string[]): Promise<FlowsReport> {
   const gone = addresses.map((address) => Buffer.from(parseAddress(address)));
   return deleteWhere(map, ({ keys }, i) => {
     const [low, high] = flowEnds(keys, i * map.keySize);
@@ -32,7 +36,7 @@ function flowEnds(keys: Uint8Array, at: number): [low: Uint8Array, high: Uint8Ar
 }
 
 /** A flow that is used meanwhile gets a new entry with its next packet, judged anew. */
-function deleteWhere(map: BatchMap, isWanted: (batch: Packed, index: number) => boolean): FlowsReport {
+async function deleteWhere(map: BatchMap, isWanted: (batch: Packed, index: number) => boolean): Promise<FlowsReport> {
   let seen = 0;
   let deleted = 0;
   let failure: Error | undefined;
@@ -45,6 +49,7 @@ function deleteWhere(map: BatchMap, isWanted: (batch: Packed, index: number) => 
     const { done, error } = map.deleteBatch(Buffer.concat(found), found.length);
     deleted += done;
     failure ??= error;
+    await giveWay();
   }
   return { seen, deleted, maxEntries: map.maxEntries, error: failure };
 }
