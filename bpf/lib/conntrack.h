@@ -151,30 +151,29 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 	const struct side *opener = reply ? &p->to : &p->from;
 	const struct side *responder = reply ? &p->from : &p->to;
 	__be16 port_be = reply ? p->source_port_be : p->destination_port_be;
-	__u8 direction;
-	int step;
+	int step, end;
 
 	p->fresh.egress_rule = 0;
 	p->fresh.ingress_rule = 0;
 	if (opener->endpoint && opener->endpoint == responder->endpoint) /* a pod reaches itself through a service */
 		return GO_ON;
 #pragma clang loop unroll(disable)
-	for (direction = DIRECTION_EGRESS;; direction--) {
-		const struct side *subject = direction ? opener : responder;
-		__u32 peer = direction ? responder->identity : opener->identity;
+	for (end = 0; end < 2; end++) {
+		__u8 direction = end ? DIRECTION_INGRESS : DIRECTION_EGRESS;
+		const struct side *subject = end ? responder : opener;
+		__u32 peer = end ? opener->identity : responder->identity;
 
-		if (subject->endpoint && (direction || peer != IDENTITY_HOST)) {
-			step = judge(skb, p, subject, direction, peer, port_be);
-			if (step)
-				return step;
-			if (direction)
-				p->fresh.egress_rule = p->rule;
-			else
-				p->fresh.ingress_rule = p->rule;
-		}
-		if (direction == DIRECTION_INGRESS)
-			return GO_ON;
+		if (!subject->endpoint || (end && peer == IDENTITY_HOST))
+			continue;
+		step = judge(skb, p, subject, direction, peer, port_be);
+		if (step)
+			return step;
+		if (end)
+			p->fresh.ingress_rule = p->rule;
+		else
+			p->fresh.egress_rule = p->rule;
 	}
+	return GO_ON;
 }
 
 /* A pod of this node must be the same one under the same generation (addresses are used again). The other
