@@ -125,6 +125,18 @@ describe("what stands in the manifests", () => {
     assert.notEqual(checksum(objects()), checksum(objects("debug.enabled=true")));
   });
 
+  it("leaves by a hook after the delete: waited for, gone afterwards, and no CRD among what is deleted", () => {
+    const all = objects();
+    const hooks = all.filter((each) => each.metadata.annotations?.["helm.sh/hook"] !== undefined);
+    assert.deepEqual(hooks.map(({ kind }) => kind).sort(), ["ConfigMap", "DaemonSet", "Job", "Role", "RoleBinding", "ServiceAccount"]);
+    for (const { metadata } of hooks) {
+      assert.equal(metadata.name, "cilium-uninstall");
+      assert.equal(metadata.annotations["helm.sh/hook"], "post-delete");
+      assert.equal(metadata.annotations["helm.sh/hook-delete-policy"], "before-hook-creation,hook-succeeded");
+    }
+    assert.ok(!all.some(({ kind }) => kind === "CustomResourceDefinition"));
+  });
+
   it("takes the image from repository, tag and digest, with pull secrets", () => {
     const digest = `sha256:${"a".repeat(64)}`;
     const all = objects("image.repository=registry.example/cilium", `image.digest=${digest}`, "image.tag=x", "imagePullSecrets[0].name=mine");

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { loadAll } from "js-yaml";
 import { brokenPromises, dropsOf, type Outcome } from "../../../src/demo/expectations.ts";
 import { reachTable } from "../../../src/demo/reach.ts";
 
@@ -37,6 +40,19 @@ test("the table shows who reached whom before and after", () => {
   const lines = reachTable(sources, targets, kept.before, kept.after).split("\n");
   assert.deepEqual(lines[0]?.split(/\s{2,}/), ["FROM", "TO", "BEFORE", "AFTER"]);
   assert.deepEqual(lines.at(-1)?.split(/\s{2,}/), ["other (node-2)", "api on node-1", "reached", "dropped"]);
+});
+
+test("the demo's application is three that ask or serve HTTP in namespace production", () => {
+  const file = join(import.meta.dirname, "..", "..", "..", "samples", "demo-app.yaml");
+  const objects = loadAll(readFileSync(file, "utf8")) as { kind: string; metadata: { name: string; namespace?: string } }[];
+  const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ""}/${metadata.name}`);
+  assert.deepEqual(names, [
+    "Namespace /production",
+    "Deployment production/api",
+    "Service production/api",
+    "Deployment production/frontend",
+    "Deployment production/other",
+  ]);
 });
 
 test("a line of the monitor that was cut off is not read", () => {
