@@ -167,13 +167,26 @@ export class LeaderElection implements Component {
   /** Hands the lease back, so that another replica need not wait for it to expire. */
   async #release(transitions: number): Promise<void> {
     const { client, namespace, name, identity, logger } = this.#options;
+    const limit = AbortSignal.timeout(2_000);
     try {
-      const limit = AbortSignal.timeout(2_000);
-      const current = await client.get(LEASES, { namespace, name }, limit);
-      if (current?.spec?.holderIdentity !== identity || current.spec.leaseTransitions !== transitions) return;
-      await client.replace(LEASES, { ...current, spec: { ...current.spec, holderIdentity: "", leaseDurationSeconds: 1 } }, limit);
+      // A renewal that was cut off may still arrive and take the version that we read: then once more.
+      for (let held = true; held && !limit.aborted; ) {
+        const current = await client.get(LEASES, { namespace, name }, limit);
+        if (current?.spec?.holderIdentity !== identity || current.spec.leaseTransitions !== transitions) return;
+        held = !(await this.#handBack(current, limit));
+      }
     } catch (thrown) {
       logger.info("lease not handed back", { error: asError(thrown) });
+    }
+  }
+
+  async #handBack(current: Lease, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#options.client.replace(LEASES, { ...current, spec: { ...current.spec, holderIdentity: "", leaseDurationSeconds: 1 } }, signal);
+      return true;
+    } catch (thrown) {
+      if (isConflict(thrown)) return false;
+      throw thrown;
     }
   }
 }

@@ -102,7 +102,7 @@ export class FakeAgent {
       path: join(this.directory, "node-state.json"),
       onState: (delivered) => {
         this.states.push(delivered);
-        if (!this.silent) void this.acknowledge();
+        if (!this.silent) this.#acknowledgeSoon();
       },
       onFailure: () => undefined,
     });
@@ -120,6 +120,20 @@ export class FakeAgent {
 
   get latest(): DeliveredState | undefined {
     return this.states.at(-1);
+  }
+
+  /** As the agent: until it succeeds or ends. */
+  #acknowledgeSoon(): void {
+    const attempt = async (): Promise<void> => {
+      while (!this.#abort.signal.aborted) {
+        try {
+          return await this.acknowledge();
+        } catch {
+          await sleep(100, this.#abort.signal);
+        }
+      }
+    };
+    void attempt();
   }
 
   async acknowledge(): Promise<void> {
