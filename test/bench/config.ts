@@ -1,0 +1,73 @@
+/** What a run measures and how long; the only reader of the environment. */
+import { join, resolve } from "node:path";
+
+import { type ClusterConfig, clusterConfig } from "../../src/cluster/config.ts";
+import { runningConfig } from "../../src/cluster/settings.ts";
+
+export type Part = "traffic" | "policy" | "cni" | "memory";
+export const PARTS: readonly Part[] = ["traffic", "policy", "cni", "memory"];
+
+export interface BenchConfig {
+  /** What is measured. */
+  readonly parts: ReadonlySet<Part>;
+  /** Interleaved rounds of the traffic measurements. */
+  readonly rounds: number;
+  readonly seconds: { readonly stream: number; readonly roundTrips: number; readonly connections: number };
+  /** Policy changes; half of them close, half of them open. */
+  readonly policyChanges: number;
+  readonly cniAdds: number;
+  /** Pods that are started at once, to see what they cost the agent. */
+  readonly pods: number;
+  readonly ours: ClusterConfig;
+  readonly peer: ClusterConfig;
+  /** Leave the peer cluster running. */
+  readonly keepPeer: boolean;
+  readonly resultsFile: string;
+}
+
+export const ROOT = resolve(import.meta.dirname, "../..");
+const FEW_ROUNDS = 5;
+
+export function benchConfig(env: Readonly<Record<string, string | undefined>> = process.env): BenchConfig {
+  const rounds = count(env, "ROUNDS", 10);
+  const short = rounds < FEW_ROUNDS;
+  const ours = runningConfig(clusterConfig({ ...env, CLUSTER_DIR: env["CLUSTER_DIR"] ?? join(ROOT, ".cluster"), CNI: "cilium" }));
+  return {
+    parts: parts(env["PARTS"] ?? ""),
+    rounds,
+    seconds: short ? { stream: 3, roundTrips: 2, connections: 2 } : { stream: 5, roundTrips: 3, connections: 3 },
+    policyChanges: short ? 30 : 60,
+    cniAdds: short ? 50 : 100,
+    pods: short ? 20 : 40,
+    ours,
+    peer: clusterConfig({
+      ...env,
+      CLUSTER_NAME: "bench",
+      CLUSTER_DIR: env["PEER_DIR"] ?? join(ROOT, ".cluster-bench"),
+      CLUSTER_SUBNET: env["PEER_SUBNET"] ?? "172.30.0.0/24",
+      CLUSTER_SUBNET6: env["PEER_SUBNET6"] ?? "fd00:172:30:0::/64",
+      NODES: "2",
+      CNI: "ptp",
+      KUBE_PROXY: env["PEER_KUBE_PROXY"] ?? (ours.kubeProxy ? "1" : "0"),
+    }),
+    keepPeer: env["KEEP_PEER"] === "1",
+    resultsFile: resolve(env["RESULTS"] ?? join(ROOT, "test/bench/RESULTS.md")),
+  };
+}
+
+function parts(text: string): ReadonlySet<Part> {
+  const names = text.split(/[ ,]+/).filter((name) => name !== "");
+  const found = names.map((name) => {
+    const part = PARTS.find((each) => each === name);
+    if (part === undefined) throw new Error(`PARTS=${text} is not valid: give some of ${PARTS.join(",")}`);
+    return part;
+  });
+  return new Set(found.length === 0 ? PARTS : found);
+}
+
+function count(env: Readonly<Record<string, string | undefined>>, name: string, absent: number): number {
+  const text = env[name] ?? "";
+  const value = text === "" ? absent : Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 100) throw new Error(`${name}=${text} is not valid: give a number from 1 to 100`);
+  return value;
+}

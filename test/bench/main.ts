@@ -1,0 +1,157 @@
+/**
+ * `make bench`: our cluster and a plain one (CNI=ptp) beside it on the same machine, measured in turn, and what came of
+ * it in RESULTS.md. The peer is made for the run and removed after it; ours is used as it runs, or made when none does.
+ */
+import { execFile } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { type ClusterConfig, clusterPaths } from "../../src/cluster/config.ts";
+import { run } from "../../src/cluster/process.ts";
+import { addCounters, addOnce, type AddArm, pluginConfiguration } from "./cni-add.ts";
+import { BenchCluster, type Pod, type PodSpec } from "./cluster.ts";
+import { benchConfig, type BenchConfig, ROOT } from "./config.ts";
+import { describeMachine, sampleLoad } from "./machine.ts";
+import { memory } from "./memory.ts";
+import { policyChanges } from "./policy-change.ts";
+import { CLIENT, enforceTrafficPolicies, JUDGED, SERVER } from "./policies.ts";
+import { type AddResult, type MemoryResult, type Results, report } from "./report.ts";
+import { type Paths, trafficRounds } from "./rounds.ts";
+import { routeThroughVxlan } from "./vxlan.ts";
+
+const RAW_FILE = join(ROOT, "build/bench/raw.json");
+const SETUP_MS = 1_500_000;
+
+const say = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
+
+async function main(): Promise<void> {
+  const config = benchConfig();
+  if (process.getuid?.() !== 0) throw new Error("network namespaces of pods are root's: run it as root");
+  const ours = await ourCluster(config);
+  const interrupted = new Promise<never>((_, reject) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => reject(new Error(`interrupted by ${signal}`)));
+  });
+  let peer: BenchCluster | undefined;
+  try {
+    say("the peer cluster (CNI=ptp)");
+    await clusterCommand(config.peer, "up");
+    peer = new BenchCluster(config.peer);
+    const results = await Promise.race([measureAll(config, ours, peer), interrupted]);
+    mkdirSync(join(ROOT, "build/bench"), { recursive: true });
+    writeFileSync(RAW_FILE, JSON.stringify(results, null, 1));
+    writeFileSync(config.resultsFile, report(results));
+    say(`written: ${config.resultsFile}, ${RAW_FILE}`);
+  } finally {
+    await ours.removeNamespace().catch((error: unknown) => say(String(error)));
+    if (config.keepPeer) await peer?.removeNamespace().catch((error: unknown) => say(String(error)));
+    else await clusterCommand(config.peer, "down");
+  }
+}
+
+async function measureAll(config: BenchConfig, ours: BenchCluster, peer: BenchCluster): Promise<Results> {
+  const { parts } = config;
+  const startedMs = Date.now();
+  const load = sampleLoad();
+  try {
+    await Promise.all([ours.freshNamespace(), peer.freshNamespace()]);
+    const idle = parts.has("memory") ? await memory(ours) : [];
+    const pods = await startPods(ours, peer);
+    if (parts.has("traffic")) await enforceTrafficPolicies(ours);
+    const traffic = parts.has("traffic") ? await trafficRounds(pods.paths, config, say) : [];
+    if (parts.has("policy")) say(`${config.policyChanges} policy changes`);
+    const changes = parts.has("policy") ? await policyChanges(ours, pods.judged, config.policyChanges) : [];
+    const adds = parts.has("cni") ? await cniAdds(config, ours, peer, pods.added) : [];
+    const memories = parts.has("memory") ? await podsInMemory(config, ours, idle) : undefined;
+    return { machine: await describeMachine(ours), rounds: config.rounds, seconds: config.seconds, kubeProxy: { ours: config.ours.kubeProxy, peer: config.peer.kubeProxy },
+      startedMs, endedMs: Date.now(), load: load.seen(), traffic, changes, adds, memory: memories };
+  } finally {
+    load.stop();
+  }
+}
+
+/** The cluster that runs, or a new one with the image and the chart of this checkout. */
+async function ourCluster(config: BenchConfig): Promise<BenchCluster> {
+  const paths = clusterPaths(config.ours);
+  const installed = await run([join(paths.bin, "kubectl"), "--kubeconfig", paths.kubeconfig, "-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=60s"]).catch(() => undefined);
+  if (installed === undefined) {
+    say("no cluster with our chart runs: it is made (a cold one takes minutes)");
+    await run(["make", "-s", "-C", ROOT, "image", "cli"], { timeoutMs: SETUP_MS });
+    await run([process.execPath, join(ROOT, "test/e2e/harness/setup.ts")], { timeoutMs: SETUP_MS, cwd: ROOT });
+  }
+  return new BenchCluster(config.ours);
+}
+
+async function clusterCommand(config: ClusterConfig, verb: "up" | "down"): Promise<void> {
+  const env = {
+    ...process.env, CLUSTER_NAME: config.name, CLUSTER_DIR: config.dir, CLUSTER_SUBNET: `${config.subnet4}.0/24`, CLUSTER_SUBNET6: `${config.subnet6}::/64`,
+    NODES: String(config.nodes), K8S: config.kubernetes, CNI: config.cni, KUBE_PROXY: config.kubeProxy ? "1" : "0",
+  };
+  await promisify(execFile)(process.execPath, [join(ROOT, "src/cluster/main.ts"), verb], { env, timeout: SETUP_MS });
+}
+
+interface BenchPods {
+  readonly paths: Paths;
+  readonly judged: { readonly from: Pod; readonly to: Pod };
+  readonly added: { readonly ours: Pod; readonly peer: Pod };
+}
+
+const NEAR_NODE = "node-1";
+const FAR_NODE = "node-2";
+const TRAFFIC_PODS = [
+  { name: "client", node: NEAR_NODE, app: CLIENT },
+  { name: "near", node: NEAR_NODE, app: SERVER },
+  { name: "far", node: FAR_NODE, app: SERVER },
+] as const satisfies readonly PodSpec[];
+
+async function startPods(ours: BenchCluster, peer: BenchCluster): Promise<BenchPods> {
+  const [[client, near, far, asker, judged], [peerClient, peerNear, peerFar, vxlanClient, vxlanFar]] = await Promise.all([
+    ours.startPods([...TRAFFIC_PODS, { name: "asker", node: NEAR_NODE, app: "bench-asker" }, { name: "judged", node: FAR_NODE, app: JUDGED }]),
+    peer.startPods([...TRAFFIC_PODS, { name: "vxlan-client", node: NEAR_NODE, app: CLIENT }, { name: "vxlan-far", node: FAR_NODE, app: SERVER }]),
+  ]);
+  await routeThroughVxlan(peer, vxlanClient, vxlanFar);
+  return {
+    paths: {
+      "same node": { cilium: { from: client, to: near }, ptp: { from: peerClient, to: peerNear } },
+      "across nodes": { cilium: { from: client, to: far }, ptp: { from: peerClient, to: peerFar }, vxlan: { from: vxlanClient, to: vxlanFar } },
+    },
+    judged: { from: asker, to: judged },
+    added: { ours: asker, peer: peerClient },
+  };
+}
+
+async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchCluster, pods: BenchPods["added"]): Promise<readonly AddResult[]> {
+  say(`${config.cniAdds} calls of each CNI plugin`);
+  const arms: Readonly<Record<"cilium" | "ptp", AddArm>> = {
+    cilium: { cluster: ours, pod: pods.ours, plugin: "cilium-cni", conflist: "05-cilium.conflist" },
+    ptp: { cluster: peer, pod: pods.peer, plugin: "ptp", conflist: "10-ptp.conflist" },
+  };
+  const configurations = { cilium: await pluginConfiguration(arms.cilium), ptp: await pluginConfiguration(arms.ptp) };
+  const before = await addCounters(ours, pods.ours.node);
+  const samples: AddResult[] = [{ arm: "cilium", samples: [] }, { arm: "ptp", samples: [] }];
+  for (let index = 0; index < config.cniAdds; index++) {
+    for (const each of index % 2 === 0 ? samples : samples.toReversed()) each.samples.push(await addOnce(arms[each.arm], configurations[each.arm]));
+  }
+  const after = await addCounters(ours, pods.ours.node);
+  return samples.map((each) => (each.arm === "ptp" ? each : { ...each, meanWaitMs: ((after.waitSeconds - before.waitSeconds) / (after.count - before.count)) * 1000 }));
+}
+
+/** Memory before and after `pods` more pods, and what the agents' metrics say of their real ADDs. */
+async function podsInMemory(config: BenchConfig, ours: BenchCluster, idle: MemoryResult["idle"]): Promise<MemoryResult> {
+  say(`${config.pods} pods at once`);
+  const nodes = [NEAR_NODE, FAR_NODE];
+  const counters = (): Promise<Awaited<ReturnType<typeof addCounters>>[]> => Promise.all(nodes.map((node) => addCounters(ours, node)));
+  const before = await counters();
+  await ours.startPods(Array.from({ length: config.pods }, (_, index) => ({ name: `many-${index}`, node: nodes[index % nodes.length] ?? NEAR_NODE, app: "bench-many" })));
+  const after = await counters();
+  const difference = (field: keyof (typeof before)[number]): number => after.reduce((sum, each) => sum + each[field], 0) - before.reduce((sum, each) => sum + each[field], 0);
+  const adds = difference("count");
+  return { pods: config.pods, idle, loaded: await memory(ours), starts: { adds, ownMs: (difference("ownSeconds") / adds) * 1000, waitMs: (difference("waitSeconds") / adds) * 1000 } };
+}
+
+try {
+  await main();
+} catch (error) {
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,37 @@
+/** The verdicts of the benchmarks' report. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { report, type Results, verdictOnRatio } from "../../bench/report.ts";
+
+const interval = (low: number, high: number) => ({ median: (low + high) / 2, low, high, coverage: 0.95, count: 10 });
+
+test("a bar is met or missed only when the whole interval is on one side of it", () => {
+  assert.equal(verdictOnRatio(interval(0.98, 1.1), 0.98), "met");
+  assert.equal(verdictOnRatio(interval(0.5, 0.97), 0.98), "missed");
+  assert.equal(verdictOnRatio(interval(0.9, 1.1), 0.98), "undecided");
+});
+
+const results: Results = {
+  machine: { kernel: "6.18", processors: "2 × x", memoryGiB: 24, node: "v24", commit: "abc", agentsSince: "2026-01-01T00:00:00.000Z" },
+  rounds: 1, seconds: { stream: 1, roundTrips: 1, connections: 1 }, kubeProxy: { ours: true, peer: true },
+  startedMs: 0, endedMs: 1000, load: { start: 1, highest: 2, end: 1, steal: 0 },
+  traffic: [], changes: [], adds: [], memory: undefined,
+};
+
+test("plain routes are no fair peer of a tunnel: no verdict there; the kernel's VXLAN is", () => {
+  const samples = [{ rate: 1, cpu: 1 }];
+  const series = (["cilium", "ptp", "vxlan"] as const).map((arm) => ({ kind: "stream" as const, place: "across nodes" as const, arm, samples }));
+  const lines = report({ ...results, traffic: series }).split("\n").filter((line) => line.startsWith("| M1"));
+  assert.equal(lines.length, 2);
+  assert.match(lines[0] ?? "", /plain routes.*for information/);
+  assert.match(lines[1] ?? "", /VXLAN.*\*\*met\*\*/);
+});
+
+test("a slow policy change is written as missed", () => {
+  const change = { to: "closed" as const, judged: { new: 21, lasting: 21 }, operator: 4, agent: 11, relapses: 0 };
+  const text = report({ ...results, changes: [change, { ...change, to: "open" }] });
+  assert.match(text, /first packet of a new flow judged .* \*\*missed\*\*/);
+  assert.match(text, /operator.* \*\*met\*\*/);
+  assert.match(text, /agent.* \*\*missed\*\*/);
+});
