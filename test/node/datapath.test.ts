@@ -53,6 +53,28 @@ test("pods of two nodes reach each other through the tunnel, in both families", 
   assert.deepEqual([await lab.events(1), await lab.events(2)], [[], []]);
 });
 
+test("fragments pass in both families, on the node, between nodes, to and from the node and the outside", async () => {
+  await lab.policy(b1, { ingress: [{ peer: a1.identity, rule: 41 }] });
+  for (const to of [b1.ipv4, b1.ipv6, c2.ipv4, c2.ipv6, router(1).ipv4, router(1).ipv6, "192.0.2.9"]) assert.ok(lab.ping(a1, to, 4000), to);
+  for (const to of [a1.ipv4, a1.ipv6, c2.ipv4, c2.ipv6]) assert.ok(lab.ping(N1, to, 4000), `${to} from the node`);
+  assert.deepEqual(await drops(1), []);
+  assert.deepEqual(await drops(2), []);
+});
+
+test("a revoked rule cuts the live connection, on the node and between nodes", async () => {
+  for (const [to, pod] of [[b1, b1], [c2, c2]] as const) {
+    await lab.policy(pod, { ingress: [{ peer: a1.identity, rule: 41 }] });
+    const connection = lab.connect(a1, to.ipv4, 8080);
+    assert.ok(await connection.send("before\n"));
+    await lab.policy(pod, { ingress: [{ peer: a1.identity, rule: 43 }] });
+    assert.ok(await connection.send("another rule\n"));
+    await lab.policy(pod, { ingress: [] });
+    assert.ok(!(await connection.send("after\n")));
+    connection.close();
+    assert.deepEqual(await drops(pod.node), [DropReason.POLICY_DENIED]);
+  }
+});
+
 test("the other node judges by the identity from the tunnel", async () => {
   await lab.policy(c2, { ingress: [{ peer: a1.identity, rule: 51 }] });
   assert.ok(lab.echo(a1, c2.ipv4, 8080));

@@ -226,8 +226,25 @@ export class Lab {
     return result.stdout === text;
   }
 
-  ping(where: Pod | string, to: string): boolean {
-    return spawnSync("ip", ["netns", "exec", namespaceOf(where), "busybox", "ping", to.includes(":") ? "-6" : "-4", "-c1", "-W1", to]).status === 0;
+  /** `size`: bytes of payload; more than the MTU goes in fragments. */
+  ping(where: Pod | string, to: string, size = 56): boolean {
+    return spawnSync("ip", ["netns", "exec", namespaceOf(where), "busybox", "ping", to.includes(":") ? "-6" : "-4", "-c1", "-W1", `-s${size}`, to]).status === 0;
+  }
+
+  /** A connection that stays open; `send` tells whether the server's echo of a line came back. */
+  connect(where: Pod | string, to: string, port: number): { send(line: string): Promise<boolean>; close(): void } {
+    const child = spawn("ip", ["netns", "exec", namespaceOf(where), "socat", "-", `TCP:${to}:${port},connect-timeout=2`], { stdio: ["pipe", "pipe", "ignore"] });
+    let heard = "";
+    child.stdout.on("data", (data: Buffer) => (heard += data.toString()));
+    return {
+      send: async (line) => {
+        heard = "";
+        child.stdin.write(line);
+        for (let tries = 0; tries < 40 && heard !== line; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+        return heard === line;
+      },
+      close: () => child.kill(),
+    };
   }
 
   stop(): void {
