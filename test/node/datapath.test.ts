@@ -65,11 +65,11 @@ test("a revoked rule cuts the live connection, on the node and between nodes", a
   for (const [to, pod] of [[b1, b1], [c2, c2]] as const) {
     await lab.policy(pod, { ingress: [{ peer: a1.identity, rule: 41 }] });
     const connection = lab.connect(a1, to.ipv4, 8080);
-    assert.ok(await connection.send("before\n"));
+    assert.ok(await connection.send("before"));
     await lab.policy(pod, { ingress: [{ peer: a1.identity, rule: 43 }] });
-    assert.ok(await connection.send("another rule\n"));
+    assert.ok(await connection.send("another rule"));
     await lab.policy(pod, { ingress: [] });
-    assert.ok(!(await connection.send("after\n")));
+    assert.ok(!(await connection.send("after")));
     connection.close();
     assert.deepEqual(await drops(pod.node), [DropReason.POLICY_DENIED]);
   }

@@ -7,6 +7,7 @@
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { ENDPOINT_READY, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
@@ -234,14 +235,12 @@ export class Lab {
   /** A connection that stays open; `send` tells whether the server's echo of a line came back. */
   connect(where: Pod | string, to: string, port: number): { send(line: string): Promise<boolean>; close(): void } {
     const child = spawn("ip", ["netns", "exec", namespaceOf(where), "socat", "-", `TCP:${to}:${port},connect-timeout=2`], { stdio: ["pipe", "pipe", "ignore"] });
-    let heard = "";
-    child.stdout.on("data", (data: Buffer) => (heard += data.toString()));
+    const echoes = createInterface({ input: child.stdout });
     return {
       send: async (line) => {
-        heard = "";
-        child.stdin.write(line);
-        for (let tries = 0; tries < 40 && heard !== line; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
-        return heard === line;
+        const heard = once(echoes, "line", { signal: AbortSignal.timeout(2000) }).then(([echo]: string[]) => echo === line, () => false);
+        child.stdin.write(`${line}\n`);
+        return await heard;
       },
       close: () => child.kill(),
     };
