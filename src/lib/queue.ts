@@ -62,6 +62,7 @@ export class WorkQueue {
 
   /** The key changed: handle it as soon as its turn and its minimum interval allow. */
   add(key: string): void {
+    if (this.#signal?.aborted === true) return;
     if (this.#running.has(key)) {
       this.#again.add(key);
       return;

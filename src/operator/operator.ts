@@ -72,6 +72,8 @@ const COLLECT_INTERVAL_MS = 30_000;
 /** A status that changes in a burst, as nodes acknowledge one after the other, is written at most this often. */
 const STATUS_INTERVAL_MS = 200;
 const WRITERS = 8;
+/** A cluster that never rests gets its statuses after this long, however its nodes stand. */
+const FIRST_PASS_MS = 30_000;
 
 export class CiliumOperator extends SafeOperator {
   readonly #options: CiliumOperatorOptions;
@@ -165,7 +167,7 @@ export class CiliumOperator extends SafeOperator {
     work.nodes.run(nodeStates, signal);
     for (const node of sources.nodes.objects.keys()) work.nodes.add(node);
     // A status needs to know what every node is told, or it would say 0 of 3 after each change of the leader.
-    await work.nodes.idle();
+    await Promise.race([work.nodes.idle(), sleep(FIRST_PASS_MS, signal)]);
     work.policies.run(statuses, signal);
     for (const key of sources.policies.objects.keys()) work.policies.add(key);
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);

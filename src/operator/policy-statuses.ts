@@ -57,9 +57,14 @@ export class PolicyStatuses implements Reconciler {
     return {};
   }
 
+  /** The status as the API server has it, as far as we know: once the watch shows what we wrote, it is believed again. */
   #current(key: string, object: CiliumNetworkPolicy): PolicyStatus | undefined {
     const written = this.#written.get(key);
-    return written !== undefined && written.uid === object.metadata.uid ? written.status : object.status;
+    if (written === undefined) return object.status;
+    const isSeen = written.uid !== object.metadata.uid || canonicalJson(object.status ?? null) === canonicalJson(written.status);
+    if (!isSeen) return written.status;
+    this.#written.delete(key);
+    return object.status;
   }
 }
 

@@ -145,6 +145,11 @@ describe("operator", { skip: missingBinaries() ?? false }, () => {
     assert.equal((await getPolicy(client, NS, "api")).metadata.resourceVersion, resourceVersion);
   });
 
+  test("a status that someone else changed is put right", async () => {
+    await client.patchStatus(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { enforced: "9/9" });
+    await eventually("2/2 again", async () => (await getPolicy(client, NS, "api")).status?.enforced === "2/2");
+  });
+
   test("an invalid edit keeps the last good version, names the field, and survives a restart of the operator", async () => {
     const before = agentOf("n1").latest?.hash;
     await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: { ingress: [{ fromEndpoint: [] }] } });

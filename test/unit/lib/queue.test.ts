@@ -104,3 +104,20 @@ test("delays grow to the limit and start over after a success", () => {
   backoff.reset();
   assert.equal(backoff.next(), 10);
 });
+
+test("a queue that was stopped is idle, whatever is added and however its last key ends", async (context) => {
+  const { queue, signal, abort } = queueOf(context);
+  const reconcile = async (): Promise<object> => {
+    await sleep(20);
+    queue.add("a");
+    queue.add("b");
+    throw new Error("cut off");
+  };
+  queue.add("a");
+  queue.run({ reconcile }, signal);
+  await sleep(5);
+  queue.add("a");
+  abort.abort();
+  await queue.idle();
+  assert.equal(queue.depth, 0);
+});
