@@ -63,6 +63,37 @@ export function ensureCgroups(layout: CgroupLayout, cluster: string, part: strin
   return cgroupDirs(layout, cluster, part);
 }
 
+/**
+ * Moves this process into a cgroup of the cluster, so that `down` finds the commands it runs also when it is killed
+ * meanwhile. One hierarchy is enough to be found by. Returns what moves it back and leaves no group behind.
+ */
+export function enterCommandGroup(layout: CgroupLayout, cluster: string): () => void {
+  const hierarchy = layout.hierarchies.find((each) => each.version === 2) ?? layout.hierarchies.find((each) => !each.options.includes("cpuset"));
+  if (hierarchy === undefined) return () => undefined;
+  const home = join(hierarchy.mountPoint, groupOf(readFileSync("/proc/self/cgroup", "utf8"), hierarchy));
+  const parent = join(hierarchy.mountPoint, clusterGroup(cluster));
+  const group = join(parent, "commands");
+  mkdirSync(group, { recursive: true });
+  writeFileSync(join(group, "cgroup.procs"), String(process.pid));
+  return () => {
+    writeFileSync(join(home, "cgroup.procs"), String(process.pid));
+    for (const dir of [group, parent]) {
+      try {
+        rmdirSync(dir);
+      } catch {
+        return; // Still in use: by another command, or by the cluster.
+      }
+    }
+  };
+}
+
+/** The group that /proc/self/cgroup (cgroups(7)) names for a hierarchy: `0::/path`, or `4:cpu,cpuacct:/path`. */
+export function groupOf(procCgroup: string, hierarchy: Hierarchy): string {
+  const controllers = hierarchy.version === 2 ? "" : hierarchy.options.replace(/^none,/, "");
+  const line = procCgroup.split("\n").find((each) => each.split(":")[1] === controllers);
+  return line?.split(":").slice(2).join(":") ?? "/";
+}
+
 /** cpuset(7): a new v1 cpuset has no CPUs and no memory nodes, and no process may join it until it has. */
 function fillCpuset(dir: string): void {
   for (const name of ["cpuset.cpus", "cpuset.mems"]) {

@@ -152,6 +152,8 @@ export interface ClusterPaths {
   readonly images: string;
   readonly bin: string;
   readonly nodes: string;
+  /** The archives that were loaded, one path a line. */
+  readonly loaded: string;
 }
 
 export function clusterPaths(config: ClusterConfig): ClusterPaths {
@@ -168,5 +170,6 @@ export function clusterPaths(config: ClusterConfig): ClusterPaths {
     images: at("images"),
     bin: at("bin"),
     nodes: at("nodes"),
+    loaded: at("loaded"),
   };
 }

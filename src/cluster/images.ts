@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -92,4 +92,26 @@ async function sharedLibraries(programs: readonly string[]): Promise<string[]> {
 /** Imports an archive into a node's containerd, where the kubelet looks for images. */
 export async function importArchive(config: ClusterConfig, node: NodeIdentity, file: string): Promise<void> {
   await run(inNode(config, node, ["ctr", "--namespace", "k8s.io", "images", "import", file]));
+  mkdirSync(join(node.disk, "imported"), { recursive: true });
+  writeFileSync(importMark(node, file), "");
+}
+
+/** Imports those archives that were not yet: the marks are on the node's disk, as the images are. */
+export async function importMissing(config: ClusterConfig, node: NodeIdentity, archives: readonly string[]): Promise<void> {
+  for (const archive of archives) if (!existsSync(importMark(node, archive))) await importArchive(config, node, archive);
+}
+
+function importMark(node: NodeIdentity, archive: string): string {
+  return join(node.disk, "imported", archive.replaceAll("/", "_"));
+}
+
+/** Archives that the user imported into this cluster, as far as they are still there. */
+export function loadedArchives(config: ClusterConfig): string[] {
+  const { loaded } = clusterPaths(config);
+  return existsSync(loaded) ? readFileSync(loaded, "utf8").split("\n").filter((file) => file !== "" && existsSync(file)) : [];
+}
+
+export function rememberLoaded(config: ClusterConfig, archive: string): void {
+  const files = new Set([...loadedArchives(config), archive]);
+  writeFileSync(clusterPaths(config).loaded, `${[...files].join("\n")}\n`);
 }

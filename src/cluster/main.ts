@@ -1,5 +1,6 @@
 import { Command } from "commander";
 
+import { enterCommandGroup, machineCgroups } from "./cgroup.ts";
 import { clusterConfig } from "./config.ts";
 import { down } from "./down.ts";
 import { ClusterError, CommandError } from "./errors.ts";
@@ -14,11 +15,19 @@ async function main(argv: readonly string[]): Promise<void> {
   const config = runningConfig(wanted);
   const progress = new Progress((text) => process.stdout.write(text));
   const program = new Command("cluster").description("A local Kubernetes cluster of real nodes, in network namespaces of this machine");
-  program.command("up").description("make the cluster, or repair it").action(() => up(wanted, progress));
+  const traceable = async (work: () => Promise<void>): Promise<void> => {
+    const leave = enterCommandGroup(machineCgroups(), config.name);
+    try {
+      await work();
+    } finally {
+      leave();
+    }
+  };
+  program.command("up").description("make the cluster, or repair it").action(() => traceable(() => up(wanted, progress)));
   program.command("down").description("remove everything that up made").action(() => down(config, progress));
-  program.command("load <archive>").description("import an OCI archive into every node").action((archive: string) => load(config, archive, progress));
+  program.command("load <archive>").description("import an OCI archive into every node").action((archive: string) => traceable(() => load(config, archive, progress)));
   program.command("node-stop <node>").description("cut a node's power").action((node: string) => haltNode(config, node, progress));
-  program.command("node-start <node>").description("start a stopped node again").action((node: string) => startNode(config, node, progress));
+  program.command("node-start <node>").description("start a stopped node again").action((node: string) => traceable(() => startNode(config, node, progress)));
   program.command("exec <node> <command...>").description("run a command inside a node: exec node-1 -- ip route").action(async (node: string, command: string[]) => {
     process.exitCode = await nodeShell(config, node, command);
   });

@@ -158,7 +158,7 @@ async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promi
   const missingCommands = COMMANDS.filter((command) => !config.pathDirs.some((dir) => existsSync(join(dir, command))));
   const disk = statfsSync(existingParent(config.dir));
   const isRunning = existsSync(clusterPaths(config).settings);
-  const traces = netnsExists(controlNetns(config)) || cgroupPids(cgroups, config.name).size > 0;
+  const traces = netnsExists(controlNetns(config)) || cgroupPids(cgroups, config.name, "control").size > 0;
   return {
     isRoot: process.getuid?.() === 0,
     missingCommands,

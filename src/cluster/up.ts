@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { addonObjects } from "./addons.ts";
@@ -8,7 +8,7 @@ import { ensureCgroups, machineCgroups } from "./cgroup.ts";
 import { type ClusterConfig, clusterPaths, findNode, type NodeIdentity, nodeIdentities } from "./config.ts";
 import { type ControlPlane, ensureApiServer, ensureControllers, ensureEtcd, ensurePki, kubectlArgv } from "./controlplane.ts";
 import { ClusterError } from "./errors.ts";
-import { ensureArchives, importArchive } from "./images.ts";
+import { ensureArchives, importArchive, importMissing, loadedArchives, rememberLoaded } from "./images.ts";
 import { withLock } from "./lock.ts";
 import { ensureNetwork } from "./network.ts";
 import { ensureKubelet, ensureNode, stopNode } from "./node.ts";
@@ -46,7 +46,7 @@ async function upLocked(config: ClusterConfig, progress: Progress): Promise<void
       await allOf(nodes.map(async (node) => {
         await ensureNode(config, node, layout);
         installPlugins(config, node, programs);
-        await importMissing(config, node, await archives);
+        await importMissing(config, node, [...await archives, ...loadedArchives(config)]);
       }));
     }),
   ]);
@@ -84,12 +84,13 @@ export async function haltNode(config: ClusterConfig, name: string, progress: Pr
     progress.step(`${name} stopped`, () => stopNode(config, findNode(config, name), machineCgroups())));
 }
 
-/** Imports an OCI archive into every node. */
+/** Imports an OCI archive into every node, and into those that are added later. */
 export async function load(config: ClusterConfig, file: string, progress: Progress): Promise<void> {
   const archive = resolve(file);
   if (!existsSync(archive)) throw new ClusterError(`there is no file ${archive}`, "give ARCHIVE=file.tar, such as the one that make image writes");
   const nodes = nodeIdentities(config);
   await progress.step(`${file} in ${nodes.length} nodes`, () => allOf(nodes.map((node) => importArchive(config, node, archive))));
+  rememberLoaded(config, archive);
 }
 
 async function findPrograms(config: ClusterConfig, progress: Progress): Promise<Found> {
@@ -120,19 +121,10 @@ function installPlugins(config: ClusterConfig, node: NodeIdentity, programs: Fou
   }
 }
 
+/** Whole or not at all: a plugin that was half copied when we were killed would be taken for a plugin. */
 function copyExecutable(source: string, target: string): void {
-  writeFileSync(target, readFileSync(source), { mode: 0o755 });
-}
-
-async function importMissing(config: ClusterConfig, node: NodeIdentity, archives: readonly string[]): Promise<void> {
-  // The marks are on the node's disk, as the images are.
-  for (const archive of archives) {
-    const mark = join(node.disk, "imported", archive.replaceAll("/", "_"));
-    if (existsSync(mark)) continue;
-    await importArchive(config, node, archive);
-    mkdirSync(join(node.disk, "imported"), { recursive: true });
-    writeFileSync(mark, "");
-  }
+  writeFileSync(`${target}.part`, readFileSync(source), { mode: 0o755 });
+  renameSync(`${target}.part`, target);
 }
 
 async function applyAddons(config: ClusterConfig, programs: Found): Promise<void> {

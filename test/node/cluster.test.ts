@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cgroupDirs, cgroupPids, machineCgroups } from "../../src/cluster/cgroup.ts";
 import { clusterConfig, clusterPaths, machineLink } from "../../src/cluster/config.ts";
 import { nodeExec } from "../../src/cluster/exec.ts";
+import { writeOciArchive } from "../../src/image/index.ts";
 import { capture, isAlive, type Output, processIdentity, type ProcessIdentity, run } from "../../src/cluster/process.ts";
 
 const NAME = "cltest";
@@ -141,6 +142,22 @@ test("up, twice; pods on two nodes reach one another by both families and by nam
         }
       }
       assert.match(await kubectl("exec", from.metadata.name, "--", "timeout", "10", "wget", "-qO-", "http://web.default.svc.cluster.local"), /^web-/);
+    }
+  });
+
+  await t.test("an archive is loaded into every node, and into one that is added later", async () => {
+    const tag = "localhost/loaded:1";
+    const archive = join(work, "loaded.tar");
+    const layer = join(work, "layer.tar");
+    await run(["tar", "-cf", layer, "-C", work, "--files-from=/dev/null"]);
+    await writeOciArchive({ file: archive, ref: tag, layers: [layer], config: { cmd: ["/none"] } });
+    await succeeds("load", archive);
+    const more = { ...env, NODES: "3" };
+    const grown = await capture([process.execPath, MAIN, "up"], { env: more, timeoutMs: 120_000 });
+    assert.equal(grown.code, 0, grown.stderr);
+    for (const node of ["node-1", "node-2", "node-3"]) {
+      const images = await nodeExec(node, ["ctr", "--namespace=k8s.io", "images", "list", "--quiet"], { config: { ...config, nodes: 3 } });
+      assert.ok(images.stdout.split("\n").includes(tag), `${node}: ${images.stdout}`);
     }
   });
 

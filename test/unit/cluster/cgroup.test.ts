@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseCgroupLayout } from "../../../src/cluster/cgroup.ts";
+import { groupOf, parseCgroupLayout } from "../../../src/cluster/cgroup.ts";
 
 const HYBRID = `27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 31 27 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
@@ -29,4 +29,10 @@ test("cgroup v2 only", () => {
 test("a mount of the same place twice counts once", () => {
   const line = "29 23 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
   assert.equal(parseCgroupLayout(line + line).hierarchies.length, 1);
+});
+
+test("our own group in a hierarchy", () => {
+  const [cpu, systemd, unified] = parseCgroupLayout(HYBRID).hierarchies;
+  const own = "5:cpu,cpuacct:/one\n4:name=systemd:/two:with:colons\n0::/three\n";
+  assert.deepEqual([cpu, systemd, unified].map((hierarchy) => groupOf(own, hierarchy!)), ["/one", "/two:with:colons", "/three"]);
 });
