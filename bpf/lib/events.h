@@ -37,13 +37,15 @@ static __always_inline void count_rule(struct packet *p)
 	bpf_map_update_elem(&rule_hits, &p->rule, &first, BPF_NOEXIST);
 }
 
-/* A full ring loses the event, never the verdict; user space sees the gap in the counters. */
+/* A full ring loses the event, never the verdict, and the loss is counted. */
 static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, __u8 type, __u16 reason)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
-	if (!event)
+	if (!event) {
+		count_metric(p, METRIC_LOST_EVENTS);
 		return;
+	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time_ns = bpf_ktime_get_ns();
 	event->type = type;

@@ -266,6 +266,8 @@ struct event {
 	unsigned char pad[5];
 };
 
+#define METRIC_LOST_EVENTS 65535u /* reason in `metrics`: events for which the ring had no room */
+
 /* Key of the per-CPU hash `metrics`: packets and bytes by (reason, direction). Reason 0: forwarded. */
 struct metric_key {
 	unsigned short reason;

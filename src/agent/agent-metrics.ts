@@ -1,6 +1,6 @@
 /** Figures of the agent and of the kernel's counters, read when they are asked for. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
+import { METRIC_LOST_EVENTS, directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
 import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
@@ -90,6 +90,7 @@ export class AgentMetrics {
   #readCounters(): void {
     for (const [key, value] of this.#sources.map("metrics")?.entries() ?? []) {
       const { reason, direction } = metricKeyCodec.decode(new DataView(key.buffer, key.byteOffset));
+      if (reason === METRIC_LOST_EVENTS) continue; // EventPump counts these
       const labels = {
         reason: reason === 0 ? "forwarded" : (dropReasonNames.get(reason)?.toLowerCase() ?? String(reason)),
         direction: directionNames.get(direction)?.toLowerCase() ?? String(direction),

@@ -1,10 +1,10 @@
 /** Ring buffer of the kernel → events in words → whoever reads the monitor socket. */
 import { enrich } from "../hubble/index.ts";
 import type { EnrichContext, MonitorEvent } from "../hubble/index.ts";
-import { EventType, eventCodec } from "../kernel/gen/types.ts";
+import { Direction, EventType, METRIC_LOST_EVENTS, eventCodec, metricCodec, metricKeyCodec } from "../kernel/gen/types.ts";
 import type { Event } from "../kernel/gen/types.ts";
-import { RingBufferReader } from "../kernel/index.ts";
-import type { LibbpfPort } from "../kernel/index.ts";
+import { RingBufferReader, perCpu } from "../kernel/index.ts";
+import type { BatchMap, LibbpfPort } from "../kernel/index.ts";
 import type { MonitorServer } from "./monitor.ts";
 
 export interface EventPumpOptions {
@@ -14,15 +14,25 @@ export interface EventPumpOptions {
   readonly context: Omit<EnrichContext, "clockOffsetNs">;
   readonly verdicts: boolean;
   readonly onRead: (events: number) => void;
+  readonly onLost: (events: number) => void;
 }
+
+const LOSS_CHECK_MS = 1_000;
 
 export class EventPump {
   readonly #options: EventPumpOptions;
   readonly #reader: RingBufferReader<Event>;
+  readonly #metrics: BatchMap;
+  #lost: bigint;
+  #checkedMs = 0;
 
   constructor(options: EventPumpOptions) {
     this.#options = options;
     this.#reader = new RingBufferReader(options.port, "events", (record) => eventCodec.decode(record));
+    const metrics = options.port.map("metrics");
+    if (metrics === undefined) throw new Error("the datapath has no map metrics");
+    this.#metrics = metrics;
+    this.#lost = lostEvents(this.#metrics);
   }
 
   /** Until the signal fires. Events are read also when nobody listens, so that a new reader sees only what is new. */
@@ -30,6 +40,7 @@ export class EventPump {
     const { monitor, onRead, verdicts, context } = this.#options;
     for await (const batch of this.#reader.read(signal)) {
       onRead(batch.length);
+      this.#tellLoss();
       if (monitor.idle) continue;
       const full = { ...context, clockOffsetNs: clockOffsetNs() };
       const events: MonitorEvent[] = [];
@@ -38,6 +49,32 @@ export class EventPump {
     }
     this.#reader.close();
   }
+
+  /** A full ring is a ring that is read: there is a batch after every loss. */
+  #tellLoss(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#checkedMs < LOSS_CHECK_MS) return;
+    this.#checkedMs = nowMs;
+    const lost = lostEvents(this.#metrics);
+    const count = Number(lost - this.#lost);
+    this.#lost = lost;
+    if (count <= 0) return;
+    const { monitor, onLost, context } = this.#options;
+    onLost(count);
+    monitor.publish([{ time: new Date().toISOString(), type: "lost", node: context.node, count, where: "kernel-ring" }]);
+  }
+}
+
+/** Events for which the kernel's ring had no room since the map was made, all CPUs and directions. */
+export function lostEvents(metrics: Pick<BatchMap, "lookup">): bigint {
+  let sum = 0n;
+  for (const direction of [Direction.INGRESS, Direction.EGRESS]) {
+    const key = new Uint8Array(metricKeyCodec.size);
+    metricKeyCodec.encode({ reason: METRIC_LOST_EVENTS, direction }, new DataView(key.buffer));
+    const value = metrics.lookup(key);
+    if (value !== undefined) for (const { packets } of perCpu(value, metricCodec.size, metricCodec.decode)) sum += packets;
+  }
+  return sum;
 }
 
 /** Wall clock less CLOCK_MONOTONIC, which process.hrtime reads (libuv: uv_hrtime on Linux). */

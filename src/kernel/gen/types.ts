@@ -33,6 +33,8 @@ export const MARK_FROM_NETDEV = 0x0300;
 export const MARK_JUDGED = 0x0400;
 /** matched a judged flow in reply direction; the stack undoes its translation */
 export const MARK_REPLY = 0x0500;
+/** reason in `metrics`: events for which the ring had no room */
+export const METRIC_LOST_EVENTS = 65535;
 
 export const Hook = {
   FROM_CONTAINER: 0,

@@ -80,6 +80,8 @@ export interface RunOptions extends Omit<SkbContext, "ifindex" | "ingressIfindex
   readonly at?: Pod;
   /** Pod (or ifindex) on whose device the packet came into the stack. */
   readonly cameFrom?: Pod | number;
+  /** Runs of the same packet; once when absent. */
+  readonly repeat?: number;
   /** What the outer headers said (from_overlay). */
   readonly outer?: { readonly source: string; readonly vni: number };
 }
@@ -290,7 +292,7 @@ export class World {
   }
 
   run(name: ProgramName | `stub_${ProgramName}`, packet: Uint8Array, options: RunOptions = {}): Seen {
-    const { at, cameFrom, outer, ...context } = options;
+    const { at, cameFrom, outer, repeat = 1, ...context } = options;
     const here = at === undefined ? undefined : this.map("interfaces").lookup(u32(at.ifindex));
     if (here === undefined) this.map("interfaces").delete(u32(LOOPBACK));
     else this.map("interfaces").update(u32(LOOPBACK), here);
@@ -298,7 +300,9 @@ export class World {
     if (outer !== undefined) this.map("outer").update(u32(0), outerValue(outer.source, outer.vni));
     const program = this.program(outer === undefined ? name : "arrive");
     const ingressIfindex = typeof cameFrom === "object" ? cameFrom.ifindex : (cameFrom ?? 0);
-    const { verdict, mark, packet: after } = this.#port.testRun(program, packet, { context: { ...context, ifindex: LOOPBACK, ingressIfindex } });
+    const runOptions = { context: { ...context, ifindex: LOOPBACK, ingressIfindex } };
+    for (let done = 1; done < repeat; done++) this.#port.testRun(program, packet, runOptions); // the kernel's own repeat ends with EINTR
+    const { verdict, mark, packet: after } = this.#port.testRun(program, packet, runOptions);
     return { verdict, mark, packet: after, events: this.#events.take(1000) };
   }
 
