@@ -44,9 +44,9 @@ export class PodLinks implements PodDatapath {
   }
 
   async createLink(attachment: Attachment): Promise<LinkFacts> {
-    const { links, programs, mtu } = this.#options;
+    const { links, programs, netns, mtu } = this.#options;
     const facts = { mac: macOf(attachment.containerId, "pod"), hostMac: macOf(attachment.containerId, "host"), mtu: mtu() };
-    const device = await links.create({ hostName: attachment.hostIfname, ...facts });
+    const device = await links.create({ hostName: attachment.hostIfname, netns: netns.path(attachment.netns), ...facts });
     programs.attach("FROM_CONTAINER", device.ifindex);
     programs.attach("TO_CONTAINER", device.ifindex);
     return { ...facts, hostIfindex: device.ifindex };
@@ -65,7 +65,7 @@ export class PodLinks implements PodDatapath {
     return Promise.reject(new CniError(CniErrorCode.tryAgainLater, "the pod's policy is not in force on this node", details));
   }
 
-  async remove(attachment: Attachment): Promise<void> {
+  async remove(attachment: Parameters<PodDatapath["remove"]>[0]): Promise<void> {
     const { links, enforcer, onChanged, purgeFlows } = this.#options;
     if (this.attachments.delete(attachment.containerId)) {
       onChanged();

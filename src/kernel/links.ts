@@ -2,7 +2,7 @@
  * Pod links: a veth per pod, made and removed with iproute2. Our devices are known by their name, `lxc…`.
  *
  * A pod link is made in three steps, so that it is never open:
- *   create (both ends down, in the node)  →  the caller attaches the programs  →  connect (move, address, up)
+ *   create (both ends down)  →  the caller attaches the programs  →  connect (address, up)
  */
 import { check } from "./command.ts";
 import type { Run } from "./command.ts";
@@ -31,11 +31,11 @@ export interface VethSpec {
   readonly mac: string;
   readonly hostMac: string;
   readonly mtu: number;
+  /** Path of the pod's network namespace. */
+  readonly netns: string;
 }
 
 export interface PodLinkSpec extends VethSpec {
-  /** Path of the pod's network namespace. */
-  readonly netns: string;
   /** The pod's addresses and, per family, the gateway that it shall see: the node's router address. */
   readonly ipv4: { readonly address: string; readonly gateway: string } | undefined;
   readonly ipv6: { readonly address: string; readonly gateway: string } | undefined;
@@ -63,7 +63,7 @@ function parseDevices(json: string): readonly Device[] {
   }));
 }
 
-/** The pod's end before it is moved and gets its real name; unique because the host's name is. */
+/** The pod's end until its settings are made: no interface of the pod is called that. */
 const temporaryName = (hostName: string): string => `tmp${hostName.slice(POD_DEVICE_PREFIX.length)}`;
 
 export class Links {
@@ -87,10 +87,13 @@ export class Links {
     return (await this.list()).find((device) => device.name === name);
   }
 
-  /** Makes the pair, both ends down and in the node. Left over from an earlier try: made anew. */
+  /**
+   * Makes the pair, both ends down. Left over from an earlier try: made anew. The pod's end is made where it stays:
+   * moving a device between namespaces waits for grace periods of RCU, about 20 ms.
+   */
   async create(spec: VethSpec): Promise<Device> {
     const peer = temporaryName(spec.hostName);
-    const add = `link add name ${spec.hostName} address ${spec.hostMac} mtu ${spec.mtu} type veth peer name ${peer} address ${spec.mac} mtu ${spec.mtu}`;
+    const add = `link add name ${spec.hostName} address ${spec.hostMac} mtu ${spec.mtu} type veth peer name ${peer} address ${spec.mac} mtu ${spec.mtu} netns ${spec.netns}`;
     const command = ["ip", "-json", "-details", "-batch", "-"] as const;
     const input = `${add}\nlink show dev ${spec.hostName}\n`;
     const first = await this.#run(command, input);
@@ -102,10 +105,11 @@ export class Links {
     return device;
   }
 
-  /** Gives the pod its end, with addresses. What may pass is up to the programs on the host's end. The caller removes the link when this throws. */
+  /** Sets both ends up, with addresses. What may pass is up to the programs on the host's end. The caller removes the link when this throws. */
   async connect(spec: PodLinkSpec): Promise<void> {
-    await this.batch([`link set dev ${temporaryName(spec.hostName)} netns ${spec.netns}`, `link set dev ${spec.hostName} up`, ...hostLines(spec)]);
-    await this.#configurePod(spec);
+    // Both end before this does: the caller may remove the link then.
+    const ends = await Promise.allSettled([this.batch([`link set dev ${spec.hostName} up`, ...hostLines(spec)]), this.#configurePod(spec)]);
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 
   async #configurePod(spec: PodLinkSpec): Promise<void> {

@@ -82,7 +82,7 @@ class Worker {
 
   /** @returns ifindex of the host's end. */
   async #pod(spec: NodeSpec, pod: PodLink): Promise<number> {
-    const device = await this.#links.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu });
+    const device = await this.#links.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns });
     this.#datapath?.attach("FROM_CONTAINER", device.ifindex);
     this.#datapath?.attach("TO_CONTAINER", device.ifindex);
     await this.#links.connect({
