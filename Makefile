@@ -122,9 +122,9 @@ build/bin/e2e-probe: test/e2e/harness/probe.c
 # ---- measurements
 
 BENCH_PROGRAMS := $(patsubst test/bench/programs/%.c,build/bench/%,$(wildcard test/bench/programs/*.c))
-ROUNDS ?= 10
+ROUNDS ?= 20
 PARTS ?=
-bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=10 (3: short) PARTS="traffic policy cni memory"
+bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=20 (3: short) PARTS="traffic policy cni memory"
 	@ROUNDS=$(ROUNDS) PARTS="$(PARTS)" $(NODE) test/bench/main.ts
 build/bench/%: test/bench/programs/%.c
 	@mkdir -p $(@D)

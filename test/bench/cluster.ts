@@ -95,7 +95,7 @@ export class BenchCluster {
 
 /** The command that runs `argv` in a pod's network, on one processor, before the machine's other work. */
 export function inPod(pod: Pod, cpu: number, argv: readonly string[]): readonly string[] {
-  return ["nsenter", `--net=${pod.netns}`, "--", "nice", "--adjustment=-10", "taskset", "--cpu-list", String(cpu), ...argv];
+  return ["nsenter", `--net=${pod.netns}`, "--", "nice", "--adjustment=-20", "taskset", "--cpu-list", String(cpu), ...argv];
 }
 
 export async function runInPod(pod: Pod, cpu: number, argv: readonly string[], timeoutMs: number): Promise<string> {

@@ -29,13 +29,13 @@ export const ROOT = resolve(import.meta.dirname, "../..");
 const FEW_ROUNDS = 5;
 
 export function benchConfig(env: Readonly<Record<string, string | undefined>> = process.env): BenchConfig {
-  const rounds = count(env, "ROUNDS", 10);
-  const short = rounds < FEW_ROUNDS;
+  const rounds = count(env, "ROUNDS", 20);
+  const short = rounds < FEW_ROUNDS; // few and long, or many and short: other work comes and goes by the second
   const ours = runningConfig(clusterConfig({ ...env, CLUSTER_DIR: env["CLUSTER_DIR"] ?? join(ROOT, ".cluster"), CNI: "cilium" }));
   return {
     parts: parts(env["PARTS"] ?? ""),
     rounds,
-    seconds: short ? { stream: 3, roundTrips: 2, connections: 2 } : { stream: 5, roundTrips: 3, connections: 3 },
+    seconds: short ? { stream: 3, roundTrips: 2, connections: 2 } : { stream: 2, roundTrips: 1.5, connections: 1.5 },
     policyChanges: short ? 30 : 60,
     cniAdds: short ? 50 : 100,
     pods: short ? 20 : 40,

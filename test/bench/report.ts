@@ -69,7 +69,7 @@ function heading({ machine, startedMs, endedMs, load, rounds, seconds, kubeProxy
     `- ${new Date(startedMs).toISOString()} to ${new Date(endedMs).toISOString()}, commit ${machine.commit}, agents running since ${machine.agentsSince}`,
     `- Linux ${machine.kernel}, ${machine.processors}, ${machine.memoryGiB} GiB, Node ${machine.node}`,
     `- load average ${start.toFixed(2)} at the start, at most ${highest.toFixed(2)}, ${end.toFixed(2)} at the end; steal ${(steal * 100).toFixed(2)} %`,
-    `- ${rounds} rounds, arms in turn within each; stream ${seconds.stream} s, round trips ${seconds.roundTrips} s, connections ${seconds.connections} s; client on processor 0, server on 1, both at nice -10`,
+    `- ${rounds} rounds, arms in turn within each; stream ${seconds.stream} s, round trips ${seconds.roundTrips} s, connections ${seconds.connections} s; client on processor 0, server on 1, both at nice -20`,
     `- ours: CNI=cilium, policy on both ends, VXLAN between nodes, kube-proxy ${kubeProxy.ours ? "on" : "off"}`,
     `- peer: CNI=ptp (reference plugins), **no policy, no encapsulation**: plain routes between nodes, kube-proxy ${kubeProxy.peer ? "on (its NAT rules make the kernel track connections)" : "off"}`,
     "- peer + VXLAN: a pair of the peer's pods whose traffic the kernel's own VXLAN carries between the nodes: the fair arm across nodes",
