@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { apply, get, inNode, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, command, get, inNode, kubectl, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
 import { agentPod, killAgent, kubeProxy, onDisk, power, scaleOperator, withoutAgent } from "./harness/faults.ts";
 import { createPods, type Flow, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
@@ -70,6 +70,15 @@ async function rightPodsTalk(): Promise<void> {
   }
 }
 
+/** The DaemonSet's own count is of before the boot for a while. */
+async function agentsReady(): Promise<void> {
+  for (const { name, netns } of NODES) {
+    const ask = ["nsenter", `--net=/run/netns/${netns}`, "--", "timeout", "2", "busybox", "wget", "-qO-", "http://127.0.0.1:9879/readyz"];
+    await waitFor(`the agent of ${name} is ready`, async () => ((await command(ask)).code === 0 ? true : undefined),
+      () => kubectl("get", "pods", "-n", "kube-system", "-o", "wide"), { timeoutMs: 120_000, everyMs: 1000 });
+  }
+}
+
 describe("restarts under traffic", () => {
   test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
     const running = await traffic(150);
@@ -107,14 +116,14 @@ describe("without an operator", () => {
 });
 
 describe("CNI DEL without an agent", () => {
-  test("it succeeds at once, is replayed when the agent is back, and no address leaks", { timeout: 240_000 }, async () => {
+  test("it succeeds, is replayed when the agent is back, and no address leaks", { timeout: 240_000 }, async () => {
     const names = ["gone-0", "gone-1", "gone-2"];
     const gone = await createPods(ns.name, names.map((name) => ({ name, node: 1, labels: { app: "gone" } })));
     const before = (await onDisk(1, "endpoints")).length;
     const agentless = await withoutAgent(1);
     try {
       await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=60s");
-      assert.ok((await onDisk(1, "cni-del")).length >= names.length, "the deletions wait on disk");
+      await waitFor("the deletions wait on disk", async () => ((await onDisk(1, "cni-del")).length >= names.length ? true : undefined), async () => (await onDisk(1, "cni-del")).join(" "), { timeoutMs: 30_000 });
       await rightPodsTalk();
     } finally {
       await agentless.back();
@@ -173,18 +182,21 @@ describe("nodes", () => {
   });
 
   test("a cold boot of all nodes: no DNS, no kube-proxy, and the operator last", { timeout: 420_000 }, async () => {
+    const failures: unknown[] = [];
     await kubeProxy(false);
     await scaleOperator(0);
     try {
-      await Promise.all([1, 2, 3].map((each) => power(each, false)));
-      for (const each of [1, 2, 3]) await power(each, true);
+      for (const on of [false, true]) for (const each of [1, 2, 3]) await power(each, on);
       // Without kube-proxy the service address of the API server leads nowhere: the agents know another.
-      await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=180s");
+      await agentsReady();
       await rightPodsTalk();
-    } finally {
-      await kubeProxy(true);
-      await scaleOperator(2);
+    } catch (error) {
+      failures.push(error);
+      for (const each of [1, 2, 3]) await power(each, true);
     }
+    await kubeProxy(true);
+    await scaleOperator(2);
+    assert.deepEqual(failures, []);
     await readyCluster();
     const pod = await current();
     await waitFor("DNS", async () => (/10\.96\.0\.1/.test(await pod("frontend").exec("nslookup kubernetes.default.svc.cluster.local || true")) ? true : undefined), async () => "no answer", { timeoutMs: 30_000 });

@@ -5,9 +5,13 @@ import { containerPid, type PodObject } from "./pods.ts";
 
 const SYSTEM = "kube-system";
 
-export async function agentPod(node: number): Promise<PodObject | undefined> {
+async function agentPods(node: number): Promise<PodObject[]> {
   const { items } = await get<{ items: PodObject[] }>("pods", "-n", SYSTEM, "-l", "k8s-app=cilium");
-  return items.find((item) => item.spec.nodeName === `node-${node}` && item.metadata.deletionTimestamp === undefined);
+  return items.filter((item) => item.spec.nodeName === `node-${node}`);
+}
+
+export async function agentPod(node: number): Promise<PodObject | undefined> {
+  return (await agentPods(node)).find((item) => item.metadata.deletionTimestamp === undefined);
 }
 
 /** SIGKILL to the agent's process, as the kernel does when memory is short. */
@@ -21,7 +25,7 @@ export async function killAgent(node: number): Promise<void> {
 export async function withoutAgent(node: number): Promise<{ back(): Promise<void> }> {
   const name = `node-${node}`;
   await kubectl("label", "node", name, "kubernetes.io/os-");
-  await waitFor(`no agent on ${name}`, async () => ((await agentPod(node)) === undefined ? true : undefined), () => kubectl("get", "pods", "-n", SYSTEM, "-o", "wide"));
+  await waitFor(`no agent on ${name}`, async () => ((await agentPods(node)).length === 0 ? true : undefined), () => kubectl("get", "pods", "-n", SYSTEM, "-o", "wide"));
   return { back: async () => { await kubectl("label", "node", name, "kubernetes.io/os=linux", "--overwrite"); } };
 }
 
