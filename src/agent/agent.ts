@@ -41,6 +41,7 @@ const REFRESH_GATHER_MS = 5;
 
 export class Agent {
   readonly #config: AgentConfig;
+  readonly #connect: typeof openCluster;
   readonly #logger: Logger;
   readonly #signal: AbortSignal;
   readonly #metrics: AgentMetrics;
@@ -53,7 +54,9 @@ export class Agent {
   #refreshTimer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
-  constructor(config: AgentConfig, logger: Logger, signal: AbortSignal) {
+  /** @param connect opens the API server: the pod's service account, unless a test has another way. */
+  constructor(config: AgentConfig, logger: Logger, signal: AbortSignal, connect: typeof openCluster = openCluster) {
+    this.#connect = connect;
     this.#config = config;
     this.#logger = logger;
     this.#signal = signal;
@@ -70,7 +73,7 @@ export class Agent {
     const { nodeName, paths } = this.#config;
     const health = new HealthServers({ config: this.#config, logger: this.#logger, render: () => this.#metrics.render(), notReady: () => this.#notReady() });
     await health.start();
-    const cluster = await openCluster(this.#config, this.#logger);
+    const cluster = await this.#connect(this.#config, this.#logger);
     const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, folder: join(paths.state, "tables") });
     await tables.start(this.#signal);
     const local = await awaitLocalNode(tables.node, this.#config, this.#logger, this.#signal);
@@ -199,6 +202,7 @@ export class Agent {
       context: eventContext(nodeName, core),
       verdicts: monitorVerdicts,
       onRead: (count) => this.#metrics.eventsRead(count),
+      onLost: (count) => this.#metrics.eventsLost("kernel-ring", count),
     });
     pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
   }

@@ -26,6 +26,8 @@ export class KeptTable<T> {
   readonly #options: KeptTableOptions<T>;
   readonly #listeners = new Set<SourceListener<T>>();
   #isLoaded = false;
+  /** By this process; the first time is not put off. */
+  #isKept = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: KeptTableOptions<T>) {
@@ -87,13 +89,14 @@ export class KeptTable<T> {
 
   #keepSoon(): void {
     if (this.#timer !== undefined || !this.synced) return;
-    this.#timer = setTimeout(() => void this.#keep(), KEEP_INTERVAL_MS);
+    this.#timer = setTimeout(() => void this.#keep(), this.#isKept ? KEEP_INTERVAL_MS : 0);
     this.#timer.unref();
   }
 
   async #keep(): Promise<void> {
     const { file, name, logger, toJson } = this.#options;
     const rows = [...this.objects].map(([key, value]) => [key, toJson(value)]);
+    this.#isKept = true;
     try {
       await writeAtomic(file, JSON.stringify({ format: FORMAT, rows }), { mode: 0o600, durable: false });
     } catch (thrown) {

@@ -89,7 +89,12 @@ export class CniOperations {
   async restore(): Promise<readonly Attachment[]> {
     const { store, addresses, netns, logger } = this.#options;
     const restored: Attachment[] = [];
-    for (const { file, error } of await store.load()) logger.error("attachment record is unreadable: its pod keeps its link and is not managed", { file, error });
+    for (const { containerId, error } of await store.load()) {
+      // Which addresses it has is not known, so they may be given again: the pod must not keep them.
+      logger.error("the record of an attachment is unreadable: its link is removed", { containerId, error });
+      await this.#options.datapath.remove({ containerId, hostIfname: hostInterfaceName(containerId), ipv4: undefined, ipv6: undefined });
+      await store.remove(containerId);
+    }
     // Ready ones first: none of their addresses may go to a record that is only half done.
     const records = [...store.all()].sort((a, b) => Number(b.step === "ready") - Number(a.step === "ready"));
     for (const attachment of records) {

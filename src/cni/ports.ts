@@ -43,7 +43,7 @@ export interface PodDatapath {
   /** Writes the endpoint as ready under its identity, and the node's routes to it. */
   open(attachment: Attachment): Promise<void>;
   /** Closes first, then removes routes, map entries and the link. Removing the absent succeeds. */
-  remove(attachment: Attachment): Promise<void>;
+  remove(attachment: Pick<Attachment, "containerId" | "hostIfname" | "ipv4" | "ipv6">): Promise<void>;
   /** What differs between the attachment and the kernel; empty when nothing does. */
   verify(attachment: Attachment): Promise<readonly string[]>;
 }

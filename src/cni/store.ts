@@ -1,6 +1,7 @@
 /**
  * Attachments on disk, one file each: what an agent must know that was killed between any two steps.
- * A record is written before the step that it allows and removed after everything of it is gone.
+ * A record is written before the step that it allows and removed after everything of it is gone. It outlives the
+ * process, not a crash of the machine: that takes the sandboxes, the links and the maps along.
  */
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -52,9 +53,9 @@ export class AttachmentStore {
     return [...this.#known.values()];
   }
 
-  /** Reads all records. An unreadable one is returned as failure: the caller must not forget its pod in silence. */
-  async load(): Promise<readonly { readonly file: string; readonly error: Error }[]> {
-    const failures: { file: string; error: Error }[] = [];
+  /** Reads all records. An unreadable one is returned as failure: its pod's addresses are unknown. */
+  async load(): Promise<readonly { readonly containerId: string; readonly error: Error }[]> {
+    const failures: { containerId: string; error: Error }[] = [];
     for (const file of await this.#files()) {
       try {
         const { format, attachment } = JSON.parse(await readFile(join(this.#folder, file), "utf8")) as { format: unknown; attachment: Attachment };
@@ -63,7 +64,7 @@ export class AttachmentStore {
         }
         this.#known.set(attachment.containerId, attachment);
       } catch (thrown) {
-        failures.push({ file, error: asError(thrown) });
+        failures.push({ containerId: file.slice(0, -SUFFIX.length), error: asError(thrown) });
       }
     }
     return failures;
@@ -71,7 +72,7 @@ export class AttachmentStore {
 
   async put(attachment: Attachment): Promise<void> {
     this.#known.set(attachment.containerId, attachment);
-    await writeAtomic(this.#path(attachment.containerId), JSON.stringify({ format: FORMAT, attachment }), { mode: 0o600 });
+    await writeAtomic(this.#path(attachment.containerId), JSON.stringify({ format: FORMAT, attachment }), { mode: 0o600, durable: false });
   }
 
   async remove(containerId: string): Promise<void> {
