@@ -1,10 +1,11 @@
-/** The agent as a process of its own in a network namespace, for agent.test.ts. Argument: a JSON file (`RunnerOptions`). */
+/** The agent as a process of its own in a network namespace, for agent.test.ts. Arguments: a JSON file (`RunnerOptions`), and perhaps `uninstall`. */
 import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { Agent } from "../../src/agent/agent.ts";
 import type { AgentConfig } from "../../src/agent/config.ts";
 import { HttpTransport, KubeAccess, KubeClient } from "../../src/kube/index.ts";
 import { createLogger } from "../../src/lib/log.ts";
+import { uninstall } from "../../src/agent/uninstall.ts";
 
 export interface RunnerOptions {
   readonly config: AgentConfig;
@@ -15,15 +16,20 @@ export interface RunnerOptions {
 }
 
 const options = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as RunnerOptions;
-createServer((client) => {
-  const server = connect(options.socket);
-  client.pipe(server).pipe(client);
-  client.on("error", () => server.destroy());
-  server.on("error", () => client.destroy());
-}).listen(options.port, "127.0.0.1");
 const logger = createLogger({ component: "agent", level: "info" });
-const agent = new Agent(options.config, logger, new AbortController().signal, async (_config, log) => {
-  const transport = new HttpTransport(new KubeAccess({ kubeconfig: options.kubeconfig }), log);
-  return { transport, client: new KubeClient(transport) };
-});
-await agent.start();
+
+async function run(): Promise<void> {
+  createServer((client) => {
+    const server = connect(options.socket);
+    client.pipe(server).pipe(client);
+    client.on("error", () => server.destroy());
+    server.on("error", () => client.destroy());
+  }).listen(options.port, "127.0.0.1");
+  const agent = new Agent(options.config, logger, new AbortController().signal, async (_config, log) => {
+    const transport = new HttpTransport(new KubeAccess({ kubeconfig: options.kubeconfig }), log);
+    return { transport, client: new KubeClient(transport) };
+  });
+  await agent.start();
+}
+
+await (process.argv[3] === "uninstall" ? uninstall(options.config, logger) : run());

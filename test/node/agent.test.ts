@@ -136,6 +136,7 @@ describe("agent", { skip: skip ?? false, timeout: 180_000 }, () => {
     uids.set(NODE, node.metadata.uid ?? "");
     await client.patchStatus(NODES, { name: NODE }, { addresses: [{ type: "InternalIP", address: NODE_IP }] });
     writeRunner(port);
+    writeFileSync(path("net.d/10-other.conf"), "{}");
   });
 
   after(async () => {
@@ -221,5 +222,21 @@ describe("agent", { skip: skip ?? false, timeout: 180_000 }, () => {
     assert.equal((await plugin("DEL", "web", 0)).code, 0);
     assert.ok(!ip("-n", NODE_NS, "-json", "link", "show").includes("container-web"));
     await until("its endpoint is gone", async () => (await client.get(CILIUM_ENDPOINTS, { name: "web", namespace: "default" })) === undefined);
+  });
+
+  it("uninstalls: the node is as it was, twice", async () => {
+    assert.ok(existsSync(path("net.d/10-other.conf.cilium_bak")));
+    await killAgent();
+    for (let time = 1; time <= 2; time++) {
+      ip("netns", "exec", NODE_NS, process.execPath, join(import.meta.dirname, "agent-runner.ts"), path("runner.json"), "uninstall");
+      assert.deepEqual(readdirSync(path("net.d")), ["10-other.conf"]);
+      assert.deepEqual([readdirSync(path("bin")), readdirSync(path("run"))], [[], []]);
+      assert.equal(existsSync(path("bpf/cilium")), false);
+      assert.equal(existsSync(path("state")), false);
+      assert.deepEqual(JSON.parse(ip("-n", NODE_NS, "-json", "link", "show")).map((link: { ifname: string }) => link.ifname).sort(), ["eth0", "lo", "wire"]);
+      assert.equal(ip("netns", "exec", NODE_NS, "nft", "list", "tables"), "");
+      assert.equal(ip("netns", "exec", NODE_NS, "tc", "filter", "show", "dev", "eth0", "ingress"), "");
+      assert.equal(ip("-n", NODE_NS, "route", "show", "proto", "193"), "");
+    }
   });
 });
