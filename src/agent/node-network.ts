@@ -24,6 +24,15 @@ export interface NodeNetworkOptions {
   readonly logger: Logger;
 }
 
+interface Parts {
+  readonly host: Host;
+  readonly links: Links;
+  readonly underlay: readonly Device[];
+  readonly port: LibbpfPort;
+  readonly programs: Datapath;
+  readonly podMtu: number;
+}
+
 interface ShownAddress {
   readonly ifname: string;
   readonly addr_info: readonly { readonly local?: string }[];
@@ -40,14 +49,14 @@ export class NodeNetwork {
   readonly #underlay: readonly Device[];
   #appliedNft = "";
 
-  private constructor(options: NodeNetworkOptions, host: Host, links: Links, underlay: readonly Device[], port: LibbpfPort, programs: Datapath, podMtu: number) {
+  private constructor(options: NodeNetworkOptions, parts: Parts) {
     this.#options = options;
-    this.#host = host;
-    this.links = links;
-    this.#underlay = underlay;
-    this.port = port;
-    this.programs = programs;
-    this.podMtu = podMtu;
+    this.#host = parts.host;
+    this.#underlay = parts.underlay;
+    this.links = parts.links;
+    this.port = parts.port;
+    this.programs = parts.programs;
+    this.podMtu = parts.podMtu;
   }
 
   /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
@@ -86,7 +95,7 @@ export class NodeNetwork {
       programs.attach("TO_NETDEV", device.ifindex);
     }
     logger.info("node network is set up", { underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
-    return new NodeNetwork(options, host, links, underlay, port, programs, podMtu);
+    return new NodeNetwork(options, { host, links, underlay, port, programs, podMtu });
   }
 
   /** Routes to the pods of all nodes, and nftables. `remoteCidrs`: pod CIDRs of the other nodes. */

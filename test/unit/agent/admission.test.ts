@@ -4,7 +4,7 @@ import { PodAdmission } from "../../../src/agent/admission.ts";
 import { Change } from "../../../src/agent/change.ts";
 import { PodIdentities } from "../../../src/agent/identities.ts";
 import type { PodRow } from "../../../src/agent/objects.ts";
-import { CniError } from "../../../src/cni/index.ts";
+import type { CniError } from "../../../src/cni/index.ts";
 import { identityLabels } from "../../../src/model/index.ts";
 
 const pod: PodRow = { namespace: "ns", name: "p", uid: "u1", sandboxUid: "u1", labels: { app: "x" }, serviceAccount: "default", hostNetwork: false, finished: false, ips: [] };
