@@ -19,6 +19,8 @@ export interface EndpointWriterOptions {
   readonly objects: ReadonlyMap<string, EndpointObjectRow>;
   readonly isSynced: () => boolean;
   readonly isReady: (containerId: string) => boolean;
+  /** The API server has no such pod any more: its object would only be collected as garbage. */
+  readonly isGone: (attachment: Attachment) => boolean;
   readonly labels: (identity: number) => readonly string[];
 }
 
@@ -35,7 +37,7 @@ export class EndpointWriter implements Reconciler {
     const { client, objects, isSynced } = this.#options;
     const attachment = this.#attachmentOf(key);
     const current = objects.get(key);
-    if (attachment === undefined) {
+    if (attachment === undefined || this.#options.isGone(attachment)) {
       if (isSynced() && current !== undefined && this.#isOurs(current)) {
         const { uid, resourceVersion } = current;
         await client.delete(CILIUM_ENDPOINTS, refOf(key), { uid, resourceVersion, signal });

@@ -60,6 +60,7 @@ export class Writers {
       },
       synced: () => this.#allEndpoints(),
     });
+    tables.pods.subscribe({ changed: (key) => void (this.#isLocal(key) && this.#endpoints.add(key)) });
     tables.nodes.subscribe({ changed: (key) => void (key === nodeName && this.#node.add(key)), synced: () => this.#node.add(nodeName) });
     tables.node.subscribe({ changed: () => this.#readiness.add(nodeName) });
     this.#allEndpoints();
@@ -92,6 +93,7 @@ export class Writers {
       objects: tables.endpoints.objects,
       isSynced: () => tables.endpoints.synced,
       isReady: (containerId) => this.#ready.has(containerId),
+      isGone: ({ namespace, pod, uid }) => tables.pods.synced && tables.pods.objects.get(`${namespace}/${pod}`)?.uid !== uid,
       labels: (identity) => formatLabels(core.identities.labels(identity) ?? new Map()),
     });
   }
