@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { apply, command, get, inNode, kubectl, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
-import { agentPod, killAgent, kubeProxy, onDisk, power, scaleOperator, withoutAgent } from "./harness/faults.ts";
-import { createPods, type Flow, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
+import { apply, command, get, inNode, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
+import { agentPod, killAgent, killApiServer, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
+import { containerPid, createPods, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
+import { type Traffic, traffic } from "./harness/traffic.ts";
 
 await readyCluster();
 const ns = await namespace("lifecycle");
@@ -30,34 +31,9 @@ async function current(): Promise<(name: string) => Pod> {
   return (name) => pods[name] ?? assert.fail(`no pod ${name}`);
 }
 
-interface Traffic {
-  /** Stops it and judges: nothing allowed was lost, nothing forbidden arrived. */
-  judge(): Promise<void>;
-}
-
-async function traffic(seconds: number): Promise<Traffic> {
+async function startTraffic(seconds: number): Promise<Traffic> {
   const pod = await current();
-  const api = pod("api");
-  const allowed: Flow[] = [
-    pod("frontend").flow("tcp", api.ipv4, 8080, 100, seconds), pod("frontend").flow("tcp-new", api.ipv6, 8080, 50, seconds), pod("frontend").flow("udp-new", api.ipv4, 8080, 50, seconds),
-    pod("frontend-near").flow("udp", api.ipv6, 8080, 100, seconds), pod("frontend-near").flow("tcp-new", pod("api-far").ipv4, 8080, 50, seconds),
-  ];
-  const forbidden: Flow[] = [
-    pod("other").flow("tcp-new", api.ipv4, 8080, 50, seconds, "forbidden"), pod("other-near").flow("udp-new", api.ipv6, 8080, 50, seconds, "forbidden"),
-    pod("other-near").flow("udp", pod("api-far").ipv4, 8080, 100, seconds, "forbidden"),
-  ];
-  await sleep(500);
-  return {
-    judge: async () => {
-      for (const flow of allowed) {
-        const result = await flow.stop();
-        assert.ok(result.sent > 50, "it was sent");
-        assert.equal(result.answered, result.sent, `lost: ${JSON.stringify({ ...result, tenths: result.tenths.flatMap(([sent, answered], index) => (sent === answered ? [] : [[index, sent, answered]])) })}`);
-      }
-      for (const flow of forbidden) assert.equal((await flow.stop()).answered, 0);
-      for (const name of ["api", "api-far"]) assert.deepEqual((await pod(name).received()).filter(({ text }) => text.startsWith("forbidden")), []);
-    },
-  };
+  return traffic({ servers: [pod("api"), pod("api-far")], allowed: [pod("frontend"), pod("frontend-near")], forbidden: [pod("other"), pod("other-near")] }, seconds);
 }
 
 async function rightPodsTalk(): Promise<void> {
@@ -71,8 +47,8 @@ async function rightPodsTalk(): Promise<void> {
 }
 
 /** The DaemonSet's own count is of before the boot for a while. */
-async function agentsReady(): Promise<void> {
-  for (const { name, netns } of NODES) {
+async function agentsReady(...numbers: readonly number[]): Promise<void> {
+  for (const { name, netns } of numbers.map(node)) {
     const ask = ["nsenter", `--net=/run/netns/${netns}`, "--", "timeout", "2", "busybox", "wget", "-qO-", "http://127.0.0.1:9879/readyz"];
     await waitFor(`the agent of ${name} is ready`, async () => ((await command(ask)).code === 0 ? true : undefined),
       () => kubectl("get", "pods", "-n", "kube-system", "-o", "wide"), { timeoutMs: 120_000, everyMs: 1000 });
@@ -81,13 +57,32 @@ async function agentsReady(): Promise<void> {
 
 describe("restarts under traffic", () => {
   test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
-    const running = await traffic(150);
+    const running = await startTraffic(150);
     const old = await agentPod(1);
     await kubectl("-n", "kube-system", "delete", "pod", old?.metadata.name ?? assert.fail("no agent"));
     await killAgent(2);
     await waitFor("new agents", async () => ((await agentPod(1))?.metadata.uid !== old?.metadata.uid ? true : undefined), () => kubectl("get", "pods", "-n", "kube-system"));
     await readyCluster();
     await sleep(2000);
+    await running.judge();
+    await rightPodsTalk();
+  });
+});
+
+describe("without an API server", () => {
+  test("agents that restart meanwhile go on from disk; nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
+    const running = await startTraffic(150);
+    const agents = await Promise.all([1, 2].map(agentPod));
+    await killApiServer();
+    try {
+      for (const agent of agents) process.kill(containerPid(agent ?? assert.fail("no agent")), "SIGKILL");
+      await sleep(2000);
+      await agentsReady(1, 2);
+      await sleep(8000);
+    } finally {
+      await repairCluster();
+    }
+    await readyCluster();
     await running.judge();
     await rightPodsTalk();
   });
@@ -188,7 +183,7 @@ describe("nodes", () => {
     try {
       for (const on of [false, true]) for (const each of [1, 2, 3]) await power(each, on);
       // Without kube-proxy the service address of the API server leads nowhere: the agents know another.
-      await agentsReady();
+      await agentsReady(1, 2, 3);
       await rightPodsTalk();
     } catch (error) {
       failures.push(error);

@@ -1,5 +1,9 @@
 /** Things that go wrong, done for real and put back. */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { findNode } from "../../../src/cluster/config.ts";
+import { isAlive, readPidFile } from "../../../src/cluster/process.ts";
 import { CONFIG, get, kubectl, must, ROOT, shell, waitFor } from "./cluster.ts";
 import { containerPid, type PodObject } from "./pods.ts";
 
@@ -52,6 +56,19 @@ export async function kubeProxy(on: boolean): Promise<void> {
 export async function power(node: number, on: boolean): Promise<void> {
   const { name } = findNode(CONFIG, `node-${node}`);
   await must([process.execPath, `${ROOT}/src/cluster/main.ts`, on ? "node-start" : "node-stop", name], { timeoutMs: 180_000, env: { CLUSTER_DIR: CONFIG.dir, CNI: CONFIG.cni, NODES: String(CONFIG.nodes) } });
+}
+
+/** SIGKILL to the API server. */
+export async function killApiServer(): Promise<void> {
+  const running = readPidFile(join(CONFIG.dir, "run/kube-apiserver.pid"));
+  if (running === undefined) throw new Error("no API server runs");
+  process.kill(running.pid, "SIGKILL");
+  while (isAlive(running)) await sleep(50);
+}
+
+/** What `make cluster` does about a part that is down. */
+export async function repairCluster(): Promise<void> {
+  await must(["make", "-s", "-C", ROOT, "cluster", `CNI=${CONFIG.cni}`, `NODES=${CONFIG.nodes}`], { env: { CLUSTER_DIR: CONFIG.dir } });
 }
 
 /** What the agent keeps on the node's disk in one of its folders. */

@@ -85,9 +85,9 @@ export class Site {
   }
 
   /** One try from here; undefined when it was not answered. */
-  async ask(protocol: Protocol, address: string, port: number, options: { readonly text?: string; readonly timeoutMs?: number; readonly size?: number } = {}): Promise<Answer> {
-    const { text = `from-${this.name}`, timeoutMs = 3000, size } = options;
-    const argv = [...this.enter, PROBE, "ask", protocol, address, String(port), String(timeoutMs), text, ...(size === undefined ? [] : [String(size)])];
+  async ask(protocol: Protocol, address: string, port: number, options: { readonly text?: string; readonly timeoutMs?: number; readonly size?: number; readonly fragment?: boolean } = {}): Promise<Answer> {
+    const { text = `from-${this.name}`, timeoutMs = 3000, size, fragment = false } = options;
+    const argv = [...this.enter, PROBE, "ask", protocol, address, String(port), String(timeoutMs), text, ...(size === undefined ? [] : [String(size)]), ...(fragment ? ["fragment"] : [])];
     const { stdout, stderr } = await capture(argv);
     const [verdict = "", ...rest] = stdout.trim().split(" ");
     assert.ok(verdict === "answered" || verdict === "failed", `${argv.join(" ")}: ${stdout}${stderr}`);

@@ -5,9 +5,9 @@
  *   probe serve PORT...
  *       TCP and UDP, IPv4 and IPv6. Every line or datagram is sent back as it came, and printed:
  *       <unix ms> <tcp|udp> <port> <peer address> <text>
- *   probe ask <tcp|udp> ADDRESS PORT TIMEOUT_MS TEXT [SIZE]
+ *   probe ask <tcp|udp> ADDRESS PORT TIMEOUT_MS TEXT [SIZE [fragment]]
  *       One try. Prints `answered <own address>` or `failed <reason>`; the exit status is 0 or 1. With SIZE (udp) the
- *       IP packet is exactly that long and must not be fragmented.
+ *       IP packet is exactly that long and must not be fragmented, unless the word stands behind it.
  *   probe flow <tcp|udp|tcp-new|udp-new> ADDRESS PORT RATE SECONDS TEXT
  *       Numbered texts at RATE per second, in one flow or (-new) a flow for each, until SECONDS passed or SIGTERM. Prints
  *       one line of JSON: what was sent and answered, by the tenth of a second in which it was sent.
@@ -176,9 +176,9 @@ static int fail(const char *reason)
 }
 
 /* RFC 1191, RFC 8201: PMTUDISC_PROBE sets DF and ignores what an earlier try has learnt. */
-static ssize_t exact_size(int fd, const struct sockaddr_in6 *target, int size, char *bytes, const char *text)
+static ssize_t exact_size(int fd, const struct sockaddr_in6 *target, int size, char *bytes, const char *text, int fragment)
 {
-	int probe = IP_PMTUDISC_PROBE;
+	int probe = fragment ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE;
 	int v4 = IN6_IS_ADDR_V4MAPPED(&target->sin6_addr);
 	int headers = (v4 ? 20 : 40) + 8;
 	setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
@@ -200,7 +200,7 @@ static int ask(int count, char **arg)
 	ssize_t length = snprintf(bytes, sizeof bytes, "%s\n", arg[4]);
 	struct pollfd ready = { .fd = fd, .events = POLLOUT };
 
-	if (count > 5) length = exact_size(fd, &target, atoi(arg[5]), bytes, arg[4]);
+	if (count > 5) length = exact_size(fd, &target, atoi(arg[5]), bytes, arg[4], count > 6);
 	if (connect(fd, (void *)&target, sizeof target) < 0 && errno != EINPROGRESS) return fail(strerror(errno));
 	if (poll(&ready, 1, timeout) <= 0) return fail("timeout");
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
