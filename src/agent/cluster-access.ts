@@ -1,6 +1,6 @@
 /** The connection to the API server. */
 import { join } from "node:path";
-import { HttpTransport, KubeAccess, KubeClient } from "../kube/index.ts";
+import { HttpTransport, KubeClient, ServiceAccount } from "../kube/index.ts";
 import { ConfigError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { KUBELET_KUBECONFIGS, apiServerCandidates, rememberServer } from "./api-server.ts";
@@ -22,6 +22,6 @@ export async function openCluster(config: AgentConfig, logger: Logger): Promise<
   });
   if (servers.length === 0) throw new ConfigError("k8s-service-host", "no address of the API server is known: set the chart value k8sServiceHost");
   logger.info("addresses of the API server, in the order in which they are tried", { servers });
-  const transport = new HttpTransport(new KubeAccess({ servers }), logger, rememberServer(lastGoodFile, logger));
+  const transport = new HttpTransport(new ServiceAccount(servers), logger, rememberServer(lastGoodFile, logger));
   return { transport, client: new KubeClient(transport) };
 }

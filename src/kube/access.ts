@@ -1,11 +1,13 @@
 /**
- * Where the API server is and who we are: @kubernetes/client-node's KubeConfig reads credentials, the server
- * addresses may be given by the caller in order of preference.
+ * Credentials of every kind that @kubernetes/client-node's KubeConfig reads; the server addresses may be given by the
+ * caller in order of preference. Not in index.ts: who imports this loads that library.
  */
 import { KubeConfig } from "@kubernetes/client-node";
 import type { RequestOptions } from "node:https";
 import { join } from "node:path";
 import { ConfigError } from "../lib/errors.ts";
+import { SERVICE_ACCOUNT_DIRECTORY, serverUrl } from "./credentials.ts";
+import type { Credentials, TlsIdentity } from "./credentials.ts";
 
 export interface KubeAccessOptions {
   /** A configuration that is loaded already, such as the one a command line's options chose; wins over the rest. */
@@ -18,17 +20,7 @@ export interface KubeAccessOptions {
   readonly servers?: readonly string[] | undefined;
 }
 
-export interface TlsIdentity {
-  readonly ca?: RequestOptions["ca"];
-  readonly cert?: RequestOptions["cert"];
-  readonly key?: RequestOptions["key"];
-  readonly rejectUnauthorized?: boolean;
-  readonly servername?: string;
-}
-
-const SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount";
-
-export class KubeAccess {
+export class KubeAccess implements Credentials {
   readonly servers: readonly string[];
   readonly #options: KubeAccessOptions;
   #config: KubeConfig;
@@ -93,11 +85,4 @@ function loadConfig(options: KubeAccessOptions): KubeConfig {
     { name: "user", authProvider: { name: "tokenFile", config: { tokenFile: join(directory, "token") } } },
   );
   return config;
-}
-
-function serverUrl(text: string): string {
-  if (!URL.canParse(text)) throw new ConfigError("servers", `${JSON.stringify(text)} is not a URL`);
-  const url = new URL(text);
-  if (url.protocol !== "https:" && url.protocol !== "http:") throw new ConfigError("servers", `${text} is neither https nor http`);
-  return `${url.protocol}//${url.host}${url.pathname.replace(/\/$/, "")}`;
 }

@@ -2,12 +2,14 @@
  * The API server: the only folder that speaks HTTP to it. It knows nothing of policies; it hands out current objects
  * (Source), writes single objects (KubeClient), elects a leader and records events.
  *
- *   KubeAccess (credentials, servers) -> HttpTransport -> KubeClient, Reflector
+ *   ServiceAccount or KubeAccess (access.ts) -> HttpTransport -> KubeClient, Reflector
+ *
+ * access.ts and operator.ts stand apart: they load @kubernetes/client-node.
  */
-export { KubeAccess } from "./access.ts";
-export type { KubeAccessOptions } from "./access.ts";
 export { KubeClient } from "./client.ts";
 export type { DeleteOptions, ListOptions, ListResult } from "./client.ts";
+export { ServiceAccount } from "./credentials.ts";
+export type { Credentials } from "./credentials.ts";
 export { ApiError, UnreachableError, isConflict, isGone, isNotFound } from "./errors.ts";
 export { KubeEventRecorder } from "./events.ts";
 export type { EventRecorder } from "./events.ts";
@@ -21,4 +23,3 @@ export type { KubeObject, ObjectMeta, ObjectRef, OwnerReference, ResourceType } 
 export type { Source, SourceListener } from "./source.ts";
 export { HttpTransport } from "./transport.ts";
 export type { Transport } from "./transport.ts";
-export { SafeOperator } from "./operator.ts";

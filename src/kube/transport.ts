@@ -7,7 +7,7 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { AbortedError, asError, codeOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import type { KubeAccess } from "./access.ts";
+import type { Credentials } from "./credentials.ts";
 import { ApiError, UnreachableError, apiError } from "./errors.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -40,7 +40,7 @@ const KEEP_ALIVE_MS = 15_000;
 class NotSentError extends Error {}
 
 export class HttpTransport implements Transport {
-  readonly #access: KubeAccess;
+  readonly #access: Credentials;
   readonly #logger: Logger;
   readonly #onServer: (server: string) => void;
   readonly #agents = new Map<string, HttpAgent>();
@@ -48,14 +48,10 @@ export class HttpTransport implements Transport {
   #reported: string | undefined;
 
   /** `onServer` hears which server answered when that changes: agents keep it on disk for the next start. */
-  constructor(access: KubeAccess, logger: Logger, onServer: (server: string) => void = () => undefined) {
+  constructor(access: Credentials, logger: Logger, onServer: (server: string) => void = () => undefined) {
     this.#access = access;
     this.#logger = logger;
     this.#onServer = onServer;
-  }
-
-  get access(): KubeAccess {
-    return this.#access;
   }
 
   async json(request: ApiRequest): Promise<unknown> {

@@ -1,6 +1,7 @@
 /** Entry point of the operator: reads the configuration, wires the parts, ends on SIGTERM. */
 import { hostname } from "node:os";
-import { HttpTransport, KubeAccess, KubeClient, KubeEventRecorder, LeaderElection } from "../kube/index.ts";
+import { KubeAccess } from "../kube/access.ts";
+import { HttpTransport, KubeClient, KubeEventRecorder, LeaderElection } from "../kube/index.ts";
 import { asError } from "../lib/errors.ts";
 import { HttpServer, textAnswer } from "../lib/http.ts";
 import type { HttpAnswer } from "../lib/http.ts";

@@ -19,9 +19,10 @@ import {
   NAMESPACES,
   NODES,
   PODS,
-  SafeOperator,
 } from "../kube/index.ts";
-import type { EventRecorder, KubeAccess, KubeClient, Leadership, Source } from "../kube/index.ts";
+import type { KubeAccess } from "../kube/access.ts";
+import { SafeOperator } from "../kube/operator.ts";
+import type { EventRecorder, KubeClient, Leadership, Source } from "../kube/index.ts";
 import { sleep } from "../lib/backoff.ts";
 import type { Health } from "../lib/lifecycle.ts";
 import { OK } from "../lib/lifecycle.ts";
@@ -71,6 +72,11 @@ interface Work {
 const COLLECT_INTERVAL_MS = 30_000;
 /** A status that changes in a burst, as nodes acknowledge one after the other, is written at most this often. */
 const STATUS_INTERVAL_MS = 200;
+/**
+ * A policy's status waits this long after a change: the API server is to be free for the node states, for which packets
+ * wait, and mostly the acknowledgements are there by then, so that one write says it all.
+ */
+const STATUS_GATHER_MS = 100;
 const WRITERS = 8;
 /** A cluster that never rests gets its statuses after this long, however its nodes stand. */
 const FIRST_PASS_MS = 30_000;
@@ -94,7 +100,7 @@ export class CiliumOperator extends SafeOperator {
     });
     this.#policies = new PolicyBook(new Validator(), {
       policiesChanged: (namespace) => this.#addNodesOf(namespace),
-      policyChanged: (key) => this.#work?.policies.add(key),
+      policyChanged: (key) => this.#addPolicy(key),
     });
   }
 
@@ -245,14 +251,17 @@ export class CiliumOperator extends SafeOperator {
   }
 
   #addPoliciesOf(namespace: string): void {
-    if (this.#work === undefined) return;
-    for (const key of this.#policies.keysOf(namespace)) this.#work.policies.add(key);
+    for (const key of this.#policies.keysOf(namespace)) this.#addPolicy(key);
   }
 
   #addPolicies(uids: Iterable<string>): void {
     for (const uid of uids) {
       const key = this.#policies.keyOfUid(uid);
-      if (key !== undefined) this.#work?.policies.add(key);
+      if (key !== undefined) this.#addPolicy(key);
     }
+  }
+
+  #addPolicy(key: string): void {
+    this.#work?.policies.addAfter(key, STATUS_GATHER_MS);
   }
 }

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BUSYBOX_IMAGE, type ClusterConfig, clusterPaths } from "../../src/cluster/config.ts";
 import { nodeExec } from "../../src/cluster/exec.ts";
 import { run, type RunOptions } from "../../src/cluster/process.ts";
-import { HttpTransport, KubeAccess, type KubeObject, KubeClient, NAMESPACES, PODS } from "../../src/kube/index.ts";
+import { KubeAccess } from "../../src/kube/access.ts";
+import { HttpTransport, type KubeObject, KubeClient, NAMESPACES, PODS } from "../../src/kube/index.ts";
 import { createLogger } from "../../src/lib/log.ts";
 
 export const NAMESPACE = "bench";

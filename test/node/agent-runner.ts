@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { Agent } from "../../src/agent/agent.ts";
 import type { AgentConfig } from "../../src/agent/config.ts";
-import { HttpTransport, KubeAccess, KubeClient } from "../../src/kube/index.ts";
+import { KubeAccess } from "../../src/kube/access.ts";
+import { HttpTransport, KubeClient } from "../../src/kube/index.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { uninstall } from "../../src/agent/uninstall.ts";
 
