@@ -36,6 +36,12 @@ test("no file names a path of one machine or a package registry", () => {
   assert.deepEqual(found, []);
 });
 
+test("src holds programs and nothing else: no notes, no data, nothing built", () => {
+  const sources = files.filter((file) => file.startsWith("src/"));
+  assert.ok(sources.length > 0);
+  assert.deepEqual(sources.filter((file) => !/\.(ts|c|h|sh)$/.test(file)), []);
+});
+
 test("files are at most 400 lines, generated ones apart", () => {
   const sources = files.filter((file) => /\.(ts|c|h|sh)$/.test(file) && !file.includes("/gen/") && file !== "bpf/vmlinux.h");
   assert.deepEqual(sources.filter((file) => read(file).split("\n").length > 401), []);
