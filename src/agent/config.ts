@@ -7,7 +7,6 @@ import type { LogLevel } from "../lib/log.ts";
 
 export interface AgentConfig {
   readonly nodeName: string;
-  readonly clusterName: string;
   readonly enableIPv4: boolean;
   readonly enableIPv6: boolean;
   readonly tunnelPort: number;
@@ -121,7 +120,6 @@ export function loadConfig(source: ConfigSource = {}): AgentConfig {
   const servicePort = Number(environment.KUBERNETES_SERVICE_PORT ?? "443");
   return {
     nodeName,
-    clusterName: name(read, "cluster-name", "default", /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/),
     enableIPv4: flag(read, "enable-ipv4", true),
     enableIPv6: flag(read, "enable-ipv6", true),
     tunnelPort: count(read, "tunnel-port", 8472, 1, 65_535),

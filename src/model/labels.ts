@@ -13,6 +13,7 @@ export const NAMESPACE_LABELS_PREFIX = "k8s:io.cilium.k8s.namespace.labels.";
 export const CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster";
 export const SERVICE_ACCOUNT_LABEL = "k8s:io.cilium.k8s.policy.serviceaccount";
 
+/** The chart refuses every other `cluster.name`. */
 const CLUSTER_NAME = "default";
 
 /** The labels that make the identity of the pod. Both must be of the same namespace. */

@@ -48,6 +48,7 @@ describe("values that are refused by name", () => {
     ["tunnelProtocol=geneve", /tunnelProtocol=geneve: .*not built yet/],
     ["autoDirectNodeRoutes=true", /autoDirectNodeRoutes=true: .*not built yet/],
     ["ipam.mode=cluster-pool", /ipam\.mode=cluster-pool: not built yet/],
+    ["cluster.name=east", /cluster\.name=east: .*not built yet/],
     ["enableIPv4Masquerade=false", /enableIPv6Masquerade differ/],
   ];
   for (const [set, message] of notBuilt) {

@@ -188,7 +188,7 @@ describe("files of the agent", () => {
     assert.equal(defaults.apiServerOfService, "https://[fd00::1]:443");
     assert.equal(defaults.tunnelPort, 8472);
     assert.deepEqual(defaults.devices, []);
-    for (const [key, value] of [["enable-ipv4", "yes"], ["tunnel-port", "0"], ["tunnel-port", "1e3"], ["log-level", "loud"], ["cluster-name", "A_b"], ["cni-conf-path", "etc"]] as const) {
+    for (const [key, value] of [["enable-ipv4", "yes"], ["tunnel-port", "0"], ["tunnel-port", "1e3"], ["log-level", "loud"], ["cni-conf-path", "etc"]] as const) {
       await writeFile(join(folder, key), value);
       assert.throws(() => loadConfig({ directory: folder, environment }), new RegExp(key));
       await rm(join(folder, key));

@@ -96,7 +96,6 @@ checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
 
 {{/* The settings, one file per key in /etc/cilium/config. */}}
 {{- define "cilium.settings" -}}
-cluster-name: {{ .Values.cluster.name | quote }}
 enable-ipv4: {{ .Values.ipv4.enabled | quote }}
 enable-ipv6: {{ .Values.ipv6.enabled | quote }}
 tunnel-port: {{ .Values.tunnelPort | quote }}
