@@ -18,7 +18,7 @@ export interface ApiServerSources {
   readonly service: string | undefined;
 }
 
-export const KUBELET_KUBECONFIGS = ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/kubeconfig"] as const;
+export const KUBELET_KUBECONFIGS = ["/etc/kubernetes/kubelet.conf"] as const;
 
 /** Distinct URLs, best first; empty when nothing is known. */
 export async function apiServerCandidates(sources: ApiServerSources): Promise<readonly string[]> {

@@ -5,6 +5,7 @@ import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { loadAll } from "js-yaml";
+import { KUBELET_KUBECONFIGS } from "../../../src/agent/api-server.ts";
 import { helm } from "../../../src/cluster/binaries/catalog.ts";
 import { findProject } from "../../../src/cluster/binaries/find.ts";
 import { CHART_REPO_PORT, chartRepoConfig } from "../../../src/image/config.ts";
@@ -145,6 +146,12 @@ describe("what stands in the manifests", () => {
       assert.equal(each.spec.template.spec.containers[0].image, `registry.example/cilium@${digest}`);
       assert.deepEqual(each.spec.template.spec.imagePullSecrets, [{ name: "mine" }]);
     }
+  });
+
+  it("mounts every kubelet's kubeconfig that the agent looks into", () => {
+    const [container] = find(objects(), "DaemonSet", "cilium").spec.template.spec.containers;
+    const mounted = (path: string): boolean => container.volumeMounts.some(({ mountPath }: any) => path.startsWith(`${mountPath}/`));
+    assert.deepEqual(KUBELET_KUBECONFIGS.filter((path) => !mounted(path)), []);
   });
 
   it("gives the operator the API server's address with k8sServiceHost", () => {
