@@ -36,6 +36,8 @@ $(SETUP_STAMP): package-lock.json src/cluster/setup.sh
 CLUSTER = NODES=$(NODES) K8S=$(K8S) CNI=$(CNI) KUBE_PROXY=$(KUBE_PROXY) $(NODE) src/cluster/main.ts
 cluster: $(SETUP_STAMP) ## Local cluster of real nodes: NODES=3 K8S=1.36.3 CNI=cilium|ptp|none KUBE_PROXY=1|0
 	@$(CLUSTER) up
+programs: $(SETUP_STAMP) ## Find, download or build Kubernetes, etcd, Helm, CoreDNS and the reference CNI plugins
+	@$(CLUSTER) programs
 cluster-load: $(SETUP_STAMP) ## Import an OCI archive into every node: ARCHIVE=x.tar
 	@test -n "$(ARCHIVE)" || { echo "make cluster-load: say what: make cluster-load ARCHIVE=build/image/cilium.tar" >&2; exit 2; }
 	@$(CLUSTER) load "$(ARCHIVE)"
@@ -46,7 +48,7 @@ cli: $(SETUP_STAMP) ## Put cilium, kubectl and helm into ./bin
 clean-all: cluster-down chart-repo-stop ## cluster-down, and remove everything that was built
 	rm -rf build dist bin
 
-.PHONY: cluster cluster-load cluster-down cli clean-all
+.PHONY: cluster programs cluster-load cluster-down cli clean-all
 
 # ---- what is shipped
 
@@ -108,9 +110,9 @@ test-unit: $(SETUP_STAMP) ## Pure code: no root, no kernel, no cluster
 	@$(TEST) 'test/unit/**/*.test.ts'
 test-bpf: $(SETUP_STAMP) bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
 	@$(TEST) --test-concurrency=1 'test/bpf/**/*.test.ts'
-test-node: $(SETUP_STAMP) bpf cni ## Real maps, links and sockets in network namespaces (root)
+test-node: $(SETUP_STAMP) programs bpf cni ## Real maps, links and sockets in network namespaces (root)
 	@$(TEST) --test-concurrency=1 'test/node/**/*.test.ts'
-test-e2e: image cli build/bin/e2e-probe ## Real clusters (root)
+test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 	@$(NODE) test/e2e/harness/setup.ts
 	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
 build/bin/e2e-probe: test/e2e/harness/probe.c

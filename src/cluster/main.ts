@@ -6,6 +6,7 @@ import { down } from "./down.ts";
 import { ClusterError, CommandError } from "./errors.ts";
 import { nodeShell } from "./exec.ts";
 import { requireRoot } from "./preflight.ts";
+import { findPrograms } from "./programs.ts";
 import { Progress } from "./progress.ts";
 import { runningConfig } from "./settings.ts";
 import { haltNode, load, startNode, up } from "./up.ts";
@@ -24,6 +25,7 @@ async function main(argv: readonly string[]): Promise<void> {
     }
   };
   program.command("up").description("make the cluster, or repair it").action(() => traceable(() => up(wanted, progress)));
+  program.command("programs").description("find, download or build the programs of a cluster").action(async () => void (await progress.step("programs", () => findPrograms(wanted, progress))));
   program.command("down").description("remove everything that up made").action(() => down(config, progress));
   program.command("load <archive>").description("import an OCI archive into every node").action((archive: string) => traceable(() => load(config, archive, progress)));
   program.command("node-stop <node>").description("cut a node's power").action((node: string) => haltNode(config, node, progress));
@@ -31,7 +33,7 @@ async function main(argv: readonly string[]): Promise<void> {
   program.command("exec <node> <command...>").description("run a command inside a node: exec node-1 -- ip route").action(async (node: string, command: string[]) => {
     process.exitCode = await nodeShell(config, node, command);
   });
-  program.hook("preAction", () => requireRoot(process.getuid?.() === 0));
+  program.hook("preAction", (_program, command) => requireRoot(command.name() === "programs" || process.getuid?.() === 0));
   await program.parseAsync([...argv]);
 }
 

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, w
 import { join, resolve } from "node:path";
 
 import { addonObjects } from "./addons.ts";
-import { cniPlugins, coredns, etcd, helm, kubernetes, type Project } from "./binaries/catalog.ts";
-import { findProject, type Found } from "./binaries/find.ts";
+import { coredns } from "./binaries/catalog.ts";
+import type { Found } from "./binaries/find.ts";
 import { ensureCgroups, machineCgroups } from "./cgroup.ts";
 import { type ClusterConfig, clusterPaths, findNode, type NodeIdentity, nodeIdentities } from "./config.ts";
 import { type ControlPlane, ensureApiServer, ensureControllers, ensureEtcd, ensurePki, kubectlArgv } from "./controlplane.ts";
@@ -14,11 +14,10 @@ import { ensureNetwork } from "./network.ts";
 import { ensureKubelet, ensureNode, stopNode } from "./node.ts";
 import { preflight } from "./preflight.ts";
 import { logEnd, run, waitReady } from "./process.ts";
+import { findPrograms } from "./programs.ts";
 import type { Progress } from "./progress.ts";
 import { configurePtp } from "./ptp.ts";
 import { refuseChange, saveSettings } from "./settings.ts";
-
-const CONNECT_MS = 3000;
 
 /** Brings the cluster up, or repairs what of it is down. Every step looks first and does only what is missing. */
 export async function up(config: ClusterConfig, progress: Progress): Promise<void> {
@@ -91,16 +90,6 @@ export async function load(config: ClusterConfig, file: string, progress: Progre
   const nodes = nodeIdentities(config);
   await progress.step(`${file} in ${nodes.length} nodes`, () => allOf(nodes.map((node) => importArchive(config, node, archive))));
   rememberLoaded(config, archive);
-}
-
-async function findPrograms(config: ClusterConfig, progress: Progress): Promise<Found> {
-  // The cluster's own bin directory is on the user's PATH, and holds only links to what is found here.
-  const pathDirs = config.pathDirs.filter((dir) => resolve(dir) !== clusterPaths(config).bin);
-  const search = { cacheDir: config.cacheDir, kubeBin: config.kubeBin, pathDirs, fetching: { connectMs: CONNECT_MS }, say: (line: string) => progress.say(line) };
-  const projects: readonly Project[] = [kubernetes(config.kubernetes), etcd(), helm(), coredns(), cniPlugins()];
-  const found: Record<string, string> = {};
-  for (const project of projects) Object.assign(found, await findProject(project, search));
-  return found;
 }
 
 function prepareDirectory(config: ClusterConfig, programs: Found): void {

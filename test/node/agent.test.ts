@@ -16,7 +16,7 @@ import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, CILIUM_NODE_STATES, 
 import type { Logger } from "../../src/lib/log.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { identityLabels, labelsObject } from "../../src/model/index.ts";
-import { missingBinaries, startApiServer } from "../support/apiserver.ts";
+import { startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import type { RunnerOptions } from "./agent-runner.ts";
 
@@ -26,9 +26,8 @@ const PODS_NS = ["cilagt-p1", "cilagt-p2", "cilagt-p3"];
 const NODE_IP = "198.51.100.1";
 const NODE = "agent-test";
 const silent: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent };
-const skip = process.getuid?.() !== 0 ? "needs root" : missingBinaries();
 
-describe("agent", { skip: skip ?? false, timeout: 180_000 }, () => {
+describe("agent", { timeout: 180_000 }, () => {
   let folder = "";
   let api: ApiServer;
   let client: KubeClient;

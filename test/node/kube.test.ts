@@ -8,7 +8,7 @@ import { NodeStateWriter, manifestName } from "../../src/feed/index.ts";
 import { CILIUM_NODE_STATES, EVENTS, KubeEventRecorder, LEASES, LeaderElection, NAMESPACES, NODES, Reflector, isConflict, isNotFound } from "../../src/kube/index.ts";
 import type { KubeClient, Leadership } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
-import { missingBinaries, startApiServer } from "../support/apiserver.ts";
+import { startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { clientOf, createNode, eventually, silent } from "../support/cluster-objects.ts";
 
@@ -22,7 +22,7 @@ const stateOf = (subjects: readonly number[]): NodeState => ({
   routing,
 });
 
-describe("a real API server", { skip: missingBinaries() ?? false }, () => {
+describe("a real API server", () => {
   let server: ApiServer;
   let client: KubeClient;
   const kubectl = (input: string, ...args: string[]) => spawnSync(server.kubectl, ["--kubeconfig", server.kubeconfig, ...args], { encoding: "utf8", input });

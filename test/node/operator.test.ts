@@ -10,7 +10,7 @@ import { CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, E
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
-import { missingBinaries, startApiServer } from "../support/apiserver.ts";
+import { startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { FakeAgent, clientOf, condition, createEndpoint, createNamespace, createNode, createPod, eventually, getPolicy, policy, setAgentPod } from "../support/cluster-objects.ts";
 
@@ -46,7 +46,7 @@ class OperatorProcess {
   }
 }
 
-describe("operator", { skip: missingBinaries() ?? false }, () => {
+describe("operator", () => {
   let server: ApiServer;
   let client: KubeClient;
   let operator: OperatorProcess;

@@ -1,6 +1,7 @@
 /**
  * A real etcd and kube-apiserver on loopback for tests of what talks to the API server, with nothing else of a
- * cluster. The binaries are those that `make cluster` uses (KUBE_BIN, PATH, the cache); a test that finds none skips.
+ * cluster. The binaries are those that `make cluster` uses (KUBE_BIN, PATH, the cache); without them it
+ * fails: `make programs`.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -39,12 +40,6 @@ function find(binary: string): string | undefined {
   return directories.filter((directory) => directory !== "").map((directory) => join(directory, binary)).find(existsSync);
 }
 
-/** Why the API server cannot be run here; undefined when it can. */
-export function missingBinaries(): string | undefined {
-  const missing = ["etcd", "kube-apiserver", "kubectl"].filter((binary) => find(binary) === undefined);
-  return missing.length === 0 ? undefined : `not found: ${missing.join(", ")}; make cluster builds them`;
-}
-
 async function freePort(): Promise<number> {
   const server = createServer();
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -59,7 +54,7 @@ async function freePort(): Promise<number> {
 
 function run(binary: string, args: readonly string[], log: string): ChildProcess {
   const path = find(binary);
-  if (path === undefined) throw new Error(`${binary} not found`);
+  if (path === undefined) throw new Error(`${binary} not found: make programs`);
   const out = openSync(log, "a");
   return spawn(path, args, { stdio: ["ignore", out, out] });
 }
