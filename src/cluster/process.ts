@@ -9,6 +9,7 @@ export interface RunOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** After which the command is killed with all it started, as long as that stays in its process group. */
   readonly timeoutMs?: number;
 }
 
@@ -26,17 +27,34 @@ export function capture(argv: readonly string[], options: RunOptions = {}): Prom
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
+      // setpgid(2): a group of its own, which can be killed as a whole; a child that lived on would hold our pipes open.
+      detached: options.timeoutMs !== undefined,
     });
+    const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => killGroup(child.pid), options.timeoutMs);
     const chunks: { out: Buffer[]; err: Buffer[] } = { out: [], err: [] };
     child.stdout?.on("data", (chunk: Buffer) => chunks.out.push(chunk));
     child.stderr?.on("data", (chunk: Buffer) => chunks.err.push(chunk));
-    child.on("error", fail);
-    child.on("close", (code) => done({ code, stdout: Buffer.concat(chunks.out).toString(), stderr: Buffer.concat(chunks.err).toString() }));
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      fail(error);
+    });
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      done({ code, stdout: Buffer.concat(chunks.out).toString(), stderr: Buffer.concat(chunks.err).toString() });
+    });
     // A command that ends before it has read its input is judged by its exit status, not by the broken pipe.
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(options.input);
   });
+}
+
+function killGroup(leader: number | undefined): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch {
+    // It ended by itself.
+  }
 }
 
 /** Runs a command and returns what it printed; any other exit status than 0 is a CommandError. */

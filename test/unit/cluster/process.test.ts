@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -28,6 +28,13 @@ test("a daemon that ends is reported with its log and the log's end", async () =
   const daemon = ensureDaemon(spec("broken", "sh", "-c", "echo no such flag --x >&2; exit 1"));
   await assert.rejects(waitReady("the daemon", join(work, "broken.log"), 5000, () => Promise.resolve(false), daemon),
     /the daemon ended: read \S+broken\.log, which ends with\n {2}no such flag --x$/);
+});
+
+test("a command whose time is over ends with what it started", async () => {
+  const file = join(work, "grandchild");
+  const output = await capture(["sh", "-c", 'sleep 60 & echo $! > "$0"; wait', file], { timeoutMs: 500 });
+  assert.equal(output.code, null);
+  assert.equal(processIdentity(Number(readFileSync(file, "utf8"))), undefined);
 });
 
 test("one that is never ready is reported after the deadline", async () => {
