@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
 import type { Cluster, ClusterOptions } from "./cluster.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
+import { CliError } from "./errors.ts";
 import { addMissingCommands } from "./missing.ts";
 
 /** Commands load what they need: an agent's pod starts `cilium monitor` in a fraction of a second. */
@@ -66,9 +67,15 @@ function addMonitor(program: Command, environment: CliEnvironment): void {
       const stop = stopSignal(options.untilStdinEnds === true);
       const filter = { types: new Set(options.type), namespace: options.inNamespace, pod: options.pod };
       const output = { json: options.output === "json", write: print, warn };
-      if (options.socket !== undefined) await monitorSocket(options.socket, filter, output, stop);
-      else await withCluster(command, async (cluster) => monitorCluster(cluster, options.node, filter, output, stop));
+      if (options.socket === undefined) return withCluster(command, async (cluster) => monitorCluster(cluster, options.node, filter, output, stop));
+      refuseClusterOptions(command, options.socket);
+      return monitorSocket(options.socket, filter, output, stop);
     });
+}
+
+function refuseClusterOptions(command: Command, socket: string): void {
+  const given = ["node", "context", "kubeconfig", "namespace"].find((name) => command.getOptionValueSourceWithGlobals(name) === "cli");
+  if (given !== undefined) throw new CliError(`--${given} asks the cluster, but the socket ${socket} has the events of its own agent alone: give one of the two`);
 }
 
 /** Fires on Ctrl-C, on SIGTERM, when the reader of our output is gone, and, where asked for, when standard input ends. */

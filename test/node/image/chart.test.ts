@@ -148,6 +148,10 @@ describe("what stands in the manifests", () => {
     }
   });
 
+  it("refuses the API server's port without its host", () => {
+    assert.match(template("k8sServicePort=7443").text, /k8sServicePort=7443: .*set k8sServiceHost too/);
+  });
+
   it("mounts every kubelet's kubeconfig that the agent looks into", () => {
     const [container] = find(objects(), "DaemonSet", "cilium").spec.template.spec.containers;
     const mounted = (path: string): boolean => container.volumeMounts.some(({ mountPath }: any) => path.startsWith(`${mountPath}/`));

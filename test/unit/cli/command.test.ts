@@ -82,6 +82,14 @@ test("monitor reads an agent's socket, names the policy, and ends with its stand
   assert.match(words.err, /not an event: not json/);
 });
 
+test("monitor refuses to look at an agent's socket and at the cluster at once", () => {
+  for (const [option, value] of [["--node", "n1"], ["--context", "east"], ["--kubeconfig", "x"], ["--namespace", "y"]] as const) {
+    const { status, stderr } = cilium(["monitor", "--socket", join(dir, "none.sock"), option, value]);
+    assert.equal(status, 1);
+    assert.match(stderr, new RegExp(`^cilium: ${option} asks the cluster, but the socket .*none\\.sock has the events of its own agent alone`));
+  }
+});
+
 test("monitor's filters never hide a loss", () => {
   const none = { types: new Set<string>() };
   assert.ok(matches(DROP, none));
