@@ -11,7 +11,7 @@ import { type ClusterConfig, clusterPaths } from "../../src/cluster/config.ts";
 import { run } from "../../src/cluster/process.ts";
 import { addCounters, addOnce, type AddArm, pluginConfiguration } from "./cni-add.ts";
 import { BenchCluster, type Pod, type PodSpec } from "./cluster.ts";
-import { benchConfig, type BenchConfig, ROOT } from "./config.ts";
+import { benchConfig, type BenchConfig, type Part, ROOT } from "./config.ts";
 import { describeMachine, sampleLoad } from "./machine.ts";
 import { memory } from "./memory.ts";
 import { policyChanges } from "./policy-change.ts";
@@ -42,6 +42,7 @@ async function main(): Promise<void> {
     writeFileSync(RAW_FILE, JSON.stringify(results, null, 1));
     writeFileSync(config.resultsFile, report(results));
     say(`written: ${config.resultsFile}, ${RAW_FILE}`);
+    if (results.problems.length > 0) throw new Error(`not all could be measured:\n${results.problems.join("\n")}`);
   } finally {
     await ours.removeNamespace().catch((error: unknown) => say(String(error)));
     if (config.keepPeer) await peer?.removeNamespace().catch((error: unknown) => say(String(error)));
@@ -50,21 +51,35 @@ async function main(): Promise<void> {
 }
 
 async function measureAll(config: BenchConfig, ours: BenchCluster, peer: BenchCluster): Promise<Results> {
-  const { parts } = config;
   const startedMs = Date.now();
   const load = sampleLoad();
+  const problems: string[] = [];
+  /** What one part cannot measure does not cost the others. */
+  const measure = async <T>(part: Part, task: () => Promise<T>, nothing: T): Promise<T> => {
+    if (!config.parts.has(part)) return nothing;
+    say(part);
+    try {
+      return await task();
+    } catch (error) {
+      problems.push(`${part}: ${error instanceof Error ? error.message : String(error)}`);
+      return nothing;
+    }
+  };
   try {
     await Promise.all([ours.freshNamespace(), peer.freshNamespace()]);
-    const idle = parts.has("memory") ? await memory(ours) : [];
+    const idle = await memory(ours);
     const pods = await startPods(ours, peer);
-    if (parts.has("traffic")) await enforceTrafficPolicies(ours);
-    const traffic = parts.has("traffic") ? await trafficRounds(pods.paths, config, say) : [];
-    if (parts.has("policy")) say(`${config.policyChanges} policy changes`);
-    const changes = parts.has("policy") ? await policyChanges(ours, pods.judged, config.policyChanges) : [];
-    const adds = parts.has("cni") ? await cniAdds(config, ours, peer, pods.added) : [];
-    const memories = parts.has("memory") ? await podsInMemory(config, ours, idle) : undefined;
-    return { machine: await describeMachine(ours), rounds: config.rounds, seconds: config.seconds, kubeProxy: { ours: config.ours.kubeProxy, peer: config.peer.kubeProxy },
-      startedMs, endedMs: Date.now(), load: load.seen(), traffic, changes, adds, memory: memories };
+    const changes = await measure("policy", () => policyChanges(ours, pods.judged, config.policyChanges), []);
+    const adds = await measure("cni", () => cniAdds(config, ours, peer, pods.added), []);
+    const traffic = await measure("traffic", async () => {
+      await enforceTrafficPolicies(ours);
+      return await trafficRounds(pods.paths, config, say);
+    }, []);
+    const memories = await measure("memory", () => podsInMemory(config, ours, idle), undefined);
+    return {
+      machine: await describeMachine(ours), rounds: config.rounds, seconds: config.seconds, kubeProxy: { ours: config.ours.kubeProxy, peer: config.peer.kubeProxy },
+      startedMs, endedMs: Date.now(), load: load.seen(), traffic, changes, adds, memory: memories, problems,
+    };
   } finally {
     load.stop();
   }
@@ -121,7 +136,6 @@ async function startPods(ours: BenchCluster, peer: BenchCluster): Promise<BenchP
 }
 
 async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchCluster, pods: BenchPods["added"]): Promise<readonly AddResult[]> {
-  say(`${config.cniAdds} calls of each CNI plugin`);
   const arms: Readonly<Record<"cilium" | "ptp", AddArm>> = {
     cilium: { cluster: ours, pod: pods.ours, plugin: "cilium-cni", conflist: "05-cilium.conflist" },
     ptp: { cluster: peer, pod: pods.peer, plugin: "ptp", conflist: "10-ptp.conflist" },
@@ -138,7 +152,6 @@ async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchClust
 
 /** Memory before and after `pods` more pods, and what the agents' metrics say of their real ADDs. */
 async function podsInMemory(config: BenchConfig, ours: BenchCluster, idle: MemoryResult["idle"]): Promise<MemoryResult> {
-  say(`${config.pods} pods at once`);
   const nodes = [NEAR_NODE, FAR_NODE];
   const counters = (): Promise<Awaited<ReturnType<typeof addCounters>>[]> => Promise.all(nodes.map((node) => addCounters(ours, node)));
   const before = await counters();

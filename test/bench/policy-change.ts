@@ -42,6 +42,7 @@ const VERDICTS = join(ROOT, "build/bench/verdicts");
 const PORT = 5400;
 const RATE = 1000;
 const JUDGED_MS = 20_000;
+const STEADY_MS = 500;
 /** Longer than `verdicts` needs to call a datagram lost, and not in step with anyone's timer. */
 const SETTLE_MS = { least: 250, spread: 150 };
 
@@ -120,9 +121,14 @@ class Prober {
     child.once("close", (code) => this.#fail(new Error(`verdicts ended with exit status ${code}: ${said}`)));
   }
 
-  /** Resolves when the fate of both kinds is `verdict`. */
+  /** Resolves when the fate of both kinds is `verdict` and has been for a while. */
   async known(verdict: Verdict): Promise<void> {
     await Promise.all((["new", "lasting"] as const).map((kind) => this.first(kind, verdict, 0)));
+    for (let steadyMs = 0; steadyMs < STEADY_MS;) {
+      await sleep(STEADY_MS);
+      const last = (["new", "lasting"] as const).map((kind) => this.#transitions.findLast((each) => each.kind === kind));
+      steadyMs = Math.min(...last.map((each) => (each?.verdict === verdict ? nowMs() - each.atMs : 0)));
+    }
   }
 
   /** When the first packet of the kind since `fromMs` was sent whose fate became `verdict`. */
@@ -133,7 +139,7 @@ class Prober {
       if (found !== undefined) return found.atMs;
       if (this.#failure !== undefined) throw this.#failure;
       const leftMs = deadlineMs - nowMs();
-      if (leftMs <= 0) throw new Error(`packets of ${kind} flows are not ${verdict} ${JUDGED_MS / 1000} s after the change`);
+      if (leftMs <= 0) throw new Error(`packets of ${kind} flows are not ${verdict} ${JUDGED_MS / 1000} s after the change at ${fromMs}: ${JSON.stringify(this.#transitions.slice(-8))}`);
       await new Promise<void>((resolve) => {
         const done = (): void => {
           clearTimeout(timer);

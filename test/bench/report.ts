@@ -38,6 +38,8 @@ export interface Results {
   readonly changes: readonly PolicyChange[];
   readonly adds: readonly AddResult[];
   readonly memory: MemoryResult | undefined;
+  /** What could not be measured. */
+  readonly problems: readonly string[];
 }
 
 const FINDINGS = join(import.meta.dirname, "FINDINGS.md");
@@ -48,7 +50,7 @@ const NAMES: Readonly<Record<Kind, string>> = { "stream": "M1 TCP stream", "roun
 const RATIO_BARS: Readonly<Record<Kind, number>> = { "stream": 0.98, "round trips": 0.98, "connections": 0.95 };
 
 export function report(results: Results): string {
-  const sections = [heading(results), traffic(results), policy(results.changes), cni(results.adds), rss(results.memory), findings(), raw(results)];
+  const sections = [heading(results), failures(results.problems), traffic(results), policy(results.changes), cni(results.adds), rss(results.memory), findings(), raw(results)];
   return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
 }
 
@@ -173,6 +175,10 @@ function rss(result: MemoryResult | undefined): string {
     `| process | node | RSS before | anonymous | RSS with ${result.pods} pods | anonymous | |`, "|---|---|---|---|---|---|---|", ...rows, "",
     `Those pods by the kubelet, all at once: ${adds} ADDs counted by the two agents, own time ${ownMs.toFixed(1)} ms on average (${waitMs.toFixed(1)} ms of wait for identity and rule set not in it).`,
   ].join("\n");
+}
+
+function failures(problems: readonly string[]): string {
+  return problems.length === 0 ? "" : ["## Not measured", "", ...problems.map((problem) => `- ${problem}`)].join("\n");
 }
 
 function findings(): string {

@@ -16,7 +16,7 @@ const results: Results = {
   machine: { kernel: "6.18", processors: "2 × x", memoryGiB: 24, node: "v24", commit: "abc", agentsSince: "2026-01-01T00:00:00.000Z" },
   rounds: 1, seconds: { stream: 1, roundTrips: 1, connections: 1 }, kubeProxy: { ours: true, peer: true },
   startedMs: 0, endedMs: 1000, load: { start: 1, highest: 2, end: 1, steal: 0 },
-  traffic: [], changes: [], adds: [], memory: undefined,
+  traffic: [], changes: [], adds: [], memory: undefined, problems: [],
 };
 
 test("plain routes are no fair peer of a tunnel: no verdict there; the kernel's VXLAN is", () => {
