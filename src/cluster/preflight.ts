@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statfsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 
 import { type CgroupLayout, cgroupPids } from "./cgroup.ts";
 import { type ClusterConfig, clusterPaths, controlNetns, machineLink } from "./config.ts";
@@ -20,8 +20,8 @@ export interface MachineFacts {
   readonly disk: { readonly freeBytes: number; readonly isOverlay: boolean };
   /** inotify(7) instances of all processes of root, and how many it may have. */
   readonly inotify: { readonly used: number; readonly limit: number };
-  /** A cluster of this name is on the machine, but not in our directory. */
-  readonly foreignCluster: boolean;
+  /** The directory of a cluster of our name that is on the machine, when it is not ours; empty when nothing tells it. */
+  readonly foreignCluster: string | undefined;
   /** The directory holds files of somebody else. */
   readonly foreignDirectory: boolean;
   /** Our directory already holds a cluster. */
@@ -85,8 +85,11 @@ const cgroupMounts: Check = ({ cgroups }) =>
 const ipv6: Check = ({ hasIpv6 }) =>
   hasIpv6 ? undefined : new ClusterError("the kernel has IPv6 switched off, and the cluster is dual stack", "boot without ipv6.disable=1");
 
-const foreignCluster: Check = ({ foreignCluster: isForeign }, { name, dir }) =>
-  isForeign ? new ClusterError(`a cluster named ${name} is on this machine, but not in ${dir}`, "make cluster-down where it was made (or here), or choose CLUSTER_NAME, CLUSTER_SUBNET and CLUSTER_SUBNET6 of your own") : undefined;
+const foreignCluster: Check = ({ foreignCluster: owner }, { name, dir }) => {
+  if (owner === undefined) return undefined;
+  const [where, remedy] = owner === "" ? [`but not in ${dir}`, "make cluster-down"] : [`made in ${owner}`, `make cluster-down CLUSTER_DIR=${owner}`];
+  return new ClusterError(`a cluster named ${name} is on this machine, ${where}`, `${remedy}, or choose CLUSTER_NAME, CLUSTER_SUBNET and CLUSTER_SUBNET6 of your own`);
+};
 
 const subnet: Check = ({ routes }, config) => {
   const ours = [`${config.subnet4}.0/24`, `${config.subnet6}::/64`];
@@ -158,7 +161,6 @@ async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promi
   const missingCommands = COMMANDS.filter((command) => !config.pathDirs.some((dir) => existsSync(join(dir, command))));
   const disk = statfsSync(existingParent(config.dir));
   const isRunning = existsSync(clusterPaths(config).settings);
-  const traces = netnsExists(controlNetns(config)) || cgroupPids(cgroups, config.name, "control").size > 0;
   return {
     isRoot: process.getuid?.() === 0,
     missingCommands,
@@ -168,10 +170,28 @@ async function machineFacts(config: ClusterConfig, cgroups: CgroupLayout): Promi
     firewall: missingCommands.includes("iptables") ? "" : (await capture(["iptables", "-S"])).stdout,
     disk: { freeBytes: disk.bavail * disk.bsize, isOverlay: disk.type === OVERLAYFS_MAGIC },
     inotify: { used: inotifyInstancesInUse(), limit: Number(readFileSync("/proc/sys/fs/inotify/max_user_instances", "utf8")) },
-    foreignCluster: traces && !isRunning,
+    foreignCluster: foreignOwner(config, cgroups, isRunning),
     foreignDirectory: !isClusterDirectory(config),
     isRunning,
   };
+}
+
+/** The control plane's programs write their logs into their cluster's directory. */
+function foreignOwner(config: ClusterConfig, cgroups: CgroupLayout, isRunning: boolean): string | undefined {
+  const daemons = [...cgroupPids(cgroups, config.name, "control")];
+  const owners = daemons.map((pid) => readlinkIfAny(`/proc/${pid}/fd/1`)).filter((log) => log.endsWith(".log")).map((log) => dirname(dirname(log)));
+  const ours = existsSync(config.dir) ? realpathSync(config.dir) : config.dir;
+  const [owner] = owners;
+  if (owner !== undefined) return owner === ours ? undefined : owner;
+  return !isRunning && (daemons.length > 0 || netnsExists(controlNetns(config))) ? "" : undefined;
+}
+
+function readlinkIfAny(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // The process ended meanwhile.
+  }
 }
 
 function inotifyInstancesInUse(): number {

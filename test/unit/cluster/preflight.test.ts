@@ -15,7 +15,7 @@ const FIT: MachineFacts = {
   firewall: "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n",
   disk: { freeBytes: 50 * GIB, isOverlay: false },
   inotify: { used: 10, limit: 128 },
-  foreignCluster: false,
+  foreignCluster: undefined,
   foreignDirectory: false,
   isRunning: false,
 };
@@ -34,7 +34,8 @@ const refusals: readonly (readonly [string, Partial<MachineFacts>, RegExp])[] = 
   ["inotify instances", { inotify: { used: 103, limit: 128 } }, /^too few inotify instances: 103 of 128 are in use, and 3 nodes need 45: sysctl -w fs\.inotify\.max_user_instances=1024/],
   ["overlayfs", { disk: { freeBytes: 50 * GIB, isOverlay: true } }, /overlayfs.*CLUSTER_DIR/],
   ["somebody's files in the directory", { foreignDirectory: true }, /holds files that are not a cluster's: choose a new or an empty one/],
-  ["the cluster of another directory", { foreignCluster: true }, /a cluster named cilium is on this machine.*make cluster-down/],
+  ["the cluster of another directory", { foreignCluster: "/home/other/.cluster" }, /^a cluster named cilium is on this machine, made in \/home\/other\/\.cluster: make cluster-down CLUSTER_DIR=\/home\/other\/\.cluster, or choose CLUSTER_NAME/],
+  ["a cluster whose directory is gone", { foreignCluster: "" }, /^a cluster named cilium is on this machine, but not in \/srv\/checkout\/\.cluster: make cluster-down, or/],
 ];
 for (const [name, facts, message] of refusals) {
   test(`refused in one line: ${name}`, () => assert.throws(() => judge(CONFIG, { ...FIT, ...facts }), (error: Error) => message.test(error.message) && !error.message.includes("\n")));
