@@ -6,7 +6,7 @@
  *   chart-repo.ts stop [--port N]    end the server; not running is success
  *   chart-repo.ts serve --port N     the server itself, in the foreground
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createReadStream, openSync } from "node:fs";
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -22,6 +22,11 @@ import { run } from "./run.ts";
 
 const START_TIMEOUT_MS = 10_000;
 
+/** From the server to `start`, once: it listens, or cannot. */
+interface Report {
+  readonly problem?: string;
+}
+
 async function start(config: ChartRepoConfig, port: number): Promise<void> {
   const url = `http://127.0.0.1:${port}`;
   await stop(config);
@@ -33,21 +38,28 @@ async function start(config: ChartRepoConfig, port: number): Promise<void> {
   await run(tool, ["repo", "index", config.folder, "--url", url]);
   const log = openSync(config.logFile, "a");
   const self = fileURLToPath(import.meta.url);
-  const server = spawn(process.execPath, [self, "serve", "--port", String(port)], { detached: true, stdio: ["ignore", log, log] });
-  server.unref();
+  const server = spawn(process.execPath, [self, "serve", "--port", String(port)], { detached: true, stdio: ["ignore", log, log, "ipc"] });
+  try {
+    const problem = await problemOf(server);
+    if (problem !== undefined) throw new CodedError("CHART_REPO", `${problem}; its log is ${config.logFile}`);
+  } catch (error) {
+    server.kill();
+    throw error;
+  }
   await writeFile(config.pidFile, `${server.pid}\n`);
-  await untilServed(`${url}/index.yaml`, config);
+  server.disconnect();
+  server.unref();
   process.stdout.write(`${url}\n`);
 }
 
-async function untilServed(url: string, config: ChartRepoConfig): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  while (Date.now() < deadline) {
-    const answer = await fetch(url).catch(() => undefined);
-    if (answer?.ok === true && (await runningPid(config)) !== undefined) return;
-    await sleep(100);
-  }
-  throw new CodedError("CHART_REPO", `the chart repository does not answer at ${url}; its log is ${config.logFile}`);
+/** What keeps the server from serving, in its own words; undefined once it listens. */
+async function problemOf(server: ChildProcess): Promise<string | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
+  const late = setTimeout(() => resolve(`the server does not listen after ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
+  server.once("message", ({ problem }: Report) => resolve(problem));
+  server.once("exit", (code, signal) => resolve(`the server ended with ${signal ?? code}`));
+  server.once("error", reject);
+  return promise.finally(() => clearTimeout(late));
 }
 
 async function stop(config: ChartRepoConfig): Promise<void> {
@@ -74,8 +86,20 @@ function serve(folder: string, port: number): void {
       process.stderr.write(`${describeError(error)}\n`);
     });
   });
-  server.listen(port, "127.0.0.1");
+  server.once("error", (error: NodeJS.ErrnoException) => {
+    const problem = error.code === "EADDRINUSE" ? `port ${port} is taken by another program: choose a free one, such as make chart-repo CHART_REPO_PORT=18879` : describeError(error);
+    process.stderr.write(`chart-repo: ${problem}\n`);
+    process.exitCode = 1;
+    report({ problem });
+  });
+  server.listen(port, "127.0.0.1", () => report({}));
   process.once("SIGTERM", () => server.close());
+}
+
+/** In the foreground nobody waits for it. */
+function report(message: Report): void {
+  process.send?.(message);
+  process.channel?.unref();
 }
 
 /** One flat folder: a request can name a file in it and nothing else. */

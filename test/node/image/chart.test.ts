@@ -1,9 +1,13 @@
 /** The chart as Helm itself renders it: what it refuses, and what stands in the manifests. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { type ExecFileException, execFile, execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, globSync, readdirSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
 import { loadAll } from "js-yaml";
 import { KUBELET_KUBECONFIGS } from "../../../src/agent/api-server.ts";
 import { helm } from "../../../src/cluster/binaries/catalog.ts";
@@ -184,5 +188,22 @@ describe("the chart repository", () => {
       make("chart-repo-stop");
     }
     assert.equal(spawnSync(tool, ["repo", "update"], { env }).status, 1);
+  });
+
+  it("fails in one line with the remedy when another program has the port, whatever that one answers", async () => {
+    const other = createServer((_, response) => response.end("not ours"));
+    await once(other.listen(0, "127.0.0.1"), "listening");
+    const { port } = other.address() as AddressInfo;
+    try {
+      const args = ["src/image/chart-repo.ts", "start", "--port", String(port)];
+      const failure = await promisify(execFile)(process.execPath, args, { cwd: root }).then(() => undefined, (error: unknown) => error as ExecFileException);
+      assert.equal(failure?.code, 1);
+      assert.equal(failure.stdout, "");
+      assert.match(failure.stderr ?? "", new RegExp(`^chart-repo: .*port ${port} is taken.*CHART_REPO_PORT=[^\\n]*\\n$`));
+      assert.ok(!existsSync(chartRepoConfig(port).pidFile));
+    } finally {
+      other.close();
+      for (const left of globSync(`${chartRepoConfig(port).folder}{,.log}`)) rmSync(left, { recursive: true });
+    }
   });
 });
