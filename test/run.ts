@@ -1,6 +1,10 @@
 /**
  * `make test` and `.ci/run`: every tier, one after the other, each with a log of its own in build/test.
  *
+ * They share the machine's limits (inotify instances, subnets): a tier's clusters are gone before the next tier starts.
+ * What `test-e2e` leaves for the next run on a developer's machine, its cluster and its chart repository, is taken down
+ * at the end where CI is set; a failure to do so counts as one.
+ *
  * A tier that fails does not stop the next one. The last line is the sum over all tiers; the exit status is 0
  * only if nothing failed. `make test TIERS="unit node"` runs some.
  */
@@ -26,15 +30,22 @@ async function runTier(tier: string): Promise<Counts> {
   const log = join(logs, `${tier}.log`);
   const started = performance.now();
   print(`\n== ${tier}`);
-  const { output, ok } = await runMake(target, log);
+  const { output, ok } = await runMake([target], log);
   const counts = countsOf(output, ok, target.startsWith("test-"));
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(`== ${tier}: ${sentence(counts)} in ${seconds} s (${log})`);
   return counts;
 }
 
-async function runMake(target: string, log: string): Promise<{ readonly output: string; readonly ok: boolean }> {
-  const child = spawn("make", ["-s", target], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+/** What must be gone when nobody comes back to this machine: one more part of the sum. */
+async function takeDown(): Promise<Counts> {
+  print("\n== taking the cluster and the chart repository down");
+  const { ok } = await runMake(["cluster-down", "chart-repo-stop"], join(logs, "down.log"));
+  return { passed: 0, failed: ok ? 0 : 1, skipped: 0 };
+}
+
+async function runMake(targets: readonly string[], log: string): Promise<{ readonly output: string; readonly ok: boolean }> {
+  const child = spawn("make", ["-s", ...targets], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   const file = createWriteStream(log);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -76,11 +87,13 @@ if (unknown.length > 0) {
 }
 mkdirSync(logs, { recursive: true });
 const total = { passed: 0, failed: 0, skipped: 0 };
-for (const tier of TIERS.filter((each) => asked.length === 0 || asked.includes(each))) {
-  const counts = await runTier(tier);
-  total.passed += counts.passed;
-  total.failed += counts.failed;
-  total.skipped += counts.skipped;
+function count({ passed, failed, skipped }: Counts): void {
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
 }
+const tiers = TIERS.filter((each) => asked.length === 0 || asked.includes(each));
+for (const tier of tiers) count(await runTier(tier));
+if (tiers.includes("e2e") && (process.env["CI"] ?? "") !== "") count(await takeDown());
 print(`\n${sentence(total)}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
