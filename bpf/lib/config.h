@@ -20,6 +20,9 @@ volatile const struct address config_router_ipv6 __attribute__((aligned(8))) = {
 /* Seconds without a packet until a flow is forgotten. */
 volatile const __u32 config_timeout_tcp_opening = 60;
 volatile const __u32 config_timeout_tcp_established = 21600;
+/* A half-closed connection may be silent while its other side works (RFC 9293 3.6). Our entry must not go before
+ * the stack's translation of it: kube-proxy gives nf_conntrack 1 h for that (CLOSE_WAIT). */
+volatile const __u32 config_timeout_tcp_half_closed = 3600;
 volatile const __u32 config_timeout_tcp_closing = 10;
 volatile const __u32 config_timeout_udp_unreplied = 30;
 volatile const __u32 config_timeout_udp = 60;

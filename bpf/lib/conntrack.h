@@ -39,12 +39,26 @@ static __always_inline void make_flow_key(struct packet *p)
 	p->key.low_port_be = p->destination_port_be;
 }
 
+#define CT_ENDED (CT_FIN_OPENER | CT_FIN_RESPONDER | CT_CLOSING) /* or half ended */
+
+/* The flags with what the packet says of its connection's end. PACKET_REPLY tells whose FIN it is. */
+static __always_inline __u32 note_end(const struct packet *p, __u32 flags)
+{
+	if (p->tcp_flags & TCP_FIN)
+		flags |= p->flags & PACKET_REPLY ? CT_FIN_RESPONDER : CT_FIN_OPENER;
+	if ((p->tcp_flags & TCP_RST) || ((flags & CT_FIN_OPENER) && (flags & CT_FIN_RESPONDER)))
+		flags |= CT_CLOSING;
+	return flags;
+}
+
 static __always_inline __u32 flow_lifetime(const struct packet *p, __u32 flags)
 {
 	if (p->flow_protocol == PROTOCOL_TCP) {
 		if (flags & CT_CLOSING)
 			return config_timeout_tcp_closing;
-		return flags & CT_REPLIED ? config_timeout_tcp_established : config_timeout_tcp_opening;
+		if (!(flags & CT_REPLIED)) /* also with a FIN: a scan gets no hour */
+			return config_timeout_tcp_opening;
+		return flags & CT_ENDED ? config_timeout_tcp_half_closed : config_timeout_tcp_established;
 	}
 	if (is_icmp(p->flow_protocol))
 		return config_timeout_icmp;
@@ -72,7 +86,7 @@ static __always_inline int is_midstream(const struct packet *p)
 }
 
 /* The live entry of the packet's flow in the zone, or null; sets PACKET_REPLY. An opening packet against
- * the direction of the entry, or after its end, begins another flow on the same tuple. */
+ * the direction of the entry, or after a FIN or RST in it, begins another flow on the same tuple. */
 static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
 {
 	struct flow_state *state;
@@ -85,7 +99,7 @@ static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
 	if (!state || state->expires <= p->now)
 		return 0;
 	reply = !(p->flags & PACKET_LOW) != !(state->flags & CT_FROM_LOW);
-	if (is_opening(p) && (reply || (state->flags & CT_CLOSING)))
+	if (is_opening(p) && (reply || (state->flags & CT_ENDED)))
 		return 0;
 	if (reply)
 		p->flags |= PACKET_REPLY;
@@ -102,8 +116,7 @@ static __always_inline void touch_flow(struct packet *p, struct flow_state *stat
 		return;
 	if (p->flags & PACKET_REPLY)
 		flags |= CT_REPLIED;
-	if (p->tcp_flags & (TCP_FIN | TCP_RST))
-		flags |= CT_CLOSING;
+	flags = note_end(p, flags);
 	if (flags != state->flags)
 		state->flags = flags;
 	expires = p->now + flow_lifetime(p, flags);
@@ -126,8 +139,7 @@ static __always_inline int write_flow(struct packet *p, __u32 flags)
 	}
 	if (low)
 		flags |= CT_FROM_LOW;
-	if (p->tcp_flags & (TCP_FIN | TCP_RST))
-		flags |= CT_CLOSING;
+	flags = note_end(p, flags);
 	p->flow_flags = flags;
 	p->fresh.flags = flags;
 	p->fresh.expires = p->now + flow_lifetime(p, flags);

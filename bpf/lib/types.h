@@ -182,8 +182,10 @@ enum flow_zone {
 #define CT_VIA_STACK 2u     /* replies must go through the stack, which may undo its address translation */
 #define CT_PRE_NAT 4u       /* seen before the stack chose the destination: judged where it leaves the stack */
 #define CT_REPLIED 8u       /* a reply was seen */
-#define CT_CLOSING 16u      /* FIN or RST seen */
+#define CT_CLOSING 16u      /* FIN of both sides or RST seen */
 #define CT_REVOKED 32u      /* was allowed and is not any more: known, so that its packets pass for no other flow's */
+#define CT_FIN_OPENER 64u   /* the side that opened the flow sends no more: half closed */
+#define CT_FIN_RESPONDER 128u /* the other side sends no more */
 
 /* Both directions of a flow have one key: the numerically smaller (address, port) is `low`. */
 struct flow_key {

@@ -1,6 +1,6 @@
 /** What an entry lets pass, when it is judged again, and when it is gone. */
 import assert from "node:assert/strict";
-import { CT_CLOSING, CT_FROM_LOW, CT_REPLIED, CT_REVOKED } from "../../src/kernel/gen/types.ts";
+import { CT_CLOSING, CT_FIN_OPENER, CT_FIN_RESPONDER, CT_FROM_LOW, CT_REPLIED, CT_REVOKED } from "../../src/kernel/gen/types.ts";
 import { ab, ba, pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import { Protocol, Tcp, ethernet, frame, icmp, ipv4, raw } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
@@ -14,6 +14,7 @@ const back = { ...ba, sport: 80, dport: 40000 } as const;
 const syn = tcpFrame(Tcp.SYN, ab);
 const ack = tcpFrame(Tcp.ACK, ab);
 const reply = tcpFrame(Tcp.ACK, back);
+const ENDED = CT_FIN_OPENER | CT_FIN_RESPONDER | CT_CLOSING;
 const allow80 = [{ peer: a.identity, protocol: Protocol.TCP, port: 80, rule: 41 }] as const;
 
 /** Nobody may open anything towards a; b takes port 80 of a. */
@@ -142,13 +143,33 @@ rows([
     hops: [{ ...fromA, packet: udpFrame(ab) }, { ...fromB, packet: udpFrame({ ...ba, sport: 53, dport: 40000 }), ...denied, change: (world) => world.changeFlows(() => ({ expires: 1 })) }],
   },
   {
-    name: "lifetimes: opening 60 s, established 6 h, closing 10 s; a SYN after the end opens anew",
+    name: "lifetimes: opening 60 s, established 6 h, half closed 1 h, closed 10 s; a SYN after the end opens anew",
     hops: [
       { ...fromA, packet: syn, check: (_, world) => assert.equal(world.lifetime(), 60) },
       { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 21600) },
-      { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 10) },
-      { ...fromA, packet: syn, check: (_, world) => assert.deepEqual([world.lifetime(), (world.flows()[0]?.flags ?? 0) & (CT_CLOSING | CT_REPLIED)], [60, 0]) },
+      { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 3600) },
+      { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 3600) },
+      { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, ab), check: (_, world) => assert.equal(world.lifetime(), 10) },
+      { ...fromA, packet: syn, check: (_, world) => assert.deepEqual([world.lifetime(), (world.flows()[0]?.flags ?? 0) & (ENDED | CT_REPLIED)], [60, 0]) },
     ],
+  },
+  {
+    name: "a SYN on a half-closed connection opens anew: its first FIN is no second one",
+    hops: [
+      { ...fromA, packet: syn },
+      { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back) },
+      { ...fromA, packet: syn, check: (_, world) => assert.deepEqual([world.lifetime(), (world.flows()[0]?.flags ?? 0) & (ENDED | CT_REPLIED)], [60, 0]) },
+      { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, ab), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 3600) },
+    ],
+  },
+  {
+    name: "a RST of either side ends the connection",
+    hops: [fromA, fromB].flatMap((closer) => [
+      { ...fromA, packet: syn },
+      { ...fromB, packet: reply },
+      { ...closer, packet: tcpFrame(Tcp.RST, closer === fromA ? ab : back), check: (_: unknown, world: World) => assert.equal(world.lifetime(), 10) },
+    ]),
   },
   {
     name: "lifetimes: UDP 30 s, with a reply 60 s",

@@ -20,6 +20,7 @@ const serviceReply = tcpFrame(Tcp.ACK, { from: service.ipv4, to: a.ipv4, sport: 
 /** The same after the stack chose b, and b's answer. */
 const translated = tcpFrame(Tcp.SYN, { from: a.ipv4, to: b.ipv4, dport: 8080 });
 const answer = tcpFrame(Tcp.ACK, { from: b.ipv4, to: a.ipv4, pod: b, sport: 8080, dport: 40000 });
+const remoteAnswer = tcpFrame(Tcp.ACK, { from: remote.ipv4, to: a.ipv4, sport: 8080, dport: 40000 });
 const atB = { hook: "to_container", at: b, cameFrom: a, mark: mark(DEFER, a) } as const;
 
 rows([
@@ -153,7 +154,21 @@ rows([
     hops: [
       { ...fromA, packet: toService },
       { hook: "from_host", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: remote.ipv4, dport: 8080 }), action: Action.REDIRECT, rules: [31], mark_after: 0, check: (_, world) => assert.deepEqual(world.tunnel(), { vni: a.identity, remote: other.ipv4 }) },
-      { hook: "from_overlay", outer: { source: other.ipv4, vni: remote.identity }, packet: tcpFrame(Tcp.ACK, { from: remote.ipv4, to: a.ipv4, sport: 8080, dport: 40000 }), mark_after: REPLY },
+      { hook: "from_overlay", outer: { source: other.ipv4, vni: remote.identity }, packet: remoteAnswer, mark_after: REPLY },
+      { hook: "to_container", at: a, cameFrom: 60, mark: REPLY, packet: serviceReply, rules: [] },
+    ],
+  },
+  {
+    name: "the backend elsewhere answers a half-closed connection after half an hour, still through the stack",
+    given: (world) => { world.egress(a, [{ peer: remote.identity, rule: 31 }]); world.ingress(a, []); },
+    hops: [
+      { ...fromA, packet: toService },
+      { hook: "from_host", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: remote.ipv4, dport: 8080 }), action: Action.REDIRECT },
+      { hook: "from_overlay", outer: { source: other.ipv4, vni: remote.identity }, packet: remoteAnswer, mark_after: REPLY },
+      { hook: "to_container", at: a, cameFrom: 60, mark: REPLY, packet: serviceReply },
+      { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, { from: a.ipv4, to: service.ipv4, pod: a }) },
+      { hook: "from_host", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.FIN | Tcp.ACK, { from: a.ipv4, to: remote.ipv4, dport: 8080 }), action: Action.REDIRECT },
+      { hook: "from_overlay", outer: { source: other.ipv4, vni: remote.identity }, packet: remoteAnswer, mark_after: REPLY, change: (world) => world.changeFlows(({ expires }) => ({ expires: expires - 1800 })) },
       { hook: "to_container", at: a, cameFrom: 60, mark: REPLY, packet: serviceReply, rules: [] },
     ],
   },

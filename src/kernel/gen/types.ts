@@ -18,10 +18,14 @@ export const CT_VIA_STACK = 2;
 export const CT_PRE_NAT = 4;
 /** a reply was seen */
 export const CT_REPLIED = 8;
-/** FIN or RST seen */
+/** FIN of both sides or RST seen */
 export const CT_CLOSING = 16;
 /** was allowed and is not any more: known, so that its packets pass for no other flow's */
 export const CT_REVOKED = 32;
+/** the side that opened the flow sends no more: half closed */
+export const CT_FIN_OPENER = 64;
+/** the other side sends no more */
+export const CT_FIN_RESPONDER = 128;
 export const MARK_MASK = 0x0f00;
 /** from a local pod without egress enforcement */
 export const MARK_FROM_POD = 0x0100;
