@@ -47,7 +47,6 @@ export class NodeNetwork {
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
   readonly #underlay: readonly Device[];
-  #appliedNft = "";
 
   private constructor(options: NodeNetworkOptions, parts: Parts) {
     this.#options = options;
@@ -98,9 +97,17 @@ export class NodeNetwork {
     return new NodeNetwork(options, { host, links, underlay, port, programs, podMtu });
   }
 
-  /** Routes to the pods of all nodes, and nftables. `remoteCidrs`: pod CIDRs of the other nodes. */
+  /**
+   * nftables and the routes to the pods of all nodes, also where others took something away. The guard comes first:
+   * no trouble with a route keeps it off. `remoteCidrs`: pod CIDRs of the other nodes.
+   */
   async sync(remoteCidrs: readonly string[], attachments: Iterable<Attachment>): Promise<void> {
-    const { config, local, logger } = this.#options;
+    await this.#syncNft(remoteCidrs);
+    await this.#syncRoutes(remoteCidrs, attachments);
+  }
+
+  async #syncRoutes(remoteCidrs: readonly string[], attachments: Iterable<Attachment>): Promise<void> {
+    const { local } = this.#options;
     const source = (destination: string): string | undefined => local.routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
     const routes: Route[] = remoteCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: source(destination), mtu: this.podMtu }));
     const devices = new Set((await this.links.list()).map((device) => device.name));
@@ -110,16 +117,17 @@ export class NodeNetwork {
       for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
     }
     await this.#host.syncRoutes(routes);
+  }
+
+  async #syncNft(remoteCidrs: readonly string[]): Promise<void> {
+    const { config, local, logger } = this.#options;
     const spec: NftSpec = {
       underlay: this.#underlay.map((device) => device.name),
       podCidrs: config.masquerade ? local.podCidrs : [],
       masqueradeExcept: [...remoteCidrs, ...local.podCidrs],
     };
-    const text = JSON.stringify(spec);
-    if (text === this.#appliedNft) return;
-    await this.#nft.apply(spec);
+    if ((await this.#nft.sync(spec)) === "repaired") logger.warn("others had changed or removed the nftables rules of pods: they are back");
     if (await this.#nft.acceptForwarding()) logger.info("another manager drops forwarded packets: accepting rules for pods were added to its FORWARD chain");
-    this.#appliedNft = text;
   }
 }
 

@@ -75,6 +75,8 @@ export function renderNft(spec: NftSpec): string {
 
 export class Nft {
   readonly #run: Run;
+  /** What was rendered last, and how the kernel listed it then. */
+  #applied: { readonly text: string; readonly listed: string } | undefined;
 
   constructor(run: Run) {
     this.#run = run;
@@ -82,6 +84,28 @@ export class Nft {
 
   async apply(spec: NftSpec): Promise<void> {
     await check(this.#run, ["nft", "-f", "-"], renderNft(spec));
+  }
+
+  /**
+   * Applies unless the kernel still has the table as it was applied: others flush the whole ruleset (a restart of
+   * nftables.service or firewalld), and without the guard deferred packets would be judged by nobody.
+   * @returns "repaired": the table was not as it had been applied.
+   */
+  async sync(spec: NftSpec): Promise<"same" | "applied" | "repaired"> {
+    const text = renderNft(spec);
+    const isSameText = this.#applied?.text === text;
+    if (isSameText && (await this.#list()) === this.#applied?.listed) return "same";
+    await this.apply(spec);
+    const listed = await this.#list();
+    if (listed === undefined) throw new Error(`table ${TABLE} is gone again as soon as it is made`);
+    this.#applied = { text, listed };
+    return isSameText ? "repaired" : "applied";
+  }
+
+  /** The table without its counters; undefined: there is none. */
+  async #list(): Promise<string | undefined> {
+    const { status, stdout } = await this.#run(["nft", "--stateless", "list", "table", ...TABLE.split(" ")]);
+    return status === 0 ? stdout : undefined;
   }
 
   async remove(): Promise<void> {
@@ -93,25 +117,26 @@ export class Nft {
    * Others (Docker) set the policy of iptables' FORWARD chain to DROP. A verdict of our own table cannot
    * lift that (nft(8): a drop is final, an accept ends its own base chain only), so the accept stands in their
    * chain, at its end: explicit rules of the administrator still come first.
-   * @returns whether one of the families needed it.
+   * @returns whether rules were added.
    */
   async acceptForwarding(): Promise<boolean> {
     return await this.#acceptForwarding("-A");
   }
 
   async #acceptForwarding(action: "-A" | "-D"): Promise<boolean> {
-    let needed = false;
+    let changed = false;
     for (const program of ["iptables", "ip6tables"] as const) {
       const listed = await this.#run([program, "-w", "-S", "FORWARD"]);
       if (listed.status !== 0) continue; // no such tables in this kernel: nothing drops
       if (action === "-A" && !listed.stdout.includes("-P FORWARD DROP")) continue;
-      needed = true;
       for (const match of acceptMatches()) {
         const present = (await this.#run([program, "-w", "-C", "FORWARD", ...match])).status === 0;
-        if (present === (action === "-D")) await check(this.#run, [program, "-w", action, "FORWARD", ...match]);
+        if (present !== (action === "-D")) continue;
+        await check(this.#run, [program, "-w", action, "FORWARD", ...match]);
+        changed = true;
       }
     }
-    return needed;
+    return changed;
   }
 }
 

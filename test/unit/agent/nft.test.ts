@@ -1,0 +1,55 @@
+import { strict as assert } from "node:assert";
+import { describe, it } from "node:test";
+import type { Run } from "../../../src/kernel/command.ts";
+import { Nft } from "../../../src/kernel/nft.ts";
+import type { NftSpec } from "../../../src/kernel/nft.ts";
+
+const spec: NftSpec = { underlay: ["eth0"], podCidrs: ["10.0.0.0/24"], masqueradeExcept: ["10.0.0.0/24"] };
+
+/** A node with one nftables table and one FORWARD chain. */
+class FakeNode {
+  table: string | undefined;
+  policy = "ACCEPT";
+  rules: string[] = [];
+  applied = 0;
+
+  readonly run: Run = (command, input = "") => {
+    const [program] = command;
+    const result = (stdout: string, status = 0): ReturnType<Run> => Promise.resolve({ status, stdout, stderr: "" });
+    if (program === "nft" && command.includes("list")) return result(this.table ?? "", this.table === undefined ? 1 : 0);
+    if (program === "nft") {
+      this.table = input;
+      this.applied++;
+      return result("");
+    }
+    const rule = [program, ...command.slice(3)].join(" ");
+    if (command[2] === "-S") return result(`-P FORWARD ${this.policy}\n`);
+    if (command[2] === "-C") return result("", this.rules.includes(rule) ? 0 : 1);
+    this.rules.push(rule);
+    return result("");
+  };
+}
+
+describe("nftables of the node", () => {
+  it("are applied once, and again when others flushed or changed them", async () => {
+    const node = new FakeNode();
+    const nft = new Nft(node.run);
+    assert.deepEqual([await nft.sync(spec), await nft.sync(spec)], ["applied", "same"]);
+    node.table = undefined;
+    assert.deepEqual([await nft.sync(spec), await nft.sync(spec)], ["repaired", "same"]);
+    node.table = "without the guard";
+    assert.deepEqual([await nft.sync(spec), await nft.sync(spec)], ["repaired", "same"]);
+    assert.equal(await nft.sync({ ...spec, podCidrs: [] }), "applied");
+    assert.equal(node.applied, 4);
+  });
+
+  it("let pods through a FORWARD chain that begins to drop later, and say so once", async () => {
+    const node = new FakeNode();
+    const nft = new Nft(node.run);
+    assert.equal(await nft.acceptForwarding(), false);
+    node.policy = "DROP";
+    assert.equal(await nft.acceptForwarding(), true);
+    assert.equal(node.rules.length, 8);
+    assert.equal(await nft.acceptForwarding(), false);
+  });
+});
