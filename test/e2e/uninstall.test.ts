@@ -1,33 +1,42 @@
 /** Installing beside another CNI and leaving again: files change hands whole, policies and running pods stay. */
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { cniPlugins } from "../../src/cluster/binaries/catalog.ts";
-import { apply, command, CONFIG, get, kubectl, must, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, command, CONFIG, get, kubectl, must, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
 import { createPods, type Pod, podObject, readyPods } from "./harness/pods.ts";
 import { enforce, getPolicy, policy, waitCondition } from "./harness/policy.ts";
 import { install } from "./harness/setup.ts";
 
 await readyCluster();
 const ns = await namespace("uninstall");
-const CONFIGURATIONS = join(node(1).disk, "etc/cni/net.d");
-const PLUGINS = join(node(1).disk, "opt/cni/bin");
+const OURS = "05-cilium.conflist";
 const OTHER = "10-other.conflist";
-const files = (): string[] => readdirSync(CONFIGURATIONS).toSorted();
+type Node = (typeof NODES)[number];
+const configurations = (node: Node): string => join(node.disk, "etc/cni/net.d");
+/** The files that matter here; the runtime has some of its own. */
+const files = (node: Node): string[] => readdirSync(configurations(node)).filter((name) => /\.conflist/.test(name)).toSorted();
+const everywhere = (expected: readonly string[]): void => NODES.forEach((node) => assert.deepEqual(files(node), expected, node.name));
 after(async () => {
-  for (const name of [OTHER, `${OTHER}.cilium_bak`]) rmSync(join(CONFIGURATIONS, name), { force: true });
+  for (const node of NODES) for (const name of [OTHER, `${OTHER}.cilium_bak`]) rmSync(join(configurations(node), name), { force: true });
   await ns.remove();
 });
 
-/** Another CNI on node 1: a point-to-point link, addresses from a range of its own. */
-function otherCni(): void {
-  mkdirSync(PLUGINS, { recursive: true });
+/** Another CNI: point-to-point links, addresses from a range of the node's own. */
+function otherText(node: Node): string {
+  const subnet = `10.245.${NODES.indexOf(node)}.0/24`;
+  const ipam = { type: "host-local", ranges: [[{ subnet }]], routes: [{ dst: "0.0.0.0/0" }] };
+  return JSON.stringify({ cniVersion: "1.0.0", name: "other", plugins: [{ type: "ptp", ipMasq: false, ipam }] });
+}
+
+function otherCni(node: Node): void {
+  const plugins = join(node.disk, "opt/cni/bin");
+  mkdirSync(plugins, { recursive: true });
   const { name, version } = cniPlugins();
-  for (const plugin of ["ptp", "host-local"]) copyFileSync(join(CONFIG.cacheDir, name, version, plugin), join(PLUGINS, plugin));
-  const ipam = { type: "host-local", ranges: [[{ subnet: "10.245.1.0/24" }]], routes: [{ dst: "0.0.0.0/0" }] };
-  writeFileSync(join(CONFIGURATIONS, OTHER), JSON.stringify({ cniVersion: "1.0.0", name: "other", plugins: [{ type: "ptp", ipMasq: false, ipam }] }));
+  for (const plugin of ["ptp", "host-local"]) copyFileSync(join(CONFIG.cacheDir, name, version, plugin), join(plugins, plugin));
+  writeFileSync(join(configurations(node), OTHER), otherText(node));
 }
 
 const selects = (app: string): object => ({ matchLabels: { app } });
@@ -44,20 +53,24 @@ test("leaving and coming back: CNI files, policies, running pods, pods of anothe
     await pod("other").isCutFrom("tcp", pod("api").ipv4, 8080);
   };
   await enforce(ns.name, policy("api", { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")] }] }));
-  assert.ok(files().includes("05-cilium.conflist"));
+  everywhere([OURS]);
 
-  // An agent that stops takes nothing with it.
+  // An agent that stops takes nothing with it; one that starts sets the other CNI's file aside.
+  for (const node of NODES) otherCni(node);
   await kubectl("-n", "kube-system", "rollout", "restart", "daemonset/cilium");
-  assert.ok(files().includes("05-cilium.conflist"));
+  for (const node of NODES) assert.ok(files(node).includes(OURS), node.name);
   await readyCluster();
+  everywhere([OURS, `${OTHER}.cilium_bak`]);
 
   await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait", "--timeout", "120s"]);
   try {
-    await waitFor("our CNI file gone", async () => (existsSync(join(CONFIGURATIONS, "05-cilium.conflist")) ? undefined : true), async () => files().join(" "), { timeoutMs: 30_000 });
+    const ours = (): Node[] => NODES.filter((node) => existsSync(join(configurations(node), OURS)));
+    await waitFor("our CNI file gone", async () => (ours().length === 0 ? true : undefined), async () => ours().map(({ name }) => name).join(" "), { timeoutMs: 30_000 });
+    everywhere([OTHER]);
+    for (const node of NODES) assert.equal(readFileSync(join(configurations(node), OTHER), "utf8"), otherText(node), `${node.name} has the other CNI's file back`);
     assert.equal((await command(["kubectl", "get", "crd", "ciliumnetworkpolicies.cilium.io"])).code, 0, "CRDs stay");
     assert.equal((await getPolicy(ns.name, "api")).metadata.name, "api", "policies stay");
     await judge();
-    otherCni();
     await apply(podObject(ns.name, { name: "stranger", node: 1, labels: { app: "api" } }));
     await waitFor("the pod of the other CNI runs", async () => ((await get<{ status: { phase: string } }>("pod", "stranger", "-n", ns.name)).status.phase === "Running" ? true : undefined),
       () => kubectl("describe", "pod", "stranger", "-n", ns.name), { timeoutMs: 60_000 });
@@ -65,8 +78,7 @@ test("leaving and coming back: CNI files, policies, running pods, pods of anothe
     await install();
   }
   await readyCluster();
-  assert.deepEqual(files().filter((name) => name.endsWith(".conflist")), ["05-cilium.conflist"]);
-  assert.ok(files().includes(`${OTHER}.cilium_bak`), "the other CNI's file is set aside");
+  everywhere([OURS, `${OTHER}.cilium_bak`]);
   await judge();
   const status = await command(["cilium", "status"]);
   assert.match(status.stdout, new RegExp(`${ns.name}/stranger`), "the pod of the other CNI is listed as unmanaged");
