@@ -17,10 +17,24 @@ static __always_inline int is_reply_of_untranslated(struct __sk_buff *skb, struc
 	return 1;
 }
 
+/*
+ * What a pod opened towards an address of its own node was judged as a flow to the host. When the stack gave it to
+ * a pod of this node, that flow was judged where it left the stack, and MARK_REPLY says that this is the answer to
+ * it. Here the sender is the host, which the pod knows; as the backend's, under the node's port, it would be denied.
+ */
+static __always_inline void sender_as_opened(struct __sk_buff *skb, struct packet *p, const struct flow_state *state)
+{
+	if (mark_origin(skb) != MARK_REPLY || !state || !(p->flags & PACKET_REPLY) || state->destination_generation)
+		return;
+	__builtin_memset(&p->from, 0, sizeof(p->from));
+	p->from.identity = state->destination_identity;
+}
+
 static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct flow_state *state;
 	int step = parse_ethernet(skb, p);
 
 	if (step)
@@ -45,7 +59,9 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 		return step;
 	if (is_reply_of_untranslated(skb, p))
 		return DONE_OK;
-	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
+	state = find_flow(p, ZONE_JUDGED);
+	sender_as_opened(skb, p, state);
+	return track_flow(skb, p, state, CT_VIA_STACK) ?: DONE_OK;
 }
 
 SEC("tc")

@@ -1,11 +1,12 @@
 /** Packets that the stack may translate: judged where they leave it; who sent them; how replies come back. */
 import assert from "node:assert/strict";
-import { CT_PRE_NAT, CT_VIA_STACK, FlowZone, Verdict } from "../../src/kernel/gen/types.ts";
+import { CT_PRE_NAT, CT_REVOKED, CT_VIA_STACK, FlowZone, Verdict } from "../../src/kernel/gen/types.ts";
 import { tcpFrame, udpFrame, pingFrame } from "./lib/frames.ts";
 import { Protocol, Tcp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
+import type { Hop } from "./lib/rows.ts";
 import { DEFAULT_EGRESS, DEFAULT_INGRESS, LOOPBACK, VXLAN_IFINDEX, a, b, other, outside, remote, self, service } from "./lib/world.ts";
-import type { Pod } from "./lib/world.ts";
+import type { Pod, World } from "./lib/world.ts";
 
 const POD = 0x100;
 const DEFER = 0x200;
@@ -22,6 +23,19 @@ const translated = tcpFrame(Tcp.SYN, { from: a.ipv4, to: b.ipv4, dport: 8080 });
 const answer = tcpFrame(Tcp.ACK, { from: b.ipv4, to: a.ipv4, pod: b, sport: 8080, dport: 40000 });
 const remoteAnswer = tcpFrame(Tcp.ACK, { from: remote.ipv4, to: a.ipv4, sport: 8080, dport: 40000 });
 const atB = { hook: "to_container", at: b, cameFrom: a, mark: mark(DEFER, a) } as const;
+
+/** a may reach the node on 30080 and b on 8080, where kube-proxy sends what comes to 30080; nobody may open anything towards a. */
+function throughOwnNode(world: World): void {
+  world.egress(a, [{ peer: 1, protocol: Protocol.TCP, port: 30080, rule: 31 }, { peer: b.identity, protocol: Protocol.TCP, port: 8080, rule: 32 }]);
+  world.ingress(a, []);
+  world.ingress(b, [{ peer: a.identity, protocol: Protocol.TCP, port: 8080, rule: 41 }]);
+}
+const opensOwnNode: readonly Hop[] = [
+  { ...fromA, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: self.ipv4, pod: a, dport: 30080 }), mark_after: mark(POD, a), rules: [31] },
+  { ...atB, mark: mark(POD, a), packet: tcpFrame(Tcp.SYN, { from: self.router4, to: b.ipv4, sport: 50000, dport: 8080 }), rules: [32, 41] },
+  { hook: "from_container", at: b, packet: tcpFrame(Tcp.SYN | Tcp.ACK, { from: b.ipv4, to: self.router4, pod: b, sport: 8080, dport: 50000 }), mark_after: mark(REPLY, b), rules: [] },
+];
+const answersOwnNode = { hook: "to_container", at: a, cameFrom: b, mark: mark(REPLY, b), packet: tcpFrame(Tcp.SYN | Tcp.ACK, { from: self.ipv4, to: a.ipv4, sport: 30080, dport: 40000 }) } as const;
 
 rows([
   {
@@ -171,6 +185,27 @@ rows([
       { hook: "from_overlay", outer: { source: other.ipv4, vni: remote.identity }, packet: remoteAnswer, mark_after: REPLY, change: (world) => world.changeFlows(({ expires }) => ({ expires: expires - 1800 })) },
       { hook: "to_container", at: a, cameFrom: 60, mark: REPLY, packet: serviceReply, rules: [] },
     ],
+  },
+  {
+    name: "the own node's node port with a backend here: the answer comes from the node, as the pod sees it",
+    given: throughOwnNode,
+    hops: [
+      ...opensOwnNode,
+      { ...answersOwnNode, rules: [] },
+      { ...fromA, packet: tcpFrame(Tcp.ACK, { from: a.ipv4, to: self.ipv4, pod: a, dport: 30080 }), mark_after: mark(POD, a), rules: [] },
+      { ...answersOwnNode, rules: [], check: (_, world) => assert.deepEqual(world.flows().map(({ flags }) => flags & CT_REVOKED), [0, 0]) },
+    ],
+  },
+  { name: "without the mark of an answer a pod's packet from the node's address is judged as that pod's", given: throughOwnNode, hops: [...opensOwnNode, { ...answersOwnNode, mark: mark(POD, b), drop: "POLICY_DENIED" }] },
+  {
+    name: "the mark of an answer opens nothing by itself",
+    given: (world) => { throughOwnNode(world); world.egress(b, []); },
+    hops: [answersOwnNode, { ...answersOwnNode, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: a.ipv4, sport: 30080, dport: 40000 }) }].map((hop) => ({ ...hop, drop: "POLICY_DENIED" }) as const),
+  },
+  {
+    name: "revoked, the own node's node port stays closed, though the pod might reach the backend on that port",
+    given: throughOwnNode,
+    hops: [...opensOwnNode, ...[1, 2].map(() => ({ ...answersOwnNode, drop: "POLICY_DENIED", change: (world: World) => { world.egress(a, [{ peer: b.identity, rule: 31 }]); world.ingress(b, [{ peer: a.identity, rule: 41 }]); } }) as const)],
   },
   {
     name: "a service whose backend is the node itself: the node's answer passes",
