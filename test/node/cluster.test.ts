@@ -1,6 +1,6 @@
 /**
  * A real cluster of its own (name, directory and subnets differ from `make cluster`'s), brought up, used and removed.
- * Needs root; takes about a minute with a warm cache.
+ * Needs root; takes some minutes.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,13 +10,15 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { cgroupDirs, cgroupPids, machineCgroups } from "../../src/cluster/cgroup.ts";
-import { clusterConfig, clusterPaths, machineLink } from "../../src/cluster/config.ts";
+import { AGENT_NOT_READY_TAINT, clusterConfig, clusterPaths, machineLink } from "../../src/cluster/config.ts";
 import { nodeExec } from "../../src/cluster/exec.ts";
 import { writeOciArchive } from "../../src/image/index.ts";
 import { capture, isAlive, type Output, processIdentity, type ProcessIdentity, run } from "../../src/cluster/process.ts";
 
 const NAME = "cltest";
-const MAIN = join(import.meta.dirname, "../../src/cluster/main.ts");
+const ROOT = join(import.meta.dirname, "../..");
+const MAIN = join(ROOT, "src/cluster/main.ts");
+const PIN = "/sys/fs/bpf/test-program";
 const work = mkdtempSync("/var/tmp/cluster-test-");
 const env = { CLUSTER_NAME: NAME, CLUSTER_DIR: join(work, "state"), CLUSTER_SUBNET: "172.29.77.0/24", CLUSTER_SUBNET6: "fd00:172:29:4d::/64", NODES: "2", CNI: "ptp", KUBE_PROXY: "1" };
 const config = clusterConfig({ ...process.env, ...env });
@@ -43,7 +45,7 @@ async function traces(): Promise<object> {
     cgroups: cgroupDirs(layout, NAME, "").filter(existsSync),
     // A dead process is there until its parent collects it.
     processes: allPids().filter((pid) => processIdentity(pid) !== undefined && belongs(pid)),
-    bpffs: named(existsSync("/sys/fs/bpf") ? readdirSync("/sys/fs/bpf").join("\n") : ""),
+    pins: existsSync("/sys/fs/bpf") ? readdirSync("/sys/fs/bpf", { recursive: true }) : [],
     files: existsSync(config.dir) ? [config.dir] : [],
     firewall: (await capture(["iptables-save"])).stdout.split("\n").filter((line) => line.startsWith("-") || line.startsWith(":")).map((line) => line.replace(/ \[.*/, "")),
     sysctls: ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname", "net/ipv4/ip_forward", "kernel/random/boot_id"]
@@ -95,7 +97,7 @@ before(async () => {
   untouched = await traces();
 });
 after(async () => {
-  await cluster("down");
+  await succeeds("down"); // The next tier needs what a cluster of ours would hold.
   rmSync(work, { recursive: true, force: true });
 });
 
@@ -126,6 +128,11 @@ test("up, twice; pods on two nodes reach one another by both families and by nam
     assert.match(refused[0]?.stderr ?? "", /^cluster: another command \(make cluster, process \d+\) is at work on this cluster: [^\n]+\n$/);
     const changed = await capture([process.execPath, MAIN, "up"], { env: { ...env, CNI: "none" } });
     assert.match(changed.stderr, /^cluster: the cluster in \S+ has cni ptp, not none: make cluster-down first, or ask for the same\n$/);
+  });
+
+  await t.test("another checkout with the same names is told whose they are", async () => {
+    const other = await capture([process.execPath, MAIN, "up"], { env: { ...env, CLUSTER_DIR: join(work, "other") } });
+    assert.equal(other.stderr, `cluster: a cluster named ${NAME} is on this machine, made in ${config.dir}: make cluster-down CLUSTER_DIR=${config.dir}, or choose CLUSTER_NAME, CLUSTER_SUBNET and CLUSTER_SUBNET6 of your own\n`);
   });
 
   await t.test("pods talk", async () => {
@@ -176,6 +183,23 @@ test("up, twice; pods on two nodes reach one another by both families and by nam
     await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s");
   });
 
+  const pinned: BpfObjects = { progs: [], maps: [] };
+  await t.test("a node's programs and maps, pinned in its bpffs and attached to its device", async () => {
+    const inNode = async (...argv: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await nodeExec("node-1", argv, { config });
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    await inNode("bpftool", "prog", "load", join(ROOT, "build/bpf/netdev.o"), PIN, "type", "classifier", "pinmaps", "/sys/fs/bpf/test-maps");
+    await inNode("sh", "-c", `tc qdisc add dev eth0 clsact && tc filter add dev eth0 egress prio 99 bpf direct-action object-pinned ${PIN}`);
+    const program = JSON.parse(await inNode("bpftool", "--json", "prog", "show", "pinned", PIN)) as { id: number; map_ids: number[] };
+    pinned.progs.push(program.id);
+    pinned.maps.push(...program.map_ids);
+    assert.ok(pinned.maps.length > 0);
+    assert.match(await inNode("tc", "filter", "show", "dev", "eth0", "egress"), new RegExp(`id ${program.id}\\b`));
+    assert.deepEqual(await livingBpf(pinned), pinned);
+  });
+
   await t.test("down", async () => {
     const pids = [...cgroupPids(layout, NAME)];
     const identities = pids.map(processIdentity).filter((each): each is ProcessIdentity => each !== undefined);
@@ -185,20 +209,40 @@ test("up, twice; pods on two nodes reach one another by both families and by nam
     assert.deepEqual(identities.filter(isAlive), []);
     assert.deepEqual([...namespacesOf(allPids())].filter((namespace) => namespaces.has(namespace)), []);
     await assertNothingLeft();
+    // The kernel frees programs and maps some time after their last holder.
+    for (let attempt = 0; attempt < 50 && (await livingBpf(pinned)).maps.length > 0; attempt++) await sleep(100);
+    assert.deepEqual(await livingBpf(pinned), { progs: [], maps: [] });
     await succeeds("down");
   });
 });
 
-for (const delayMs of [700, 2500, 6000]) {
-  test(`kill -9 after ${delayMs} ms of up: down leaves nothing`, { timeout: 120_000 }, async () => {
-    await killedUp(delayMs);
+test("without CNI plugin and kube-proxy: the node registers and waits for a network; down leaves nothing", { timeout: 200_000 }, async () => {
+  const bare = { ...env, NODES: "1", CNI: "none", KUBE_PROXY: "0" };
+  const made = await capture([process.execPath, MAIN, "up"], { env: bare, timeoutMs: 120_000 });
+  assert.equal(made.code, 0, made.stdout + made.stderr);
+  const get = async (...args: string[]): Promise<{ items: { metadata: { name: string }; spec: { taints?: { key: string }[] }; status: { conditions: { type: string; status: string; message: string }[] } }[] }> =>
+    JSON.parse(await run([join(clusterPaths(config).bin, "kubectl"), `--kubeconfig=${clusterPaths(config).kubeconfig}`, "get", "-o", "json", ...args])) as Awaited<ReturnType<typeof get>>;
+  const [node, ...others] = (await get("nodes")).items;
+  assert.deepEqual([node?.metadata.name, others.length], ["node-1", 0]);
+  const ready = node?.status.conditions.find(({ type }) => type === "Ready");
+  assert.equal(ready?.status, "False");
+  assert.match(ready?.message ?? "", /cni plugin not initialized/);
+  assert.ok(!node?.spec.taints?.some(({ key }) => key === AGENT_NOT_READY_TAINT));
+  assert.deepEqual((await get("daemonsets", "--all-namespaces")).items, []);
+  await succeeds("down");
+  await assertNothingLeft();
+});
+
+for (const step of ["machine is fit", "programs", "network", "control plane", "kubelets"]) {
+  test(`kill -9 after the step "${step}" of up: down leaves nothing`, { timeout: 120_000 }, async () => {
+    await killedUp(step);
     await succeeds("down");
     await assertNothingLeft();
   });
 }
 
 test("kill -9 in the middle of up: another up completes it", { timeout: 300_000 }, async () => {
-  await killedUp(4000);
+  await killedUp("control plane");
   await succeeds("up");
   await succeeds("down");
   await assertNothingLeft();
@@ -230,10 +274,27 @@ test("behind Docker's FORWARD DROP, and with Kubernetes' ports taken, pods of tw
   await assertNothingLeft();
 });
 
-async function killedUp(delayMs: number): Promise<void> {
-  const child = spawn(process.execPath, [MAIN, "up"], { env: { ...process.env, ...env }, stdio: "ignore" });
-  const ended = new Promise((done) => child.on("close", done));
-  await sleep(delayMs);
-  child.kill("SIGKILL");
-  await ended;
+/** Kills `up` when it says that a step is done; something of the cluster is then there. */
+async function killedUp(step: string): Promise<void> {
+  const child = spawn(process.execPath, [MAIN, "up"], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "ignore"] });
+  const ended = new Promise<NodeJS.Signals | null>((done) => child.on("close", (_code, signal) => done(signal)));
+  let said = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+    if (said.includes(`✓ ${step}`)) child.kill("SIGKILL");
+  });
+  assert.equal(await ended, "SIGKILL", said);
+  assert.notDeepEqual(await traces(), untouched);
+}
+
+interface BpfObjects {
+  readonly progs: number[];
+  readonly maps: number[];
+}
+
+/** Those of some programs and maps that the kernel still has, by their ids, which it does not soon give again. */
+async function livingBpf({ progs, maps }: BpfObjects): Promise<BpfObjects> {
+  const ids = async (kind: string): Promise<Set<number>> => new Set((JSON.parse(await run(["bpftool", "--json", kind, "list"])) as { id: number }[]).map(({ id }) => id));
+  const [livingProgs, livingMaps] = [await ids("prog"), await ids("map")];
+  return { progs: progs.filter((id) => livingProgs.has(id)), maps: maps.filter((id) => livingMaps.has(id)) };
 }
