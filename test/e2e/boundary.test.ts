@@ -25,6 +25,7 @@ const pods = await createPods(ns.name, [
   { name: "sender", node: 1, labels: { app: "sender" } },
   { name: "spaces", node: 2, labels: { app: "spaces" } },
   { name: "pieces", node: 2, labels: { app: "pieces" } },
+  { name: "pinged", node: 1, labels: { app: "pinged" } },
 ]);
 const { peer: namesake } = await createPods(elsewhere.name, [{ name: "peer", node: 1, labels: { app: "peer" } }]);
 const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
@@ -149,6 +150,22 @@ describe("policy at its boundaries", { concurrency: 4 }, () => {
     watching.close();
     const reasons = new Set(watching.events().map(({ reason }) => reason));
     for (const reason of ["invalid-source-ip", "spoofed-underlay", "spoofed-overlay", "policy-denied"]) assert.ok(reasons.has(reason), `no drop for ${reason}: ${[...reasons].join(", ")}`);
+  });
+
+  test("ping passes by rules without ports only", async () => {
+    const subject = pod("pinged");
+    const ping = async (from: Pod, expected: boolean): Promise<void> => {
+      await Promise.all(subject.addresses.map(async (address) => {
+        const said = await from.exec(`ping -c 2 -W 1 ${address} || true`);
+        assert.equal(/ 2 packets received/.test(said), expected, `${from.name} → ${address}: ${said}`);
+      }));
+    };
+    await ping(near, true);
+    await enforce(ns.name, policy("pinged", { endpointSelector: selects("pinged"), ingress: [{ fromEndpoints: [selects("peer")], toPorts: [{ ports: [{ port: "8080" }] }] }] }));
+    await Promise.all([near, far].map((from) => ping(from, false)));
+    await enforce(ns.name, policy("pinged", { endpointSelector: selects("pinged"), ingress: [{ fromEndpoints: [selects("peer")] }] }));
+    await Promise.all([near, far].map((from) => ping(from, true)));
+    await ping(other, false);
   });
 
   test("fragments of a datagram are judged as it is", async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 
-import { apply, get, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, get, inNode, kubectl, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
 import { containerPid, createPods, type Pod, type PodObject } from "./harness/pods.ts";
 import { enforce, policy, remove, settled, waitCondition } from "./harness/policy.ts";
 import { traffic } from "./harness/traffic.ts";
@@ -69,6 +69,25 @@ describe("changes", { concurrency: 2 }, () => {
     await waitFor("friend is back", async () => ((await pod("friend").ask("tcp", union.ipv4, 8080, { timeoutMs: 400 })).answered ? true : undefined), async () => "cut");
     await reaches(true, true);
   });
+});
+
+test("a namespace that goes leaves nothing: no endpoint, no address in a kernel, no rule", { timeout: 120_000 }, async () => {
+  const gone = await namespace("gone");
+  const short = Object.values(await createPods(gone.name, [{ name: "a", node: 1, labels: { app: "a" } }, { name: "b", node: 2, labels: { app: "b" } }]));
+  await enforce(gone.name, policy("a", { endpointSelector: selects("a"), ingress: [from("b", 8080)] }));
+  await kubectl("delete", "namespace", gone.name, "--timeout=90s");
+  const addresses = short.map(({ ipv4 }) => ipv4.split(".").join(","));
+  for (const { name } of NODES) {
+    const dump = ["sh", "-c", "for map in ipcache endpoints flows; do bpftool map dump pinned $(ls -d /sys/fs/bpf/cilium/${map}_*); done | tr -d ' \\n'"];
+    await waitFor(`no address of ${gone.name} on ${name}`, async () => {
+      const maps = await inNode(name, dump);
+      return addresses.some((address) => maps.includes(`255,255,${address}]`)) ? undefined : true;
+    }, async () => addresses.join(" "), { timeoutMs: 30_000 });
+  }
+  const { items } = await get<{ items: { metadata: { namespace: string } }[] }>("cep", "-A");
+  assert.deepEqual(items.filter(({ metadata }) => metadata.namespace === gone.name), []);
+  await settled();
+  assert.ok(!(await kubectl("get", "cns", "-o", "json")).includes(gone.name), "no rule names the namespace");
 });
 
 interface Lease {

@@ -198,11 +198,17 @@ function witness(): string {
 }
 
 describe("large packets and many", { concurrency: 2 }, () => {
-  test("10 MB arrive whole, on the node and across nodes, both families", async () => {
+  test("10 MB arrive whole, on the node and across nodes, both families, also through a service", async () => {
     const expected = (await web.exec("cat /tmp/www/sum")).trim();
-    for (const asker of [near, beside]) {
+    const { spec } = await service("big", "web");
+    await waitFor("the service answers", async () => ((await near.exec("timeout 2 wget -qO- http://big/ || true")) === "" ? undefined : true), () => kubectl("get", "endpointslices", "-n", ns.name));
+    const ofService = spec.clusterIPs.map((address) => (address.includes(":") ? `[${address}]` : address));
+    for (const asker of [near, far]) {
       for (const address of [web.ipv4, `[${web.ipv6}]`]) {
-        assert.equal((await asker.exec(`timeout 20 wget -qO- http://${address}:8080/big | md5sum`)).trim(), expected);
+        assert.equal((await asker.exec(`timeout 20 wget -qO- http://${address}:8080/big | md5sum`)).trim(), expected, `${asker.name} ${address}`);
+      }
+      for (const address of ofService) {
+        assert.equal((await asker.exec(`timeout 20 wget -qO- http://${address}/big | md5sum`)).trim(), expected, `${asker.name} ${address}`);
       }
     }
   });

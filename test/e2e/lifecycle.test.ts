@@ -133,6 +133,25 @@ describe("CNI DEL without an agent", () => {
     assert.equal(Object.keys(gone).length, names.length);
   });
 
+  test("a sandbox that dies is made again, under policy and with what it was", { timeout: 120_000 }, async () => {
+    const { frail } = await createPods(ns.name, [{ name: "frail", node: 1, labels: { app: "api" } }]);
+    const before = frail ?? assert.fail("no pod frail");
+    const [pause = ""] = (await inNode("node-1", ["sh", "-c", `for p in /proc/[0-9]*; do [ "$(readlink $p/ns/net)" = "$(readlink /proc/${before.pid}/ns/net)" ] && tr '\\0' ' ' < $p/cmdline | grep -q ^/pause && basename $p; done; true`])).trim().split("\n");
+    assert.match(pause, /^\d+$/);
+    process.kill(Number(pause), "SIGKILL");
+    const after = await waitFor("another sandbox", async () => {
+      const { frail: now } = await readyPods(ns.name, ["frail"]).catch(() => ({ frail: undefined }));
+      return now !== undefined && now.pid !== before.pid ? now : undefined;
+    }, () => kubectl("describe", "pod", "frail", "-n", ns.name), { timeoutMs: 60_000 });
+    assert.equal(after.uid, before.uid);
+    const pod = await current();
+    for (const address of after.addresses) {
+      await pod("frontend").reaches("tcp", address, 8080);
+      await pod("other").isCutFrom("tcp", address, 8080);
+    }
+    await kubectl("delete", "pod", "frail", "-n", ns.name, "--wait=false");
+  });
+
   test("no address is given twice while pods come and go", { timeout: 120_000 }, async () => {
     const names = Array.from({ length: 8 }, (_, index) => `churn-${index}`);
     const seen = new Set<string>();

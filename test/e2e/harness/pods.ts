@@ -155,8 +155,13 @@ export class Pod extends Site {
   readonly ipv6: string;
   readonly uid: string;
 
+  /** A process of its container. */
+  readonly pid: number;
+
   constructor(object: PodObject) {
-    super(object.metadata.name, ["nsenter", `--net=/proc/${containerPid(object)}/ns/net`, "--"]);
+    const pid = containerPid(object);
+    super(object.metadata.name, ["nsenter", `--net=/proc/${pid}/ns/net`, "--"]);
+    this.pid = pid;
     this.namespace = object.metadata.namespace;
     this.uid = object.metadata.uid;
     this.node = Number(object.spec.nodeName.replace("node-", ""));
