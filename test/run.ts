@@ -8,9 +8,11 @@
  * A tier that fails does not stop the next one. The last line is the sum over all tiers; the exit status is 0
  * only if nothing failed. `make test TIERS="unit node"` runs some.
  */
-import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { type Limited, runLimited } from "./limited.ts";
+
+type Tier = (typeof TIERS)[number];
 
 interface Counts {
   readonly passed: number;
@@ -20,17 +22,20 @@ interface Counts {
 
 /** Cheapest first. `lint` and `verify` count as one test each. */
 const TIERS = ["lint", "verify", "unit", "bpf", "node", "e2e"] as const;
+/** With a cold cache and all builds on two cores. What takes longer hangs: it is ended and is one failure. */
+const LIMIT_MINUTES: Readonly<Record<Tier, number>> = { lint: 10, verify: 5, unit: 15, bpf: 15, node: 60, e2e: 120 };
+const DOWN_LIMIT_MINUTES = 5;
 const SUM = /^(\d+) passed, (\d+) failed, (\d+) skipped$/gm;
 
 const root = join(import.meta.dirname, "..");
 const logs = join(root, "build", "test");
 
-async function runTier(tier: string): Promise<Counts> {
+async function runTier(tier: Tier): Promise<Counts> {
   const target = tier === "lint" || tier === "verify" ? tier : `test-${tier}`;
   const log = join(logs, `${tier}.log`);
   const started = performance.now();
   print(`\n== ${tier}`);
-  const { output, ok } = await runMake([target], log);
+  const { output, ok } = await runMake([target], log, LIMIT_MINUTES[tier]);
   const counts = countsOf(output, ok, target.startsWith("test-"));
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(`== ${tier}: ${sentence(counts)} in ${seconds} s (${log})`);
@@ -40,24 +45,20 @@ async function runTier(tier: string): Promise<Counts> {
 /** What must be gone when nobody comes back to this machine: one more part of the sum. */
 async function takeDown(): Promise<Counts> {
   print("\n== taking the cluster and the chart repository down");
-  const { ok } = await runMake(["cluster-down", "chart-repo-stop"], join(logs, "down.log"));
+  const { ok } = await runMake(["cluster-down", "chart-repo-stop"], join(logs, "down.log"), DOWN_LIMIT_MINUTES);
   return { passed: 0, failed: ok ? 0 : 1, skipped: 0 };
 }
 
-async function runMake(targets: readonly string[], log: string): Promise<{ readonly output: string; readonly ok: boolean }> {
-  const child = spawn("make", ["-s", ...targets], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+async function runMake(targets: readonly string[], log: string, limitMinutes: number): Promise<Limited> {
   const file = createWriteStream(log);
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-      file.write(text);
-      process.stdout.write(text);
-    });
-  }
-  const code = await new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
+  const said = (text: string): void => {
+    file.write(text);
+    process.stdout.write(text);
+  };
+  const result = await runLimited(["make", "-s", ...targets], { cwd: root, limitMs: limitMinutes * 60_000, graceMs: 10_000, said });
+  if (result.timedOut) said(`\nmake ${targets.join(" ")}: ended after its limit of ${limitMinutes} min\n`);
   file.end();
-  return { output, ok: code === 0 };
+  return result;
 }
 
 /** A tier that fails without a failed test, or that ran no test, is itself one failure. */
