@@ -100,10 +100,8 @@ export class Core {
       if (pod === undefined || pod.uid !== attachment.uid) continue;
       const { id } = this.identities.of(pod);
       if (id === undefined || id === attachment.identity || !this.enforcer.isEnforced(id)) continue;
-      const renewed = await this.operations.reidentify(attachment.containerId, id);
-      if (renewed === undefined) continue;
-      this.links.adopt(renewed);
-      changed.push(renewed);
+      const renewed = await this.operations.reidentify(attachment.containerId, id, (now) => this.links.renew(now));
+      if (renewed !== undefined) changed.push(renewed);
     }
     if (changed.length > 0) this.enforcer.applyNow();
     return changed;

@@ -91,6 +91,11 @@ export class PodLinks implements PodDatapath {
     this.#options.onChanged();
   }
 
+  /** The attachment has changed. One whose link is gone, after a DEL that could not be ended, stays out. */
+  renew(attachment: Attachment): void {
+    if (this.attachments.has(attachment.containerId)) this.adopt(attachment);
+  }
+
   /**
    * Takes over the links that an earlier process made, and returns those that are gone. The programs are attached
    * already, unless someone took them off.

@@ -117,13 +117,17 @@ export class CniOperations {
     await this.#turns.run(containerId, () => this.#delete(containerId));
   }
 
-  /** The pod's labels have changed: it is another identity from now on. undefined: it is gone or not whole. */
-  async reidentify(containerId: string, identity: number): Promise<Attachment | undefined> {
+  /**
+   * The pod's labels have changed: it is another identity from now on. undefined: it is gone or not whole.
+   * `adopt` is called in the container's turn: afterwards a DEL that waits might have taken the pod away.
+   */
+  async reidentify(containerId: string, identity: number, adopt: (renewed: Attachment) => void): Promise<Attachment | undefined> {
     return await this.#turns.run(containerId, async () => {
       const current = this.#options.store.get(containerId);
       if (current?.step !== "ready") return undefined;
       const changed = { ...current, identity };
       await this.#options.store.put(changed);
+      adopt(changed);
       return changed;
     });
   }

@@ -202,8 +202,17 @@ describe("CniOperations", () => {
 
   it("changes the identity of a ready attachment on disk", async () => {
     await operations.run(request("ADD", "c1"));
-    assert.equal((await operations.reidentify("c1", 400))?.identity, 400);
-    assert.equal(await operations.reidentify("c2", 400), undefined);
+    assert.equal((await operations.reidentify("c1", 400, () => undefined))?.identity, 400);
+    assert.equal(await operations.reidentify("c2", 400, () => assert.fail("it is not there")), undefined);
     assert.equal((await start())[0]?.identity, 400);
+  });
+
+  it("renews an identity before a DEL that comes meanwhile: the pod is not put back", async () => {
+    await operations.run(request("ADD", "c1"));
+    const link = store.get("c1")?.hostIfname ?? "";
+    const order: string[] = [];
+    const renewing = operations.reidentify("c1", 400, () => void order.push(`renewed, link ${datapath.links.get(link)}`));
+    await Promise.all([renewing, operations.run(request("DEL", "c1")).then(() => order.push("deleted"))]);
+    assert.deepEqual(order, ["renewed, link open", "deleted"]);
   });
 });
