@@ -19,6 +19,7 @@ import type { Assignment } from "./enforcer.ts";
 import { PodIdentities } from "./identities.ts";
 import { LocalState } from "./local-state.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import { podAddresses } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 import type { Tables } from "./tables.ts";
 
@@ -56,7 +57,7 @@ export class Core {
     const { config, local, tables, logger } = options;
     this.identities = new PodIdentities(tables.namespaces.objects);
     this.store = new AttachmentStore(join(config.paths.state, "endpoints"));
-    this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now });
+    this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc });
     this.links = this.#makeLinks(netns);
     this.state = new LocalState(local, {

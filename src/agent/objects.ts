@@ -6,7 +6,7 @@ import { isFinished } from "../api/core.ts";
 import type { Node, Pod } from "../api/core.ts";
 import { identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
-
+import { formatAddress, isAddress, parseAddress } from "../lib/ip.ts";
 
 /** A pod of this node. */
 export interface PodRow {
@@ -33,6 +33,16 @@ export function decodePod(pod: Pod): PodRow {
     finished: isFinished(pod),
     ips: (pod.status?.podIPs ?? []).map((item) => item.ip ?? "").filter((ip) => ip !== ""),
   };
+}
+
+/** Address → UID of the pod that has it, whichever network gave it. */
+export function podAddresses(pods: Iterable<PodRow>): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>();
+  for (const { hostNetwork, finished, ips, uid } of pods) {
+    if (hostNetwork || finished) continue;
+    for (const ip of ips) if (isAddress(ip)) owners.set(formatAddress(parseAddress(ip)), uid);
+  }
+  return owners;
 }
 
 export interface EndpointObjectRow {

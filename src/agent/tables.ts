@@ -42,9 +42,12 @@ export class Tables {
     });
   }
 
-  /** What the kernel's state is made of is there, from the API server or from the disk. */
+  /**
+   * What the kernel's state is made of is there, from the API server or from the disk, and so are the pods of this
+   * node, whose addresses are not given again.
+   */
   get isUsable(): boolean {
-    return this.identities.isUsable && this.nodes.isUsable && this.endpoints.isUsable;
+    return this.pods.isUsable && this.identities.isUsable && this.nodes.isUsable && this.endpoints.isUsable;
   }
 
   /** The API server has told all of it. */

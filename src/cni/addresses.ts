@@ -19,6 +19,11 @@ export interface AddressesOptions {
   readonly file: string;
   readonly restMs: number;
   readonly nowMs: () => number;
+  /**
+   * Owner by address of what is in use on this node, whoever gave it: pods that an earlier network attached keep
+   * their addresses of the same pod CIDR.
+   */
+  readonly inUse: () => ReadonlyMap<string, string>;
 }
 
 interface Memory {
@@ -31,17 +36,22 @@ export class Addresses {
   readonly ipv6: AddressPool | undefined;
   readonly #file: string;
   readonly #nowMs: () => number;
+  readonly #inUse: () => ReadonlyMap<string, string>;
+  /** As of the allocation that is going on. */
+  #used: ReadonlyMap<string, string> = new Map();
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: AddressesOptions) {
+    const foreignOwner = (address: string): string | undefined => this.#used.get(address);
     const pool = (family: 4 | 6): AddressPool | undefined => {
       const cidr = options.cidrs.find((candidate) => familyOf(candidate.address) === family);
-      return cidr === undefined ? undefined : new AddressPool({ cidr, restMs: options.restMs, nowMs: options.nowMs });
+      return cidr === undefined ? undefined : new AddressPool({ cidr, restMs: options.restMs, nowMs: options.nowMs, foreignOwner });
     };
     this.ipv4 = pool(4);
     this.ipv6 = pool(6);
     this.#file = options.file;
     this.#nowMs = options.nowMs;
+    this.#inUse = options.inUse;
   }
 
   get routers(): AddressPair {
@@ -65,6 +75,7 @@ export class Addresses {
 
   /** One address of each family, or none at all: throws CniError when a family is exhausted. */
   allocate(owner: string): AddressPair {
+    this.#used = this.#inUse();
     const ipv4 = this.#take(this.ipv4, "IPv4", owner);
     try {
       return { ipv4, ipv6: this.#take(this.ipv6, "IPv6", owner) };

@@ -3,7 +3,8 @@
  *
  * Order of giving: the owner's former address, then addresses that were never given, then the address that rests
  * longest. An address rests after its release, so that peers which still know its last owner (connections,
- * conntrack, DNS answers) have forgotten it.
+ * conntrack, DNS answers) have forgotten it. An address that somebody else uses (a pod that is older than this pool)
+ * is passed over, and rests.
  */
 import { addToAddress, cidrContains, cidrSize, formatAddress, formatCidr, parseAddress, toBigInt } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -14,6 +15,8 @@ export interface AddressPoolOptions {
   readonly restMs: number;
   /** Wall clock: rests survive a restart of the process and of the node. */
   readonly nowMs: () => number;
+  /** The owner of an address that is in use without having been given here. */
+  readonly foreignOwner?: (address: string) => string | undefined;
 }
 
 export interface FreedAddress {
@@ -69,7 +72,9 @@ export class AddressPool {
 
   /** An address for this owner; undefined when none is free or all free ones still rest. */
   allocate(owner: string): string | undefined {
-    const address = this.#formerByOwner.get(owner) ?? this.#nextFresh() ?? this.#rested();
+    const former = this.#formerByOwner.get(owner);
+    const mayHave = (address: string): boolean => (this.#foreignOwner(address) ?? owner) === owner;
+    const address = former !== undefined && mayHave(former) ? former : (this.#nextFresh(owner) ?? this.#rested(mayHave));
     if (address !== undefined) this.#give(address, owner);
     return address;
   }
@@ -118,6 +123,10 @@ export class AddressPool {
     return offset >= BigInt(FIRST_POD_OFFSET) && offset < BigInt(this.#end) ? Number(offset) : undefined;
   }
 
+  #foreignOwner(address: string): string | undefined {
+    return this.#options.foreignOwner?.(address);
+  }
+
   #at(offset: number): string | undefined {
     const address = addToAddress(this.cidr.address, BigInt(offset));
     return address === undefined ? undefined : formatAddress(address);
@@ -138,20 +147,23 @@ export class AddressPool {
     this.#formerByOwner.set(freed.owner, freed.address);
   }
 
-  #nextFresh(): string | undefined {
-    for (; this.#fresh < this.#end; this.#fresh++) {
-      const address = this.#at(this.#fresh);
+  #nextFresh(owner: string): string | undefined {
+    while (this.#fresh < this.#end) {
+      const address = this.#at(this.#fresh++);
       if (address === undefined || this.#ownerByAddress.has(address) || this.#freed.has(address)) continue;
-      this.#fresh++;
-      return address;
+      const holder = this.#foreignOwner(address) ?? owner;
+      if (holder === owner) return address;
+      this.#remember({ address, owner: holder, freedMs: this.#options.nowMs() });
     }
     return undefined;
   }
 
-  #rested(): string | undefined {
-    const [first] = this.#freed.values();
+  #rested(mayHave: (address: string) => boolean): string | undefined {
     const now = this.#options.nowMs();
-    if (first === undefined || now - first.freedMs < this.#options.restMs) return undefined;
-    return first.address;
+    for (const { address, freedMs } of this.#freed.values()) {
+      if (now - freedMs < this.#options.restMs) return undefined;
+      if (mayHave(address)) return address;
+    }
+    return undefined;
   }
 }

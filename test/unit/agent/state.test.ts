@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { acknowledgement } from "../../../src/agent/acknowledge.ts";
 import { apiServerCandidates } from "../../../src/agent/api-server.ts";
+import { podAddresses } from "../../../src/agent/objects.ts";
 import { loadConfig } from "../../../src/agent/config.ts";
 import { Enforcer } from "../../../src/agent/enforcer.ts";
 import type { Assignment } from "../../../src/agent/enforcer.ts";
@@ -205,5 +206,12 @@ describe("files of the agent", () => {
     assert.deepEqual(localNode(row, { enableIPv4: true, enableIPv6: false })?.podCidrs, ["10.0.0.0/24"]);
     assert.equal(localNode({ ...row, podCidrs: [] }, { enableIPv4: true, enableIPv6: true }), undefined);
     assert.equal(localNode({ ...row, internalIps: [] }, { enableIPv4: true, enableIPv6: true }), undefined);
+  });
+});
+
+describe("addresses of this node's pods", () => {
+  it("are those of pods with a network of their own, however they are written", () => {
+    const pod = { namespace: "ns", name: "p", uid: "u", sandboxUid: "u", labels: {}, serviceAccount: "default", hostNetwork: false, finished: false, ips: ["10.0.0.5", "FD00:0::5", "junk"] };
+    assert.deepEqual([...podAddresses([pod, { ...pod, hostNetwork: true, ips: ["192.168.0.1"] }, { ...pod, finished: true, ips: ["10.0.0.6"] }])], [["10.0.0.5", "u"], ["fd00::5", "u"]]);
   });
 });

@@ -55,10 +55,12 @@ describe("CniOperations", () => {
   let addresses: Addresses;
   let store: AttachmentStore;
   const events: string[] = [];
+  let inUse: ReadonlyMap<string, string> = new Map();
+  let nowMs = 1_000_000;
 
   /** A new agent process on the same disk and the same kernel. */
   async function start(cidr = "10.0.1.0/29"): Promise<readonly Attachment[]> {
-    addresses = new Addresses({ cidrs: [parseCidr(cidr), parseCidr("fd00:1::/64")], file: join(folder, "ipam.json"), restMs: 60_000, nowMs: () => 1_000_000 });
+    addresses = new Addresses({ cidrs: [parseCidr(cidr), parseCidr("fd00:1::/64")], file: join(folder, "ipam.json"), restMs: 60_000, nowMs: () => nowMs, inUse: () => inUse });
     await addresses.load();
     store = new AttachmentStore(join(folder, "endpoints"));
     operations = new CniOperations({
@@ -95,6 +97,8 @@ describe("CniOperations", () => {
     datapath = new FakeDatapath();
     admission = { admit: async (pod) => ({ pod, identity: 300 }) };
     events.length = 0;
+    inUse = new Map();
+    nowMs = 1_000_000;
     await start();
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
@@ -183,6 +187,18 @@ describe("CniOperations", () => {
     assert.equal(addresses.ipv6?.used, 5, "the other family's address is given back");
     await operations.run(request("DEL", "c3"));
     assert.equal((await operations.run(request("ADD", "again", { pod: "c3" })))?.ips[0]?.address, "10.0.1.5/32");
+  });
+
+  it("does not give away what a pod of an earlier network has, until that pod is gone", async () => {
+    inUse = new Map([["10.0.1.2", "uid-old"], ["fd00:1::2", "uid-old"], ["10.0.1.4", "uid-c2"]]);
+    const address = async (id: string): Promise<string | undefined> => (await operations.run(request("ADD", id)))?.ips[0]?.address;
+    assert.deepEqual([await address("c1"), await address("c2"), await address("c3")], ["10.0.1.3/32", "10.0.1.4/32", "10.0.1.5/32"]);
+    assert.equal(store.get("c1")?.ipv6, "fd00:1::3");
+    await address("c4");
+    nowMs += 60_001;
+    assert.equal(await code(operations.run(request("ADD", "c5"))), CniErrorCode.tryAgainLater);
+    inUse = new Map();
+    assert.equal(await address("c5"), "10.0.1.2/32");
   });
 
   it("collects what the runtime no longer has, and nothing without its list", async () => {
