@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tc ingress and egress of the underlay devices. */
+/*
+ * tc ingress and egress of the underlay devices. They are the node's: what passes goes on to the filters of others
+ * behind ours (TC_ACT_UNSPEC); TC_ACT_OK would end the chain.
+ */
 #include "lib/all.h"
+
+static __always_inline int leave_to_others(int action)
+{
+	return action == TC_ACT_OK ? TC_ACT_UNSPEC : action;
+}
 
 /* The reply of a pod's flow that to_netdev judged: the stack translates it back. */
 static __always_inline int is_reply_of_pod(struct packet *p)
@@ -40,7 +48,7 @@ int from_netdev(struct __sk_buff *skb)
 {
 	struct packet *p = packet_begin(skb, HOOK_FROM_NETDEV, DIRECTION_INGRESS);
 
-	return p ? finish(skb, p, receive(skb, p)) : TC_ACT_SHOT;
+	return p ? leave_to_others(finish(skb, p, receive(skb, p))) : TC_ACT_SHOT;
 }
 
 /* A pod's packet leaves the node: after translation, so this is its last destination. */
@@ -69,11 +77,11 @@ int to_netdev(struct __sk_buff *skb)
 	struct packet *p;
 
 	if (mark_origin(skb) == MARK_REPLY || mark_origin(skb) == MARK_JUDGED)
-		return TC_ACT_OK;
+		return TC_ACT_UNSPEC;
 	if (!pod && !is_pod_mark(skb))
-		return TC_ACT_OK; /* the node's own, the tunnel's, the outside's */
+		return TC_ACT_UNSPEC; /* the node's own, the tunnel's, the outside's */
 	p = packet_begin(skb, HOOK_TO_NETDEV, DIRECTION_EGRESS);
 	if (!p)
 		return TC_ACT_SHOT;
-	return finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT);
+	return leave_to_others(finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT));
 }

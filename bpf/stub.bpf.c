@@ -28,7 +28,7 @@ SEC("tc")
 int stub_from_netdev(struct __sk_buff *skb)
 {
 	bpf_tail_call(skb, &hooks, HOOK_FROM_NETDEV);
-	return TC_ACT_OK;
+	return TC_ACT_UNSPEC;
 }
 
 /* Open when empty for the node's own packets, closed for those of pods, whose egress is judged here. */
@@ -38,7 +38,7 @@ int stub_to_netdev(struct __sk_buff *skb)
 	__u32 origin = skb->mark & MARK_MASK;
 
 	bpf_tail_call(skb, &hooks, HOOK_TO_NETDEV);
-	return origin == MARK_FROM_POD || origin == MARK_FROM_POD_DEFER ? TC_ACT_SHOT : TC_ACT_OK;
+	return origin == MARK_FROM_POD || origin == MARK_FROM_POD_DEFER ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 SEC("tc")

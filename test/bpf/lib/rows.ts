@@ -7,7 +7,7 @@ import { hex } from "./packet.ts";
 import { World } from "./world.ts";
 import type { ProgramName, RunOptions, Seen } from "./world.ts";
 
-export const Action = { OK: 0, SHOT: 2, REDIRECT: 7 } as const;
+export const Action = { UNSPEC: -1, OK: 0, SHOT: 2, REDIRECT: 7 } as const;
 
 export interface Hop extends RunOptions {
   readonly hook: ProgramName | `stub_${ProgramName}`;
@@ -15,7 +15,7 @@ export interface Hop extends RunOptions {
   readonly packet: Uint8Array | ((previous: Uint8Array) => Uint8Array);
   /** `drop`: by this reason, with its event. */
   readonly drop?: keyof typeof DropReason;
-  /** The action otherwise. */
+  /** The action otherwise; absent: it passes, on the underlay to the filters of others. */
   readonly action?: number;
   readonly mark_after?: number;
   /** Rule ids of the events, in order: verdicts, or the drop's. */
@@ -32,13 +32,17 @@ export interface Row {
   readonly hops: readonly Hop[];
 }
 
+function passing(hook: Hop["hook"]): number {
+  return hook.endsWith("_netdev") ? Action.UNSPEC : Action.OK;
+}
+
 function checkHop(world: World, hop: Hop, where: string, previous: Uint8Array): Uint8Array {
   hop.change?.(world);
   const { hook, packet, drop, action, mark_after, rules, becomes, check, change: _, ...options } = hop;
   const seen = world.run(hook, typeof packet === "function" ? packet(previous) : packet, options);
   const drops = seen.events.filter((event) => event.type === EventType.DROP).map((event) => dropReasonNames.get(event.reason) ?? `${event.reason}`);
   assert.deepEqual(drops, drop === undefined ? [] : [drop], `${where}: drops`);
-  const wanted = action ?? (drop === undefined ? Action.OK : Action.SHOT);
+  const wanted = action ?? (drop === undefined ? passing(hook) : Action.SHOT);
   assert.equal(seen.verdict, wanted, `${where}: action`);
   if (mark_after !== undefined) assert.equal(`0x${seen.mark.toString(16)}`, `0x${mark_after.toString(16)}`, `${where}: mark`);
   if (rules !== undefined) assert.deepEqual(seen.events.map((event) => event.rule), rules, `${where}: rules of the events`);
