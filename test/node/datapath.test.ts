@@ -141,6 +141,10 @@ test("a service that the stack translates: backends here and elsewhere, judged w
   const seen = await lab.events(1);
   assert.deepEqual(new Set(seen.filter(({ type }) => type === EventType.VERDICT).map(({ rule }) => rule)), new Set([31, 41]));
   assert.ok(seen.some(({ reason, hook, rule }) => reason === DropReason.POLICY_DENIED && hook === Hook.FROM_HOST && rule === 901));
+  await lab.policy(a1, { ingress: [], egress: [{ peer: 1, protocol: 6, port: 30081, rule: 32 }, { peer: b1.identity, protocol: 6, port: 8080, rule: 31 }] });
+  assert.ok(lab.echo(a1, "192.0.2.1", 30081), "node port of the own node, backend here");
+  await lab.policy(a1, { ingress: [], egress: [{ peer: b1.identity, rule: 31 }] });
+  assert.ok(!lab.echo(a1, "192.0.2.1", 30081), "node port of the own node, the host is not allowed");
   assert.ok(!lab.echo(OUTSIDE, "192.0.2.1", 30081), "node port, the world is not allowed");
   await lab.policy(b1, { ingress: [{ peer: 2, rule: 42 }], egress: [] });
   assert.ok(lab.echo(OUTSIDE, "192.0.2.1", 30081), "node port, the world is allowed");
