@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 packages="ca-certificates nodejs npm gcc libc6-dev clang-19 llvm-19 libbpf1 libbpf-dev iproute2 iptables nftables
-  containerd runc umoci skopeo busybox-static mmdebstrap iperf3 tcpdump conntrack jq ethtool wireguard-tools socat procps
+  containerd runc umoci skopeo busybox-static mmdebstrap iperf3 tcpdump conntrack jq ethtool wireguard-tools socat procps bpftrace
   openssl util-linux"
 
 say() { echo "setup: $*"; }
@@ -16,16 +16,21 @@ installed() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/n
 if ! command -v bpftool > /dev/null; then
   if grep -qs '^ID=ubuntu' /etc/os-release; then packages="$packages linux-tools-common linux-tools-generic"; else packages="$packages bpftool"; fi
 fi
-# Kubernetes is downloaded from dl.k8s.io, or, where that cannot be reached, built: then Go is needed.
-if ! command -v go > /dev/null && ! timeout 3 bash -c 'exec 3<>/dev/tcp/dl.k8s.io/443' 2> /dev/null; then
-  packages="$packages golang-go"
+# The programs of a cluster are downloaded, or, where one of their hosts cannot be reached, built: then Go is needed.
+download_hosts="dl.k8s.io get.helm.sh github.com"
+reachable() { timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/443"' "$1" 2> /dev/null; }
+if ! command -v go > /dev/null; then
+  for host in $download_hosts; do
+    reachable "$host" || { packages="$packages golang-go"; break; }
+  done
 fi
 
 missing=""
 for package in $packages; do
   case $package in
     nodejs) command -v node > /dev/null || missing="$missing $package" ;;
-    npm) command -v npm > /dev/null || missing="$missing $package" ;;
+    # Docker brings its own, under another package name that excludes the distribution's.
+    npm | containerd | runc) command -v "$package" > /dev/null || missing="$missing $package" ;;
     *) installed "$package" || missing="$missing $package" ;;
   esac
 done
@@ -36,7 +41,8 @@ if [ -n "$missing" ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update || fail "apt-get update failed: see above"
   # The services of the packages are not wanted: every node of a cluster starts its own.
-  apt-get -qq install --yes --no-install-recommends $missing > /dev/null || fail "apt-get install failed: see above"
+  apt-get -qq install --yes --no-remove --no-install-recommends $missing > /dev/null \
+    || fail "apt-get install failed: see above; it may not remove what is installed: where these packages exclude yours, decide by hand"
 fi
 
 if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.setup; then
