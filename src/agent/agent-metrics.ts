@@ -6,8 +6,11 @@ import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
 
+/** `wantedEntries`: the configured size, which a pinned map takes over only when it is made anew. */
+export type SizedMap = BatchMap & { readonly wantedEntries: number };
+
 export interface MetricSources {
-  readonly map: (name: string) => BatchMap | undefined;
+  readonly map: (name: string) => SizedMap | undefined;
   readonly endpoints: () => { readonly total: number; readonly ready: number };
   readonly appliedRevision: () => number;
   readonly addresses: () => readonly { readonly family: string; readonly used: number; readonly capacity: number }[];
@@ -31,6 +34,7 @@ export class AgentMetrics {
   readonly #revision = this.metrics.gauge("applied_revision", "Revision of the node state that is in force");
   readonly #entries = this.metrics.gauge("map_entries", "Entries of a kernel map", ["map"]);
   readonly #capacity = this.metrics.gauge("map_capacity", "Most entries of a kernel map", ["map"]);
+  readonly #configured = this.metrics.gauge("map_capacity_configured", "Configured size of a kernel map; differs from map_capacity until the map is made anew", ["map"]);
   readonly #ipam = this.metrics.gauge("ipam_addresses", "Pod addresses of this node", ["family", "state"]);
   readonly #packets = this.metrics.gauge("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
   readonly #bytes = this.metrics.gauge("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);
@@ -79,6 +83,7 @@ export class AgentMetrics {
     for (const name of SIZED_MAPS) {
       const map = this.#sources.map(name);
       if (map === undefined) continue;
+      this.#configured.set({ map: name }, map.wantedEntries);
       let entries = 0;
       for (const { count } of map.batches()) entries += count;
       this.#entries.set({ map: name }, entries);

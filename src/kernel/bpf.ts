@@ -40,6 +40,11 @@ export class LibbpfPort implements BpfPort {
     return this.#maps.get(name);
   }
 
+  /** Maps that were pinned with another size than is asked for now. */
+  get otherwiseSized(): readonly LibbpfMap[] {
+    return [...this.#maps.values()].filter((map) => map.isRestored && map.maxEntries !== map.wantedEntries);
+  }
+
   testRun(program: BpfProgram, packet: Uint8Array, options: TestRunOptions = {}): TestRunResult {
     return runProgram(this.libbpf, program, packet, options);
   }
@@ -73,13 +78,14 @@ export class LibbpfPort implements BpfPort {
     this.#setSizes(own, spec);
     this.#setRodata(maps, types, spec);
     const pins = new Map(own.map((map) => [this.libbpf.mapName(map), this.#pinPath(map, types)]));
+    const wanted = new Map(own.map((map) => [this.libbpf.mapName(map), this.libbpf.mapMaxEntries(map)]));
     for (const map of own) this.#reuse(map, pins.get(this.libbpf.mapName(map)));
     const loaded = captureLog(this.libbpf, this.libc, () => this.libbpf.objectLoad(object));
     if (loaded.result < 0) throw new KernelError(`load ${spec.file}`, -loaded.result, loaded.log.slice(-LOG_END));
     const result = new Map<string, BatchMap>();
     for (const map of own) {
       const name = this.libbpf.mapName(map);
-      result.set(name, this.#keep(map, pins.get(name)));
+      result.set(name, this.#keep(map, pins.get(name), wanted.get(name) ?? 0));
     }
     const programs = this.#list(object, this.libbpf.objectNextProgram).map((program) => {
       const name = this.libbpf.programName(program);
@@ -158,7 +164,7 @@ export class LibbpfPort implements BpfPort {
   }
 
   /** The map outlives its object: the port holds a descriptor of its own. */
-  #keep(map: Pointer, pin: string | undefined): LibbpfMap {
+  #keep(map: Pointer, pin: string | undefined, wantedEntries: number): LibbpfMap {
     const name = this.libbpf.mapName(map);
     const known = this.#maps.get(name);
     if (known !== undefined) return known;
@@ -175,6 +181,7 @@ export class LibbpfPort implements BpfPort {
       keySize: this.libbpf.mapKeySize(map),
       valueSize: this.libbpf.mapValueSize(map),
       maxEntries: this.libbpf.mapMaxEntries(map),
+      wantedEntries,
       isRestored,
     });
     this.#maps.set(name, kept);

@@ -21,6 +21,8 @@ export interface MapShape {
   /** As declared, for one CPU. */
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** What the object, or the caller in its place, asks for; a pinned map keeps what it has. */
+  readonly wantedEntries: number;
   /** It was found pinned, with what an earlier process left in it. */
   readonly isRestored: boolean;
 }
@@ -31,6 +33,7 @@ export class LibbpfMap implements BatchMap {
   readonly keySize: number;
   readonly valueSize: number;
   readonly maxEntries: number;
+  readonly wantedEntries: number;
   readonly isRestored: boolean;
   readonly fd: number;
   readonly #libbpf: Libbpf;
@@ -42,6 +45,7 @@ export class LibbpfMap implements BatchMap {
     this.type = shape.type;
     this.keySize = shape.keySize;
     this.maxEntries = shape.maxEntries;
+    this.wantedEntries = shape.wantedEntries;
     this.isRestored = shape.isRestored;
     this.valueSize = PER_CPU.includes(shape.type)
       ? Math.ceil(shape.valueSize / 8) * 8 * libbpf.possibleCpus()

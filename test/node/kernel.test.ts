@@ -69,6 +69,8 @@ describe("loading", () => {
     const again = second.load({ file: fixture.object, maxEntries: { numbers: 16 } }).maps.get("numbers");
     assert.deepEqual(again?.lookup(key), key);
     assert.equal(again?.maxEntries, 8, "a pinned map keeps its size, and says so");
+    assert.deepEqual(second.otherwiseSized.map(({ name, maxEntries, wantedEntries }) => [name, maxEntries, wantedEntries]), [["numbers", 8, 16]]);
+    assert.deepEqual(first.otherwiseSized, []);
     assert.deepEqual(readdirSync(pins).sort(), names);
   });
 
