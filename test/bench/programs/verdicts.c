@@ -15,9 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +35,7 @@ static const char *const kind_names[KINDS] = { "new", "lasting" };
 
 struct lane {
 	int64_t sent_ns[SLOTS];
-	atomic_uchar arrived[SLOTS];
+	unsigned char arrived[SLOTS];
 	uint32_t decided;
 	int open; /* -1: not known yet */
 };
@@ -76,25 +74,19 @@ static int bound(uint16_t port)
 	return fd;
 }
 
-static void *receive(void *unused)
+/* Before anything is called lost: that we were not scheduled for a while must not count. */
+static void receive(int kind)
 {
-	struct pollfd items[KINDS] = { { .fd = receivers[NEW], .events = POLLIN }, { .fd = receivers[LASTING], .events = POLLIN } };
-	for (;;) {
-		poll(items, KINDS, -1);
-		for (int kind = 0; kind < KINDS; kind++) {
-			uint32_t sequence;
-			while (recv(receivers[kind], &sequence, sizeof sequence, MSG_DONTWAIT) == sizeof sequence)
-				atomic_store(&lanes[kind].arrived[sequence % SLOTS], 1);
-		}
-	}
-	return unused;
+	uint32_t sequence;
+	while (recv(receivers[kind], &sequence, sizeof sequence, MSG_DONTWAIT) == sizeof sequence)
+		lanes[kind].arrived[sequence % SLOTS] = 1;
 }
 
 static void send_one(int kind, uint32_t sequence, const struct sockaddr_in *to, int lasting)
 {
 	int fd = kind == LASTING ? lasting : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct lane *lane = &lanes[kind];
-	atomic_store(&lane->arrived[sequence % SLOTS], 0);
+	lane->arrived[sequence % SLOTS] = 0;
 	lane->sent_ns[sequence % SLOTS] = now_ns();
 	/* A refusal (ECONNREFUSED, EPERM) is a datagram that does not arrive. */
 	if (sendto(fd, &sequence, sizeof sequence, MSG_DONTWAIT, (const struct sockaddr *)to, sizeof *to) < 0 && fd < 0)
@@ -106,10 +98,12 @@ static void send_one(int kind, uint32_t sequence, const struct sockaddr_in *to, 
 static void decide(int kind, uint32_t next)
 {
 	struct lane *lane = &lanes[kind];
+	int64_t now = now_ns();
+	receive(kind);
 	for (; lane->decided != next; lane->decided++) {
 		uint32_t slot = lane->decided % SLOTS;
-		int arrived = atomic_load(&lane->arrived[slot]);
-		if (!arrived && now_ns() - lane->sent_ns[slot] < GRACE_NS)
+		int arrived = lane->arrived[slot];
+		if (!arrived && now - lane->sent_ns[slot] < GRACE_NS)
 			return;
 		if (arrived != lane->open)
 			printf("%s %s %lld\n", kind_names[kind], arrived ? "open" : "closed", (long long)lane->sent_ns[slot]);
@@ -126,7 +120,6 @@ static int standard_input_ended(void)
 
 int main(int argc, char **argv)
 {
-	pthread_t receiver;
 	struct sockaddr_in to[KINDS] = { { .sin_family = AF_INET } };
 	if (argc != 6 || inet_pton(AF_INET, argv[3], &to[NEW].sin_addr) != 1 || atoi(argv[5]) <= 0) {
 		fprintf(stderr, "usage: verdicts CLIENT_NETNS SERVER_NETNS ADDRESS PORT RATE\n");
@@ -144,8 +137,8 @@ int main(int argc, char **argv)
 		receivers[kind] = bound((uint16_t)(atoi(argv[4]) + kind));
 	enter(argv[1]);
 	int lasting = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (lasting < 0 || pthread_create(&receiver, NULL, receive, NULL) != 0)
-		die("start");
+	if (lasting < 0)
+		die("socket");
 	int64_t due = now_ns(), period = SECOND / atoi(argv[5]);
 	for (uint32_t sequence = 0; sequence % 64 != 0 || !standard_input_ended(); sequence++) {
 		for (int kind = 0; kind < KINDS; kind++) {
