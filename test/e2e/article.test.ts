@@ -35,7 +35,7 @@ test("kubectl get daemonset -n kube-system kube-proxy", async () => {
   for (const line of commandsOf(ARTICLE.kubeProxy)) assert.match((await shell(line)).stdout, /kube-proxy\s+3\s+3\s+3/);
 });
 
-test("bpftrace counts system calls", { timeout: 180_000 }, async (context) => {
+test("bpftrace counts system calls", { timeout: 180_000 }, async () => {
   const [line = ""] = commandsOf(ARTICLE.bpftrace);
   // It counts until Ctrl-C. Tracing is mounted for it alone where the machine has not done so at boot.
   await writeFile(BPFTRACE_SCRIPT, `mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null\nmount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null\nexec timeout --signal=INT 10 ${line}\n`);
