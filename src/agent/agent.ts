@@ -12,7 +12,7 @@ import { CniServer, installConflist, replayDeletes } from "../cni/index.ts";
 import { NodeStateReader } from "../feed/index.ts";
 import type { ReadFailure } from "../feed/index.ts";
 import { PODS } from "../kube/index.ts";
-import { asError } from "../lib/errors.ts";
+import { asError, describeError } from "../lib/errors.ts";
 import { logFailure } from "../lib/log.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
@@ -36,7 +36,9 @@ import { Tables } from "./tables.ts";
 import { Writers } from "./writers.ts";
 
 const HOUSEKEEPING_MS = 30_000;
-const NETWORK_AGAIN_MS = 60_000;
+/** For as long may what others took from the node's network be missing. */
+const NETWORK_AGAIN_MS = 10_000;
+const ROUTES_BACKOFF = { firstMs: 100, maxMs: NETWORK_AGAIN_MS };
 const REFRESH_GATHER_MS = 5;
 
 export class Agent {
@@ -51,6 +53,8 @@ export class Agent {
   #routes: WorkQueue | undefined;
   #unreadable: ReadFailure | undefined;
   #isServing = false;
+  /** Why the node's routes and nftables are not as they must be; undefined: they are. */
+  #networkFailure: string | undefined = "not set up yet";
   #refreshTimer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
@@ -123,7 +127,7 @@ export class Agent {
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
     tables.endpoints.subscribe({ changed: () => moved("endpoints"), synced: () => moved("endpoints") });
     tables.nodes.subscribe({ changed: () => (moved("nodes"), this.#routes?.add("routes")), synced: () => moved("nodes") });
-    tables.pods.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
+    tables.pods.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()), synced: () => core.enforcer.touch() });
     tables.namespaces.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
     tables.node.subscribe({
       changed: (_, row) => {
@@ -172,11 +176,19 @@ export class Agent {
 
   async #serve(core: Core, network: NodeNetwork): Promise<void> {
     const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
-    this.#routes = new WorkQueue({ name: "routes", logger: this.#logger, minIntervalMs: 100 });
-    this.#routes.run({ reconcile: () => this.#syncRoutes(core, network) }, this.#signal);
+    this.#routes = new WorkQueue({ name: "routes", logger: this.#logger, minIntervalMs: 100, backoff: ROUTES_BACKOFF });
+    const guarded = Promise.withResolvers<void>();
+    const reconcile = async (): Promise<{ requeueAfterMs: number }> => {
+      const result = await this.#syncRoutes(core, network);
+      guarded.resolve();
+      return result;
+    };
+    this.#routes.run({ reconcile }, this.#signal);
     this.#routes.add("routes");
     core.enforcer.applyNow();
     await this.#monitor(core, network);
+    // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
+    await guarded.promise;
     await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);
     await new CniServer({ path: join(paths.run, "cni.sock"), handler: core.operations, logger: this.#logger }).listen();
     const aside = await installConflist({ confPath, binPath, plugin: paths.plugin, exclusive });
@@ -184,11 +196,18 @@ export class Agent {
     this.#isServing = true;
   }
 
+  /** A failure is tried again by the queue, and told by readiness until it is over. */
   async #syncRoutes(core: Core, network: NodeNetwork): Promise<{ requeueAfterMs: number }> {
-    await core.links.withRoutes(async () => {
-      const remote = [...core.state.cidrs].filter(([, row]) => (row.flags & PEER_TUNNEL) !== 0).map(([cidr]) => cidr);
-      await network.sync(remote, core.links.attachments.values());
-    });
+    try {
+      await core.links.withRoutes(async () => {
+        const remote = [...core.state.cidrs].filter(([, row]) => (row.flags & PEER_TUNNEL) !== 0).map(([cidr]) => cidr);
+        await network.sync(remote, core.links.attachments.values());
+      });
+    } catch (thrown) {
+      this.#networkFailure = describeError(thrown);
+      throw thrown;
+    }
+    this.#networkFailure = undefined;
     return { requeueAfterMs: NETWORK_AGAIN_MS };
   }
 
@@ -250,6 +269,7 @@ export class Agent {
 
   /** Why the node cannot take pods now; undefined when it can. */
   #notReady(): string | undefined {
+    if (this.#core !== undefined && this.#networkFailure !== undefined) return `the node's routes and nftables: ${this.#networkFailure}`;
     if (!this.#isServing) return "starting";
     return this.#core?.enforcer.report === undefined ? "waiting for the operator's first state of this node" : undefined;
   }

@@ -83,10 +83,15 @@ describe("agent", { timeout: 180_000 }, () => {
     });
   }
 
-  async function startAgent(): Promise<void> {
+  function spawnAgent(): void {
     const out = openSync(path("agent.log"), "a");
     rmSync(path("run/cni.sock"), { force: true });
-    agent = spawn("ip", ["netns", "exec", NODE_NS, process.execPath, join(import.meta.dirname, "agent-runner.ts"), path("runner.json")], { stdio: ["ignore", out, out] });
+    const env = { ...process.env, PATH: `${path("shims")}:${process.env.PATH}` };
+    agent = spawn("ip", ["netns", "exec", NODE_NS, process.execPath, join(import.meta.dirname, "agent-runner.ts"), path("runner.json")], { stdio: ["ignore", out, out], env });
+  }
+
+  async function startAgent(): Promise<void> {
+    spawnAgent();
     await until("the agent serves", () => existsSync(path("run/cni.sock")) && log().includes('"serving"'));
   }
 
@@ -112,7 +117,7 @@ describe("agent", { timeout: 180_000 }, () => {
   before(async () => {
     assert.equal(spawnSync("make", ["-s", "bpf", "cni"], { cwd: ROOT }).status, 0);
     folder = mkdtempSync(join(tmpdir(), "cilium-agent-"));
-    for (const name of ["bpf", "net.d", "bin", "run", "state", "config"]) mkdirSync(path(name));
+    for (const name of ["bpf", "net.d", "bin", "run", "state", "config", "shims"]) mkdirSync(path(name));
     writeFileSync(path("agent.log"), "");
     execFileSync("mount", ["-t", "bpf", "bpf", path("bpf")]);
     for (const name of [NODE_NS, ...PODS_NS]) ip("netns", "add", name);
@@ -137,6 +142,8 @@ describe("agent", { timeout: 180_000 }, () => {
     await client.patchStatus(NODES, { name: NODE }, { addresses: [{ type: "InternalIP", address: NODE_IP }] });
     writeRunner(port);
     writeFileSync(path("net.d/10-other.conf"), "{}");
+    const nft = execFileSync("sh", ["-c", "command -v nft"], { encoding: "utf8" }).trim();
+    writeFileSync(path("shims/nft"), `#!/bin/sh\n[ ! -e ${path("nft-refuses")} ] || { echo nft refuses >&2; exit 1; }\nexec ${nft} "$@"\n`, { mode: 0o755 });
   });
 
   after(async () => {
@@ -152,7 +159,14 @@ describe("agent", { timeout: 180_000 }, () => {
     await until("the CRDs are served", async () => (await client.list(CILIUM_NODES).catch(() => undefined)) !== undefined);
     await createPod("web");
     await createIdentity(300, "web");
-    await startAgent();
+    writeFileSync(path("nft-refuses"), "");
+    spawnAgent();
+    await until("the guard is refused", () => log().includes("nft refuses"));
+    await sleep(500);
+    assert.equal(existsSync(path("run/cni.sock")) || existsSync(path("net.d/05-cilium.conflist")), false, "no pod without the guard");
+    assert.match(spawnSync("ip", ["netns", "exec", NODE_NS, "busybox", "wget", "-qO-", "-S", "http://127.0.0.1:9879/readyz"], { encoding: "utf8" }).stderr, /503/);
+    rmSync(path("nft-refuses"));
+    await until("the agent serves", () => existsSync(path("run/cni.sock")) && log().includes('"serving"'));
     assert.ok(existsSync(path("net.d/05-cilium.conflist")) && existsSync(path("bin/cilium-cni")));
     const node = await until("CiliumNode", () => client.get(CILIUM_NODES, { name: NODE }));
     assert.deepEqual(node.spec.addresses, [{ type: "InternalIP", ip: NODE_IP }, { type: "CiliumInternalIP", ip: "10.77.0.1" }, { type: "CiliumInternalIP", ip: "fd77::1" }]);
@@ -178,6 +192,16 @@ describe("agent", { timeout: 180_000 }, () => {
     assert.equal(endpoint.status?.identity.id, 300);
     assert.equal(endpoint.metadata.ownerReferences?.[0]?.uid, uids.get("web"));
     await until("state ready", async () => (await client.get(CILIUM_ENDPOINTS, { name: "web", namespace: "default" }))?.status?.state === "ready");
+  });
+
+  it("puts the guard, the masquerade and the way through FORWARD back when others took them", async () => {
+    const inNode = (...command: string[]): string => ip("netns", "exec", NODE_NS, ...command);
+    inNode("nft", "flush", "ruleset");
+    inNode("iptables", "-P", "FORWARD", "DROP");
+    await until("the table is back", () => inNode("nft", "list", "tables").includes("table inet cilium"));
+    assert.match(inNode("nft", "list", "table", "inet", "cilium"), /chain input[^}]*drop/);
+    await until("FORWARD accepts", () => inNode("iptables", "-S", "FORWARD").match(/--comment cilium -j ACCEPT/g)?.length === 4);
+    inNode("nft", "delete", "table", "ip", "filter");
   });
 
   it("lets a pod wait for its identity and policy, with nothing taken meanwhile", async () => {
