@@ -18,8 +18,6 @@ import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import { PEER_TUNNEL } from "../kernel/gen/types.ts";
-import type { BatchMap } from "../kernel/index.ts";
-import { collectFlows } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
 import type { ClusterAccess } from "./cluster-access.ts";
@@ -91,7 +89,7 @@ export class Agent {
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables);
     await this.#serve(core, network);
-    this.#housekeep(core, network);
+    this.#housekeep(core);
   }
 
   #makeCore(cluster: ClusterAccess, tables: Tables, network: NodeNetwork, local: Awaited<ReturnType<typeof awaitLocalNode>>): Core {
@@ -226,10 +224,9 @@ export class Agent {
     pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
   }
 
-  #housekeep(core: Core, network: NodeNetwork): void {
+  #housekeep(core: Core): void {
     const timer = setInterval(() => {
-      const flows = network.port.map("flows");
-      if (flows !== undefined) this.#collectFlows(flows).catch(logFailure(this.#logger, "collecting expired flows"));
+      this.#collectFlows(core).catch(logFailure(this.#logger, "collecting expired flows"));
       core.enforcer.sweep();
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
@@ -237,8 +234,8 @@ export class Agent {
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
-  async #collectFlows(flows: BatchMap): Promise<void> {
-    const { error } = await collectFlows(flows, Number(process.hrtime.bigint() / 1_000_000_000n));
+  async #collectFlows(core: Core): Promise<void> {
+    const { error } = await core.flows.collect(Number(process.hrtime.bigint() / 1_000_000_000n));
     if (error !== undefined) throw error;
   }
 

@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { Addresses, AttachmentStore, CniError, CniErrorCode, CniOperations, NetnsResolver } from "../cni/index.ts";
 import type { Attachment, AttachmentListener } from "../cni/index.ts";
+import type { BatchMap } from "../kernel/index.ts";
 import { parseCidr } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
-import { MapApplier } from "../targets/index.ts";
+import { FlowCollector, MapApplier } from "../targets/index.ts";
 import type { ApplyReport, MapName } from "../targets/index.ts";
-import { purgeFlows } from "../targets/flows.ts";
 import { PodAdmission } from "./admission.ts";
 import type { PodAdmissionOptions } from "./admission.ts";
 import type { AgentMetrics } from "./agent-metrics.ts";
@@ -48,17 +48,19 @@ export class Core {
   readonly store: AttachmentStore;
   readonly addresses: Addresses;
   readonly operations: CniOperations;
+  readonly flows: FlowCollector;
   /** Who has an address, for events. */
   readonly names: AddressNames;
   readonly #options: CoreOptions;
 
   constructor(options: CoreOptions) {
     this.#options = options;
-    const { config, local, tables, logger } = options;
+    const { config, local, tables, logger, network } = options;
     this.identities = new PodIdentities(tables.namespaces.objects);
     this.store = new AttachmentStore(join(config.paths.state, "endpoints"));
     this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc });
+    this.flows = new FlowCollector(requireMap(network, "flows"));
     this.links = this.#makeLinks(netns);
     this.state = new LocalState(local, {
       identities: tables.identities.objects,
@@ -110,7 +112,6 @@ export class Core {
 
   #makeLinks(netns: NetnsResolver): PodLinks {
     const { network } = this.#options;
-    const flows = network.port.map("flows");
     return new PodLinks({
       links: network.links,
       programs: network.programs,
@@ -120,20 +121,14 @@ export class Core {
       enforcer: () => this.enforcer,
       onChanged: () => this.state.moved("attachments"),
       purgeFlows: async (addresses) => {
-        if (flows !== undefined && addresses.length > 0) await purgeFlows(flows, addresses);
+        if (addresses.length > 0) await this.flows.purge(addresses);
       },
     });
   }
 
   #makeEnforcer(): Enforcer {
     const { network, tables, logger, onReport, metrics } = this.#options;
-    const maps = Object.fromEntries(
-      MAP_NAMES.map((name) => {
-        const map = network.port.map(name);
-        if (map === undefined) throw new Error(`no BPF object declares the map ${name}`);
-        return [name, map];
-      }),
-    ) as Record<MapName, NonNullable<ReturnType<NodeNetwork["port"]["map"]>>>;
+    const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, requireMap(network, name)])) as Record<MapName, BatchMap>;
     const applier = new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
     return new Enforcer({
       applier,
@@ -165,4 +160,10 @@ export class Core {
     if (this.enforcer.report !== undefined) return;
     throw new CniError(CniErrorCode.notAvailable, "the operator has not told this node its policy yet", "kube-system deployment cilium-operator");
   }
+}
+
+function requireMap(network: NodeNetwork, name: string): BatchMap {
+  const map = network.port.map(name);
+  if (map === undefined) throw new Error(`no BPF object declares the map ${name}`);
+  return map;
 }

@@ -16,18 +16,56 @@ export interface FlowsReport {
   readonly error: Error | undefined;
 }
 
-/** Deletes flows whose time is over. @param now seconds of CLOCK_MONOTONIC, as in `expires`. */
-export function collectFlows(map: BatchMap, now: number): Promise<FlowsReport> {
-  return deleteWhere(map, ({ values }, i) => flowStateCodec.decode(viewOf(values), i * map.valueSize).expires < now);
+type IsWanted = (batch: Packed, index: number) => boolean;
+
+/**
+ * Deletes flows, with one walk of the map at a time: a map of half a million flows is walked once for the many pods
+ * that go together, not once for each.
+ */
+export class FlowCollector {
+  readonly #map: BatchMap;
+  #walking: Promise<unknown> = Promise.resolve();
+  /** The purge whose walk has not begun; it takes further addresses until then. */
+  #next: { readonly gone: Set<string>; readonly done: Promise<FlowsReport> } | undefined;
+
+  constructor(map: BatchMap) {
+    this.#map = map;
+  }
+
+  /** Deletes flows whose time is over. @param now seconds of CLOCK_MONOTONIC, as in `expires`. */
+  collect(now: number): Promise<FlowsReport> {
+    return this.#walk(() => ({ values }, i) => flowStateCodec.decode(viewOf(values), i * this.#map.valueSize).expires < now);
+  }
+
+  /**
+   * Deletes the flows of addresses that are gone, so that a later owner of one meets none of them. Resolves after a
+   * walk that began after the call.
+   */
+  purge(addresses: readonly string[]): Promise<FlowsReport> {
+    this.#next ??= this.#planPurge();
+    for (const address of addresses) this.#next.gone.add(latin1(parseAddress(address)));
+    return this.#next.done;
+  }
+
+  #planPurge(): { readonly gone: Set<string>; readonly done: Promise<FlowsReport> } {
+    const gone = new Set<string>();
+    const done = this.#walk(() => {
+      this.#next = undefined;
+      return ({ keys }, i) => flowEnds(keys, i * this.#map.keySize).some((end) => gone.has(latin1(end)));
+    });
+    return { gone, done };
+  }
+
+  /** @param begin called when it is this walk's turn. */
+  #walk(begin: () => IsWanted): Promise<FlowsReport> {
+    const walked = this.#walking.then(() => giveWay()).then(() => deleteWhere(this.#map, begin()));
+    this.#walking = walked.catch(() => undefined);
+    return walked;
+  }
 }
 
-/** Deletes the flows of addresses that are gone, so that a later owner of one meets none of them. */
-export function purgeFlows(map: BatchMap, addresses: readonly string[]): Promise<FlowsReport> {
-  const gone = addresses.map((address) => Buffer.from(parseAddress(address)));
-  return deleteWhere(map, ({ keys }, i) => {
-    const [low, high] = flowEnds(keys, i * map.keySize);
-    return gone.some((address) => address.equals(low) || address.equals(high));
-  });
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 /** struct flow_key begins with both addresses: read in place, since this runs for each of many flows. */
@@ -36,7 +74,7 @@ function flowEnds(keys: Uint8Array, at: number): [low: Uint8Array, high: Uint8Ar
 }
 
 /** A flow that is used meanwhile gets a new entry with its next packet, judged anew. */
-async function deleteWhere(map: BatchMap, isWanted: (batch: Packed, index: number) => boolean): Promise<FlowsReport> {
+async function deleteWhere(map: BatchMap, isWanted: IsWanted): Promise<FlowsReport> {
   let seen = 0;
   let deleted = 0;
   let failure: Error | undefined;

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { FakeMap } from "../../../src/kernel/fake.ts";
 import { flowKeyCodec, flowStateCodec } from "../../../src/kernel/gen/types.ts";
 import { formatAddress, parseAddress } from "../../../src/lib/ip.ts";
-import { collectFlows, purgeFlows } from "../../../src/targets/flows.ts";
+import { FlowCollector } from "../../../src/targets/flows.ts";
 import { viewOf } from "../../../src/targets/map-target.ts";
 
 function flows(...rows: readonly (readonly [low: string, high: string, port: number, expires: number])[]): FakeMap {
@@ -24,13 +24,34 @@ const left = (map: FakeMap): string[] =>
 describe("flows", () => {
   it("whose time is over are deleted, others stay", async () => {
     const map = flows(["10.0.0.1", "10.0.0.2", 1, 99], ["10.0.0.1", "10.0.0.2", 2, 100], ["10.0.0.1", "10.0.0.2", 3, 101]);
-    assert.deepEqual(await collectFlows(map, 100), { seen: 3, deleted: 1, maxEntries: 1024, error: undefined });
+    assert.deepEqual(await new FlowCollector(map).collect(100), { seen: 3, deleted: 1, maxEntries: 1024, error: undefined });
     assert.deepEqual(left(map), ["10.0.0.1 10.0.0.2 2", "10.0.0.1 10.0.0.2 3"]);
   });
 
   it("of an address that is gone are deleted on whichever side it stands", async () => {
     const map = flows(["10.0.0.1", "10.0.0.2", 1, 9], ["10.0.0.2", "10.0.0.3", 2, 9], ["10.0.0.1", "10.0.0.3", 3, 9], ["10.0.0.1", "10.0.0.20", 4, 9]);
-    assert.equal((await purgeFlows(map, ["10.0.0.2"])).deleted, 2);
+    assert.equal((await new FlowCollector(map).purge(["10.0.0.2"])).deleted, 2);
     assert.deepEqual(left(map), ["10.0.0.1 10.0.0.3 3", "10.0.0.1 10.0.0.20 4"]);
+  });
+
+  it("of many addresses that go together are found in one walk, one walk at a time", async () => {
+    const map = flows(["10.0.0.1", "10.0.0.2", 1, 9], ["10.0.0.3", "10.0.0.9", 2, 9], ["10.0.0.4", "10.0.0.9", 3, 9], ["10.0.0.8", "10.0.0.9", 4, 9]);
+    let [walks, atOnce, most] = [0, 0, 0];
+    const batches = map.batches.bind(map);
+    map.batches = function* (size) {
+      walks++;
+      most = Math.max(most, ++atOnce);
+      yield* batches(size);
+      atOnce--;
+    };
+    const collector = new FlowCollector(map);
+    const expired = collector.collect(1);
+    await Promise.all([...["10.0.0.2", "10.0.0.3", "10.0.0.4"].map((address) => collector.purge([address])), expired]);
+    assert.deepEqual(left(map), ["10.0.0.8 10.0.0.9 4"]);
+    assert.deepEqual([walks, most], [2, 1]);
+    const during = collector.purge(["10.0.0.7"]);
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([during, collector.purge(["10.0.0.8"])]);
+    assert.deepEqual(left(map), []);
   });
 });
