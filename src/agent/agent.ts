@@ -50,6 +50,7 @@ export class Agent {
   #network: NodeNetwork | undefined;
   #routes: WorkQueue | undefined;
   #unreadable: ReadFailure | undefined;
+  #isStateSynced = false;
   #isServing = false;
   /** Why the node's routes and nftables are not as they must be; undefined: they are. */
   #networkFailure: string | undefined = "not set up yet";
@@ -103,6 +104,7 @@ export class Agent {
         const pod = await cluster.client.get(PODS, { namespace, name }, signal);
         return pod === undefined ? undefined : decodePod(pod);
       },
+      isStateSynced: () => this.#isStateSynced,
       metrics: () => this.#metrics,
       onReport: (report, assignment) => {
         this.#writers?.reported(report, assignment, this.#unreadable);
@@ -152,6 +154,10 @@ export class Agent {
       },
       onFailure: (failure) => {
         this.#unreadable = failure;
+        core.enforcer.touch();
+      },
+      onSynced: () => {
+        this.#isStateSynced = true;
         core.enforcer.touch();
       },
     });

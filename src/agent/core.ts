@@ -30,6 +30,8 @@ export interface CoreOptions {
   readonly network: NodeNetwork;
   readonly tables: Tables;
   readonly fetchPod: PodAdmissionOptions["fetchPod"];
+  /** The node state is the API server's, not only the disk's. */
+  readonly isStateSynced: () => boolean;
   readonly metrics: () => AgentMetrics;
   readonly onReport: (report: ApplyReport, assignment: Assignment) => void;
   readonly listener: AttachmentListener;
@@ -127,7 +129,7 @@ export class Core {
   }
 
   #makeEnforcer(): Enforcer {
-    const { network, tables, logger, onReport, metrics } = this.#options;
+    const { network, tables, logger, isStateSynced, onReport, metrics } = this.#options;
     const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, requireMap(network, name)])) as Record<MapName, BatchMap>;
     const applier = new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
     return new Enforcer({
@@ -135,7 +137,7 @@ export class Core {
       state: this.state,
       logger,
       isUsable: () => tables.isUsable,
-      isSynced: () => tables.isSynced,
+      isSynced: () => tables.isSynced && isStateSynced(),
       onReport: (report, assignment, seconds) => {
         metrics().observeApply(seconds);
         this.change.notify();

@@ -40,6 +40,11 @@ export interface NodeStateReaderOptions {
   readonly onState: (delivered: DeliveredState) => void;
   /** The newest state cannot be used, or (undefined) can again. The last good one stays in force. */
   readonly onFailure: (failure: ReadFailure | undefined) => void;
+  /**
+   * Called once: the API server's own state was handed out, or refused. Until then the one from the disk may lack
+   * what the kernel already enforces, so nothing is taken away for it.
+   */
+  readonly onSynced: () => void;
 }
 
 type Manifest = NonNullable<CiliumNodeState["manifest"]>;
@@ -59,6 +64,7 @@ export class NodeStateReader implements Component {
   readonly #options: NodeStateReaderOptions;
   readonly #reflector: Reflector<CiliumNodeState, Row>;
   #delivered: { readonly revision: number; readonly hash: string } | undefined;
+  #isSynced = false;
   #failure: ReadFailure | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -76,7 +82,7 @@ export class NodeStateReader implements Component {
   /** Hands out the state from the disk before it returns, then follows the API server. */
   async start(signal: AbortSignal): Promise<void> {
     await this.#loadFromDisk();
-    this.#reflector.subscribe({ changed: () => this.#assemble() });
+    this.#reflector.subscribe({ changed: () => this.#follow(), synced: () => this.#follow() });
     await this.#reflector.start(signal);
   }
 
@@ -90,21 +96,39 @@ export class NodeStateReader implements Component {
     return this.#reflector.health();
   }
 
-  #assemble(): void {
+  #follow(): void {
+    const isSettled = this.#assemble();
+    if (this.#isSynced || !isSettled || !this.#reflector.synced) return;
+    this.#isSynced = true;
+    this.#options.onSynced();
+  }
+
+  /** False: there is no state, or some of it is still on its way. */
+  #assemble(): boolean {
     const manifest = this.#reflector.objects.get(manifestName(this.#options.node))?.manifest;
-    if (manifest === undefined) return;
-    if (this.#delivered?.hash === manifest.hash && this.#delivered.revision === manifest.revision) return this.#fail(undefined);
+    if (manifest === undefined) return false;
+    if (this.#delivered?.hash === manifest.hash && this.#delivered.revision === manifest.revision) {
+      this.#fail(undefined);
+      return true;
+    }
     const refusal = this.#refusal(manifest);
-    if (refusal !== undefined) return this.#fail(refusal);
+    if (refusal !== undefined) {
+      this.#fail(refusal);
+      return true;
+    }
     const parts: string[] = [];
     for (const { name, hash } of manifest.parts) {
       const part = this.#reflector.objects.get(name)?.part;
       // The rest is on its way: the next change comes back here.
-      if (part === undefined) return;
-      if (part.hash !== hash || hashOf(part.data) !== hash) return this.#fail(`part ${name} of revision ${manifest.revision} is damaged`);
+      if (part === undefined) return false;
+      if (part.hash !== hash || hashOf(part.data) !== hash) {
+        this.#fail(`part ${name} of revision ${manifest.revision} is damaged`);
+        return true;
+      }
       parts.push(part.data);
     }
     this.#deliver(manifest, parts);
+    return true;
   }
 
   #refusal(manifest: Manifest): string | undefined {

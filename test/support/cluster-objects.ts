@@ -106,6 +106,7 @@ export class FakeAgent {
         if (!this.silent) this.#acknowledgeSoon();
       },
       onFailure: () => undefined,
+      onSynced: () => undefined,
     });
   }
 
