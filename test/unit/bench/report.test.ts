@@ -22,7 +22,7 @@ const results: Results = {
 test("plain routes are no fair peer of a tunnel: no verdict there; the kernel's VXLAN is", () => {
   const samples = [{ rate: 1, cpu: 1 }];
   const series = (["cilium", "ptp", "vxlan"] as const).map((arm) => ({ kind: "stream" as const, place: "across nodes" as const, arm, samples }));
-  const lines = report({ ...results, traffic: series }).split("\n").filter((line) => line.startsWith("| M1"));
+  const lines = report({ ...results, traffic: series }).split("\n").filter((line) => line.startsWith("| M1 TCP stream | across nodes"));
   assert.equal(lines.length, 2);
   assert.match(lines[0] ?? "", /plain routes.*for information/);
   assert.match(lines[1] ?? "", /VXLAN.*\*\*met\*\*/);
