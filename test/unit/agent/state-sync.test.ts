@@ -22,16 +22,16 @@ it("a node state counts as complete once the API server's own was handed out, no
   const manifest = { format: FEED_FORMAT, revision: 1, nodeUID: "u", hash: manifestHash(parts.map(({ hash }) => hash)), parts: parts.map(({ hash }) => ({ name: `p-${hash}.n`, hash })) };
   const object = (name: string, more: object): string => JSON.stringify({ type: "ADDED", object: { metadata: { name, uid: name, resourceVersion: "1" }, ...more } });
   const end = JSON.stringify({ type: "BOOKMARK", object: { metadata: { resourceVersion: "2", annotations: { "k8s.io/initial-events-end": "true" } } } });
-  const stages = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
-  async function* lines(): AsyncGenerator<Uint8Array> {
+  const stages = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
+  async function* lines(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     await stages[0].promise;
     yield Buffer.from(`${object("spec.n", { manifest })}\n${end}\n`);
     await stages[1].promise;
     for (const { hash, data } of parts) yield Buffer.from(`${object(`p-${hash}.n`, { part: { hash, data } })}\n`);
-    await stages[2].promise;
+    await sleep(60_000, signal);
   }
   const run = async (seen: string[]): Promise<NodeStateReader> => {
-    const transport = { stream: () => Promise.resolve(lines()) } as unknown as Transport;
+    const transport = { stream: ({ signal }: { signal: AbortSignal }) => Promise.resolve(lines(signal)) } as unknown as Transport;
     const reader = new NodeStateReader({
       transport, logger: silent, node: "n", nodeUid: () => "u", path: join(folder, "state.json"),
       onState: ({ origin }) => void seen.push(origin), onFailure: () => undefined, onSynced: () => void seen.push("synced"),
@@ -47,7 +47,6 @@ it("a node state counts as complete once the API server's own was handed out, no
   stages[1].resolve();
   await sleep(50);
   assert.deepEqual(first, ["api", "synced"]);
-  stages[2].resolve();
   await reader.stop();
   const second: string[] = [];
   const next = await run(second);
