@@ -4,6 +4,7 @@ import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { isFinished } from "../api/core.ts";
 import type { Node, Pod } from "../api/core.ts";
+import type { ObjectMeta } from "../api/meta.ts";
 import { identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 import { formatAddress, isAddress, parseAddress } from "../lib/ip.ts";
@@ -59,8 +60,8 @@ export interface EndpointObjectRow {
   /** Of objects of this node: to delete this very version only. Empty for others, which we never write. */
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Of two objects that name one address, the younger is right. */
-  readonly created: string;
+  /** When it was last changed: of two objects that name one address, the one written later is right. */
+  readonly written: string;
 }
 
 export function decodeEndpoint(object: CiliumEndpoint, localNode: string): EndpointObjectRow | undefined {
@@ -75,8 +76,16 @@ export function decodeEndpoint(object: CiliumEndpoint, localNode: string): Endpo
     ownerUid: metadata.ownerReferences?.find((owner) => owner.kind === "Pod")?.uid ?? "",
     uid: isLocal ? (metadata.uid ?? "") : "",
     resourceVersion: isLocal ? (metadata.resourceVersion ?? "") : "",
-    created: metadata.creationTimestamp ?? "",
+    written: lastWritten(metadata),
   };
+}
+
+/**
+ * Not the time of creation: a pod whose sandbox is made anew keeps its object and has another address in it. RFC 3339
+ * times of the API server are all in UTC and of one length, so that they compare as text.
+ */
+function lastWritten({ creationTimestamp = "", managedFields = [] }: ObjectMeta): string {
+  return managedFields.reduce((latest, { time = "" }) => (time > latest ? time : latest), creationTimestamp);
 }
 
 export interface IdentityRow {

@@ -81,22 +81,22 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): N
 
 /**
  * Pods of other nodes. An address is believed only inside the pod CIDRs of the node that it is said to be on: an
- * object that names another's address must not take over its traffic. Of two objects with one address the younger
- * is right, as the older one's pod is gone.
+ * object that names another's address must not take over its traffic. Of two objects with one address the one written
+ * later is right: nobody writes that of a pod that is gone.
  */
 export function remotePods(localName: string, endpoints: Iterable<EndpointObjectRow>, tunnels: ReadonlyMap<string, Tunnel>): ReadonlyMap<string, PeerRow> {
   const peers = new Map<string, PeerRow>();
-  const created = new Map<string, string>();
+  const written = new Map<string, string>();
   for (const endpoint of endpoints) {
     if (endpoint.nodeName === localName || endpoint.identity === 0) continue;
     const tunnel = tunnels.get(endpoint.nodeName);
     if (tunnel === undefined) continue;
     for (const ip of endpoint.ips) {
-      if (!isAddress(ip) || (created.get(ip) ?? "") > endpoint.created) continue;
+      if (!isAddress(ip) || (written.get(ip) ?? "") > endpoint.written) continue;
       const address = parseAddress(ip);
       if (!tunnel.podCidrs.some((cidr) => cidrContains(cidr, address))) continue;
       peers.set(ip, { identity: endpoint.identity, node: tunnel.address, flags: PEER_TUNNEL });
-      created.set(ip, endpoint.created);
+      written.set(ip, endpoint.written);
     }
   }
   return peers;

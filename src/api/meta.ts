@@ -21,6 +21,8 @@ export interface ObjectMeta {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly ownerReferences?: readonly OwnerReference[];
   readonly finalizers?: readonly string[];
+  /** Who wrote which fields; `time` is that of the writer's last change. */
+  readonly managedFields?: readonly { readonly time?: string }[];
 }
 
 export interface KubeObject {

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { describe, it } from "node:test";
+import { decodeEndpoint } from "../../../src/agent/objects.ts";
 import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
 import type { LocalNode } from "../../../src/agent/peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
@@ -8,7 +9,7 @@ import { Identity, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../../../src/
 const local: LocalNode = { name: "a", uid: "u", internalIps: ["192.168.0.1", "fd00::1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] };
 const other: CiliumNodeRow = { name: "b", internalIps: ["192.168.0.2", "fd00::2"], routerIps: ["10.0.1.1", "fd01:1::1"], podCidrs: ["10.0.1.0/24", "fd01:1::/64"] };
 const endpoint = (more: Partial<EndpointObjectRow> = {}): EndpointObjectRow => ({
-  namespace: "ns", name: "p", id: 1, identity: 300, state: "ready", ips: ["10.0.1.5"], nodeName: "b", node: "192.168.0.2", ownerUid: "o", uid: "", resourceVersion: "", created: "2026-01-01T00:00:00Z", ...more,
+  namespace: "ns", name: "p", id: 1, identity: 300, state: "ready", ips: ["10.0.1.5"], nodeName: "b", node: "192.168.0.2", ownerUid: "o", uid: "", resourceVersion: "", written: "2026-01-01T00:00:00Z", ...more,
 });
 
 describe("peers", () => {
@@ -47,9 +48,23 @@ describe("peers", () => {
     assert.equal(remotePods("a", [endpoint({ nodeName: "unknown" }), endpoint({ nodeName: "a" }), endpoint({ identity: 0 })], tunnels).size, 0);
   });
 
-  it("takes the younger of two objects with one address, in any order", () => {
+  it("takes the later written of two objects with one address, in any order", () => {
     const { tunnels } = nodeTables(local, [other]);
-    const young = endpoint({ name: "new", identity: 400, created: "2026-01-02T00:00:00Z" });
+    const young = endpoint({ name: "new", identity: 400, written: "2026-01-02T00:00:00Z" });
     for (const list of [[endpoint(), young], [young, endpoint()]]) assert.equal(remotePods("a", list, tunnels).get("10.0.1.5")?.identity, 400);
+  });
+
+  it("believes a pod whose sandbox was made anew with the address of a pod that is gone", () => {
+    const { tunnels } = nodeTables(local, [other]);
+    const object = (name: string, id: number, created: string, written: string) => ({
+      metadata: { name, namespace: "ns", creationTimestamp: created, managedFields: [{ time: created }, { time: written }] },
+      status: { id: 1, state: "ready" as const, identity: { id, labels: [] }, networking: { addressing: [{ ipv4: "10.0.1.5" }], node: "192.168.0.2", nodeName: "b" } },
+    });
+    const gone = object("gone", 300, "2026-01-02T00:00:00Z", "2026-01-02T00:00:01Z");
+    const anew = object("anew", 400, "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
+    for (const list of [[gone, anew], [anew, gone]]) {
+      const rows = list.flatMap((item) => decodeEndpoint(item, "a") ?? []);
+      assert.equal(remotePods("a", rows, tunnels).get("10.0.1.5")?.identity, 400);
+    }
   });
 });
