@@ -104,6 +104,7 @@ export class AgentMetrics {
       this.#packets.set(labels, all.reduce((sum, one) => sum + Number(one.packets), 0));
       this.#bytes.set(labels, all.reduce((sum, one) => sum + Number(one.bytes), 0));
     }
+    this.#hits.reset(); // the counters of gone rules are deleted
     for (const [key, value] of this.#sources.map("rule_hits")?.entries() ?? []) {
       const rule = String(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
       this.#hits.set({ rule }, perCpu(value, ruleHitCodec.size, ruleHitCodec.decode).reduce((sum, one) => sum + Number(one.packets), 0));

@@ -18,6 +18,7 @@ import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import { PEER_TUNNEL } from "../kernel/gen/types.ts";
+import { pruneRuleHits } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
 import type { ClusterAccess } from "./cluster-access.ts";
@@ -90,7 +91,7 @@ export class Agent {
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables);
     await this.#serve(core, network);
-    this.#housekeep(core);
+    this.#housekeep(core, network);
   }
 
   #makeCore(cluster: ClusterAccess, tables: Tables, network: NodeNetwork, local: Awaited<ReturnType<typeof awaitLocalNode>>): Core {
@@ -230,14 +231,26 @@ export class Agent {
     pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
   }
 
-  #housekeep(core: Core): void {
+  #housekeep(core: Core, network: NodeNetwork): void {
     const timer = setInterval(() => {
       this.#collectFlows(core).catch(logFailure(this.#logger, "collecting expired flows"));
       core.enforcer.sweep();
+      this.#pruneRuleHits(core, network);
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  #pruneRuleHits(core: Core, network: NodeNetwork): void {
+    const hits = network.port.map("rule_hits");
+    const state = core.enforcer.assignment?.state;
+    if (hits === undefined || state === undefined || !this.#isStateSynced) return;
+    try {
+      pruneRuleHits(hits, state);
+    } catch (thrown) {
+      this.#logger.error("deleting counters of gone rules", { error: asError(thrown) });
+    }
   }
 
   async #collectFlows(core: Core): Promise<void> {

@@ -7,6 +7,7 @@
 export { MapApplier } from "./apply.ts";
 export type { ApplierOptions, MapName } from "./apply.ts";
 export { FlowCollector } from "./flows.ts";
+export { pruneRuleHits } from "./rule-hits.ts";
 export type { FlowsReport } from "./flows.ts";
 export { CapacityExceeded } from "./policy.ts";
 export { RESERVED_LABELS, selects } from "./resolve.ts";
