@@ -25,6 +25,15 @@ export async function install(): Promise<void> {
   await must(["helm", "install", "cilium", "cilium/cilium", "--namespace", "kube-system"]);
 }
 
+/** What a run that was killed half way has taken away or left behind. */
+async function restore(): Promise<void> {
+  await must(["kubectl", "label", "nodes", "--all", "kubernetes.io/os=linux", "--overwrite"]);
+  await must(["kubectl", "-n", "kube-system", "scale", "deployment/cilium-operator", "--replicas=2"]);
+  await must(["kubectl", "-n", "kube-system", "patch", "daemonset/kube-proxy", "--type=merge", "-p", '{"spec":{"template":{"spec":{"nodeSelector":null}}}}']);
+  const names = (await must(["kubectl", "get", "namespaces", "-o", "name"])).split("\n").filter((name) => name.startsWith("namespace/e2e-"));
+  if (names.length > 0) await must(["kubectl", "delete", "--wait=false", ...names]);
+}
+
 async function main(): Promise<void> {
   mkdirSync(join(ROOT, "build/e2e"), { recursive: true });
   await must(["make", "-s", "-C", ROOT, "cluster", "CNI=cilium"], { timeoutMs: 1_200_000 });
@@ -37,6 +46,7 @@ async function main(): Promise<void> {
     await must(["helm", "upgrade", "cilium", "cilium/cilium", "--namespace", "kube-system", "--reset-values"]);
     if (fresh) await must(["kubectl", "-n", "kube-system", "rollout", "restart", "daemonset/cilium", "deployment/cilium-operator"]);
   }
+  await restore();
   await readyCluster();
 }
 
