@@ -86,8 +86,8 @@ test("a namespace that goes leaves nothing: no endpoint, no address in a kernel,
   }
   const { items } = await get<{ items: { metadata: { namespace: string } }[] }>("cep", "-A");
   assert.deepEqual(items.filter(({ metadata }) => metadata.namespace === gone.name), []);
-  await settled();
-  assert.ok(!(await kubectl("get", "cns", "-o", "json")).includes(gone.name), "no rule names the namespace");
+  // A policy that left is remembered until every node has acknowledged that.
+  await waitFor("no node state to name the namespace", async () => !(await kubectl("get", "cns", "-o", "json")).includes(gone.name) || undefined, () => kubectl("get", "cns"), { timeoutMs: 30_000 });
 });
 
 interface Lease {
