@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Found } from "./binaries/find.ts";
@@ -156,8 +156,4 @@ function logFile({ config }: ControlPlane, name: string): string {
 
 export function kubectlArgv(config: ClusterConfig, programs: Found, args: readonly string[]): string[] {
   return [programs["kubectl"] ?? "kubectl", `--kubeconfig=${clusterPaths(config).kubeconfig}`, ...args];
-}
-
-export function controlPlaneExists(config: ClusterConfig): boolean {
-  return existsSync(clusterPaths(config).settings);
 }

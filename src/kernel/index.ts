@@ -14,7 +14,7 @@ export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";
 export type { HostDevices, HostSpec, Route } from "./host.ts";
 export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
 export type { Device, PodLinkSpec, VethSpec } from "./links.ts";
-export { LibbpfMap, isMapFull, perCpu } from "./map.ts";
+export { LibbpfMap, perCpu } from "./map.ts";
 export { Nft, renderNft } from "./nft.ts";
 export type { NftSpec } from "./nft.ts";
 export { RingBufferReader } from "./ringbuf.ts";

@@ -1,5 +1,5 @@
 /** Kernel maps through libbpf: single entries, batches, walks. Buffers of batches are reused. */
-import { KernelError, errnoName } from "./errors.ts";
+import { KernelError } from "./errors.ts";
 import type { Libbpf } from "./ffi.ts";
 import type { BatchMap, BatchResult, Packed } from "./port.ts";
 
@@ -8,7 +8,6 @@ export const MapType = { PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_PER
 const PER_CPU: readonly number[] = [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH];
 
 const ENOENT = 2;
-const ENOMEM = 12;
 const EINVAL = 22;
 const ENOSPC = 28;
 const ENOTSUPP = 524;
@@ -180,11 +179,6 @@ export class LibbpfMap implements BatchMap {
   #checkKey(key: Uint8Array): void {
     if (key.length !== this.keySize) throw new RangeError(`${this.name}: key of ${key.length} bytes, not ${this.keySize}`);
   }
-}
-
-/** Whether a refusal says that the map has no room. */
-export function isMapFull(error: unknown): boolean {
-  return error instanceof KernelError && [errnoName(7), errnoName(ENOSPC), errnoName(ENOMEM)].includes(error.code);
 }
 
 /** The values of all CPUs, one after the other, as `decode` reads one of them. */

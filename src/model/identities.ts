@@ -9,21 +9,6 @@ export const FIRST_IDENTITY = 256;
 /** Identities are 24 bits wide, as they travel in the VNI. */
 export const LAST_IDENTITY = (1 << 24) - 1;
 
-/** The numbers that stand for no pod; the same as `enum identity` of bpf/lib/types.h. */
-export const RESERVED_IDENTITIES: ReadonlyMap<number, string> = new Map([
-  [0, "unknown"],
-  [1, "host"],
-  [2, "world"],
-  [3, "unmanaged"],
-  [4, "health"],
-  [5, "init"],
-  [6, "remote-node"],
-  [7, "kube-apiserver"],
-  [8, "ingress"],
-  [9, "world-ipv4"],
-  [10, "world-ipv6"],
-]);
-
 /** The number that a CiliumIdentity's name says; undefined for a name that is none. */
 export function identityNumber(name: string): number | undefined {
   if (!/^[1-9][0-9]{2,7}$/.test(name)) return undefined;
