@@ -13,7 +13,7 @@ import { capture, type Output, type RunOptions } from "../../../src/cluster/proc
 export const ROOT = resolve(import.meta.dirname, "../../..");
 export const CONFIG = clusterConfig({ ...process.env, CLUSTER_DIR: process.env["CLUSTER_DIR"] ?? join(ROOT, ".cluster") });
 export const PROBE = join(ROOT, "build/bin/e2e-probe");
-export const CHART_PORT = 8879;
+export const CHART_PORT = Number(process.env["CHART_REPO_PORT"] ?? 8879);
 export const CHART_URL = `http://127.0.0.1:${CHART_PORT}`;
 const PATHS = clusterPaths(CONFIG);
 
