@@ -67,16 +67,22 @@ export interface Wait {
 }
 
 /**
- * Asks until `check` returns something other than undefined, and returns that. `state` is called once more at the end of
- * the patience: the failure shows what was last seen.
+ * Asks until `check` returns something other than undefined, and returns that. A check that throws has not returned yet:
+ * an API server that answers nothing for a moment fails no test. At the end of the patience the failure shows what was
+ * last thrown, and what `state` then says.
  */
 export async function waitFor<T>(what: string, check: () => Promise<T | undefined>, state: () => Promise<string>, wait: Wait = {}): Promise<T> {
   const { timeoutMs = 60_000, everyMs = 250 } = wait;
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const found = await check();
-    if (found !== undefined) return found;
-    if (Date.now() > deadline) assert.fail(`${what}: not after ${Math.round(timeoutMs / 1000)} s\n${await state().catch(String)}`);
+    let thrown = "";
+    try {
+      const found = await check();
+      if (found !== undefined) return found;
+    } catch (error) {
+      thrown = `${String(error)}\n`;
+    }
+    if (Date.now() > deadline) assert.fail(`${what}: not after ${Math.round(timeoutMs / 1000)} s\n${thrown}${await state().catch(String)}`);
     await sleep(everyMs);
   }
 }

@@ -95,7 +95,8 @@ export class Site {
   }
 
   async reaches(protocol: Protocol, address: string, port: number, text?: string): Promise<void> {
-    const answer = await this.ask(protocol, address, port, text === undefined ? {} : { text });
+    // Patient: a machine that stands still for some seconds has cut nobody off.
+    const answer = await this.ask(protocol, address, port, { timeoutMs: 10_000, ...(text !== undefined && { text }) });
     assert.ok(answer.answered, `${this.name} does not reach ${protocol} ${address} ${port}: ${answer.detail}`);
   }
 

@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -28,7 +29,9 @@
 #include <unistd.h>
 
 #define MAX_FDS 4096
-#define ANSWER_MS 1500 /* an answer later than this is lost */
+/* An answer later than this is lost. Long, because a machine that stands still for some seconds loses nothing; a lost
+ * datagram stays lost however long one waits. */
+#define ANSWER_MS 8000
 #define MAX_BUCKETS 6000
 
 static volatile sig_atomic_t stopped;
@@ -100,12 +103,27 @@ static void forget(int i)
 	roles[i] = roles[fd_count];
 }
 
+/* What is to be printed. Whoever reads it may be slow (a container's log on a busy disk): the server must not wait for
+ * that, or datagrams would be lost in its own queue. */
+static char told[1 << 24];
+static size_t told_length;
+
+static void print_told(void)
+{
+	ssize_t written = write(STDOUT_FILENO, told, told_length);
+	if (written <= 0) return;
+	told_length -= written;
+	memmove(told, told + written, told_length);
+}
+
 static void tell(const char *protocol, int port, const struct sockaddr_in6 *peer, char *bytes)
 {
 	char address[INET6_ADDRSTRLEN];
-	for (char *line = strtok(bytes, "\r\n"); line; line = strtok(NULL, "\r\n"))
-		printf("%lld %s %d %s %.80s\n", now_ms(CLOCK_REALTIME), protocol, port, text_of(peer, address), line);
-	fflush(stdout);
+	for (char *line = strtok(bytes, "\r\n"); line; line = strtok(NULL, "\r\n")) {
+		if (told_length + 256 > sizeof told) die("nobody reads what the server prints");
+		told_length += snprintf(told + told_length, 256, "%lld %s %d %s %.80s\n", now_ms(CLOCK_REALTIME), protocol, port, text_of(peer, address), line);
+	}
+	print_told();
 }
 
 /* The answer to a datagram leaves from the address that was asked, also where routing would choose another (RFC 3542 6.2). */
@@ -159,8 +177,11 @@ static int serve(char **port)
 	}
 	printf("0 serving 0 :: ready\n");
 	fflush(stdout);
+	fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
 	while (!stopped) {
-		if (poll(fds, fd_count, -1) < 0) continue;
+		int ready = poll(fds, fd_count, told_length ? 50 : -1);
+		if (told_length) print_told();
+		if (ready <= 0) continue;
 		for (int i = fd_count - 1; i >= 0; i--)
 			if (fds[i].revents) answer(i);
 	}
