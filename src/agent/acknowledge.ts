@@ -1,6 +1,6 @@
 /** The acknowledgement: one small object that says which revision is in force here, and what is not. */
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
-import { FEED_FORMAT, NODE_LABEL, nodeKey, ownerOf, statusName } from "../feed/index.ts";
+import { FEED_FORMATS, NODE_LABEL, nodeKey, ownerOf, statusName } from "../feed/index.ts";
 import type { ReadFailure } from "../feed/index.ts";
 import { CILIUM_NODE_STATES, isConflict, isNotFound } from "../kube/index.ts";
 import type { KubeClient } from "../kube/index.ts";
@@ -25,7 +25,7 @@ export function acknowledgement(assignment: Assignment, report: ApplyReport, nod
     appliedRevision: assignment.revision,
     appliedHash: assignment.hash,
     nodeUID,
-    formats: [FEED_FORMAT],
+    formats: [...FEED_FORMATS],
     ...(failures.length === 0 ? {} : { failures: failures.slice(0, MAX_FAILURES) }),
     ...(isNamed ? { failedPolicies: policiesOf(assignment, failed.flatMap((failure) => failure.identities)) } : {}),
   };

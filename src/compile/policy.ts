@@ -3,7 +3,7 @@ import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import type { PolicyRow } from "../model/snapshot.ts";
 import { peerSelector, selectorId, subjectSelector } from "./selectors.ts";
 import type { LabelSelector } from "./selectors.ts";
-import type { Direction, PeerSelector, PolicyRef, PortMatch, SelectorId } from "./state.ts";
+import type { Direction, LabelPeers, NumberedPort, PeerSelector, PolicyRef, PortMatch, SelectorId } from "./state.ts";
 
 /** A rule before it has its number. */
 export interface RuleDraft {
@@ -16,7 +16,7 @@ export interface RuleDraft {
 
 export interface PolicyDraft {
   readonly ref: PolicyRef;
-  readonly subject: PeerSelector;
+  readonly subject: LabelPeers;
   /** Directions that the policy closes for what no policy allows. */
   readonly enforces: ReadonlySet<Direction>;
   readonly rules: readonly RuleDraft[];
@@ -26,7 +26,7 @@ export interface PolicyDraft {
 const TCP = 6;
 const UDP = 17;
 const EXACT_PORT = 16;
-export const ANY_PORT: PortMatch = { protocol: 0, port: 0, prefix: 0 };
+export const ANY_PORT: NumberedPort = { protocol: 0, port: 0, prefix: 0 };
 
 type Spec = CiliumNetworkPolicy["spec"];
 type ToPorts = NonNullable<NonNullable<Spec["ingress"]>[number]["toPorts"]>;
@@ -77,8 +77,8 @@ function peerIds(peers: readonly LabelSelector[] | undefined, namespace: string,
   return [...ids].sort();
 }
 
-function portMatches(ports: ToPorts[number]["ports"]): PortMatch[] {
-  const matches = new Map<string, PortMatch>();
+function portMatches(ports: ToPorts[number]["ports"]): NumberedPort[] {
+  const matches = new Map<string, NumberedPort>();
   for (const { port, protocol } of ports) {
     const protocols = protocol === "TCP" ? [TCP] : protocol === "UDP" ? [UDP] : [TCP, UDP];
     for (const number of protocols) matches.set(`${number}/${port}`, { protocol: number, port: Number(port), prefix: EXACT_PORT });

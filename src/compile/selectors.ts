@@ -4,7 +4,7 @@ import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { splitLabelKey } from "../api/label-keys.ts";
 import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
-import type { PeerSelector, Requirement, SelectorId } from "./state.ts";
+import type { LabelPeers, PeerSelector, Requirement, SelectorId } from "./state.ts";
 
 export type LabelSelector = CiliumNetworkPolicy["spec"]["endpointSelector"];
 
@@ -12,7 +12,7 @@ export type LabelSelector = CiliumNetworkPolicy["spec"]["endpointSelector"];
  * A selector of a namespaced policy means pods of that namespace, unless it names namespaces itself. A key without
  * source is of any source that pods' labels may have.
  */
-export function peerSelector(selector: LabelSelector, namespace: string): PeerSelector {
+export function peerSelector(selector: LabelSelector, namespace: string): LabelPeers {
   const requirements = requirementsOf(selector);
   if (!requirements.some(({ key }) => namesNamespace(key))) {
     requirements.push({ key: NAMESPACE_LABEL, operator: "In", values: [namespace] });
@@ -21,19 +21,19 @@ export function peerSelector(selector: LabelSelector, namespace: string): PeerSe
 }
 
 /** The subjects of a policy are always pods of its own namespace. */
-export function subjectSelector(selector: LabelSelector, namespace: string): PeerSelector {
+export function subjectSelector(selector: LabelSelector, namespace: string): LabelPeers {
   return normalized([...requirementsOf(selector), { key: NAMESPACE_LABEL, operator: "In", values: [namespace] }]);
 }
 
 export function selectorId(selector: PeerSelector): SelectorId {
-  return contentHash(canonicalJson(selector.requirements));
+  return contentHash(canonicalJson(selector.kind === "labels" ? selector.requirements : selector));
 }
 
 /**
  * Whether an identity with these labels is selected. What is no pod (no label of source `k8s`: the host, the world) is
  * selected only by its reserved label, never by what it lacks, as in `app notin (x)`.
  */
-export function selects(selector: PeerSelector, labels: Labels): boolean {
+export function selects(selector: LabelPeers, labels: Labels): boolean {
   if (!hasPodLabels(labels) && !selector.requirements.some(({ key }) => key.startsWith("reserved:"))) return false;
   return selector.requirements.every((requirement) => meets(requirement, labels));
 }
@@ -84,7 +84,7 @@ function withSource(key: string): string {
 }
 
 /** Equal selectors get equal ids: requirements in order, each once. */
-function normalized(requirements: readonly Requirement[]): PeerSelector {
+function normalized(requirements: readonly Requirement[]): LabelPeers {
   const byText = new Map(requirements.map((requirement) => [canonicalJson(requirement), requirement]));
-  return { requirements: [...byText.keys()].sort().flatMap((text) => byText.get(text) ?? []) };
+  return { kind: "labels", requirements: [...byText.keys()].sort().flatMap((text) => byText.get(text) ?? []) };
 }

@@ -27,17 +27,51 @@ export interface Requirement {
   readonly values: readonly string[];
 }
 
+export type PeerSelector = LabelPeers | CidrPeers;
+
 /** Peers that meet all requirements. No requirement selects every identity with a label of source `k8s`. */
-export interface PeerSelector {
+export interface LabelPeers {
+  readonly kind: "labels";
   readonly requirements: readonly Requirement[];
 }
 
-/** `protocol` is an IANA number, 0 with `port` 0 and `prefix` 0 is any protocol and port. */
-export interface PortMatch {
+/** What an address can be: of no one in the cluster, of a node, of a pod. */
+export type PeerScope = "world" | "nodes" | "pods";
+
+/** Addresses in any block's `cidr` and in none of the same block's `except`, as far as they are of one of `scopes`. */
+export interface CidrPeers {
+  readonly kind: "cidrs";
+  /** Canonical text (`lib/ip.ts`), sorted. */
+  readonly blocks: readonly CidrBlock[];
+  /** Never empty, in the order of the type. */
+  readonly scopes: readonly PeerScope[];
+}
+
+export interface CidrBlock {
+  readonly cidr: string;
+  readonly except: readonly string[];
+}
+
+export type PortMatch = NumberedPort | NamedPort;
+
+/**
+ * `protocol` is an IANA number. Protocol 0 (with port and prefix 0) is anything; port and prefix 0 are any port of the
+ * protocol. Of ICMP (1) and ICMPv6 (58) the port is the message's type, whole (prefix 16).
+ */
+export interface NumberedPort {
   readonly protocol: number;
   readonly port: number;
   /** Leading bits of `port` that count, 0..16. */
   readonly prefix: number;
+}
+
+/**
+ * A port by the name that the receiving pod gives it: at ingress the subject's own, at egress that of each destination.
+ * Protocol 0 is whatever protocol that pod declares. A pod without such a port is not meant.
+ */
+export interface NamedPort {
+  readonly protocol: number;
+  readonly name: string;
 }
 
 export interface Rule {
@@ -67,8 +101,11 @@ export interface RuleName {
   readonly path: string;
 }
 
+export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+
 export interface PolicyRef {
-  readonly kind: "CiliumNetworkPolicy";
+  readonly kind: PolicyKind;
+  /** Empty for a kind of the whole cluster. */
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;

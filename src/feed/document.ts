@@ -5,7 +5,7 @@
  * Beside the NodeState a document says since which revision each policy's content on this node is what it is: a node
  * enforces the current generation once it acknowledged that revision, also after the operator restarted.
  */
-import type { NodeState, PeerSelector, PolicyRef, Rule, RuleName, RuleSet } from "../compile/state.ts";
+import type { CidrPeers, LabelPeers, NodeState, PeerScope, PeerSelector, PolicyKind, PolicyRef, PortMatch, Rule, RuleName, RuleSet } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
 
@@ -89,17 +89,24 @@ function recordsOf({ state, marks }: Document): RecordText[] {
     records.push(["rule-set", id, set.ingressDefault ?? null, set.egressDefault ?? null, set.rules.length]);
     for (let at = 0; at < set.rules.length; at += RULES_PER_RECORD) records.push(["rules", id, at, set.rules.slice(at, at + RULES_PER_RECORD).map(ruleJson)]);
   }
-  for (const [id, { requirements }] of state.selectors) {
-    records.push(["selector", id, requirements.map(({ key, operator, values }) => [key, operator, values])]);
-  }
+  for (const [id, selector] of state.selectors) records.push(["selector", id, ...selectorJson(selector)]);
   for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid)]);
   for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
   return records;
 }
 
+function selectorJson(selector: PeerSelector): Json[] {
+  if (selector.kind === "labels") return [selector.requirements.map(({ key, operator, values }) => [key, operator, values])];
+  return ["cidrs", selector.scopes, selector.blocks.map(({ cidr, except }) => [cidr, except])];
+}
+
+function portJson(match: PortMatch): Json {
+  return "name" in match ? [match.protocol, match.name] : [match.protocol, match.port, match.prefix];
+}
+
 function ruleJson(rule: Rule): Json {
   const { id, direction, peer, ports, verdict, precedence } = rule;
-  return [id, direction, peer ?? null, ports.map(({ protocol, port, prefix }) => [protocol, port, prefix]), verdict, precedence];
+  return [id, direction, peer ?? null, ports.map(portJson), verdict, precedence];
 }
 
 /** Reads the parts of one manifest, in any order; throws FormatError when they are not a whole document. */
@@ -121,7 +128,7 @@ export function decodeDocument(parts: Iterable<string>): Document {
   const state: NodeState = {
     subjects: new Map(sorted(of("subject")).map(([, identity, id]) => [Number(identity), String(id)])),
     ruleSets: decodeRuleSets(sorted(of("rule-set")), of("rules")),
-    selectors: new Map(sorted(of("selector")).map(([, id, requirements]) => [String(id), decodeSelector(requirements)])),
+    selectors: new Map(sorted(of("selector")).map((record) => [String(record[1]), decodeSelector(record)])),
     ruleNames: new Map(sorted(of("name")).map((record) => [Number(record[1]), decodeName(record, marks)])),
     policies: new Map(live.map(({ ref }) => [ref.uid, ref.generation])),
     routing: { mode: "tunnel", tunnelPort: Number(routing[3]), masquerade: routing[4] === true },
@@ -147,9 +154,16 @@ function sorted(records: readonly unknown[][]): unknown[][] {
 }
 
 function decodeMark(record: unknown[]): [string, PolicyMark] {
-  const [, uid, , namespace, name, generation, since, removed] = record;
-  const ref: PolicyRef = { kind: "CiliumNetworkPolicy", namespace: String(namespace), name: String(name), uid: String(uid), generation: Number(generation) };
+  const [, uid, kind, namespace, name, generation, since, removed] = record;
+  if (!isPolicyKind(kind)) throw new FormatError(`policy ${String(uid)} is of the unknown kind ${String(kind)}`);
+  const ref: PolicyRef = { kind, namespace: String(namespace), name: String(name), uid: String(uid), generation: Number(generation) };
   return [ref.uid, { ref, since: Number(since), removed: removed === true }];
+}
+
+const POLICY_KINDS: Readonly<Record<PolicyKind, true>> = { CiliumNetworkPolicy: true, CiliumClusterwideNetworkPolicy: true, NetworkPolicy: true };
+
+function isPolicyKind(kind: unknown): kind is PolicyKind {
+  return typeof kind === "string" && Object.hasOwn(POLICY_KINDS, kind);
 }
 
 function decodeRuleSets(heads: readonly unknown[][], chunks: readonly unknown[][]): Map<string, RuleSet> {
@@ -168,13 +182,24 @@ function optionalNumber(value: unknown): number | undefined {
 }
 
 function decodeRule(record: unknown[]): Rule {
-  const [id, direction, peer, ports, verdict, precedence] = record as [number, Rule["direction"], string | null, [number, number, number][], Rule["verdict"], number];
-  return { id, direction, peer: peer ?? undefined, ports: ports.map(([protocol, port, prefix]) => ({ protocol, port, prefix })), verdict, precedence };
+  const [id, direction, peer, ports, verdict, precedence] = record as [number, Rule["direction"], string | null, unknown[][], Rule["verdict"], number];
+  return { id, direction, peer: peer ?? undefined, ports: ports.map(decodePort), verdict, precedence };
 }
 
-function decodeSelector(requirements: unknown): PeerSelector {
-  const rows = requirements as readonly (readonly [string, PeerSelector["requirements"][number]["operator"], readonly string[]])[];
-  return { requirements: rows.map(([key, operator, values]) => ({ key, operator, values })) };
+function decodePort(record: unknown[]): PortMatch {
+  const [protocol, port, prefix] = record as [number, number | string, number];
+  return typeof port === "string" ? { protocol, name: port } : { protocol, port, prefix };
+}
+
+function decodeSelector(record: unknown[]): PeerSelector {
+  const [, id, first] = record;
+  if (Array.isArray(first)) {
+    const rows = first as readonly (readonly [string, LabelPeers["requirements"][number]["operator"], readonly string[]])[];
+    return { kind: "labels", requirements: rows.map(([key, operator, values]) => ({ key, operator, values })) };
+  }
+  if (first !== "cidrs") throw new FormatError(`selector ${String(id)} is of the unknown kind ${String(first)}`);
+  const [, , , scopes, blocks] = record as [string, string, string, readonly PeerScope[], readonly (readonly [string, readonly string[]])[]];
+  return { kind: "cidrs", scopes, blocks: blocks.map(([cidr, except]) => ({ cidr, except })) } satisfies CidrPeers;
 }
 
 function decodeName(record: unknown[], marks: ReadonlyMap<string, PolicyMark>): RuleName {

@@ -5,7 +5,8 @@
  *   operator: status    <- (reflector)     <- status.<node>                    <- applied revision, failures :agent
  */
 export type { Document, PolicyMark } from "./document.ts";
-export { FEED_FORMAT, NODE_LABEL, manifestName, nodeKey, ownerOf, statusName } from "./names.ts";
+export { FEED_FORMATS, FormatNotUnderstood } from "./formats.ts";
+export { NODE_LABEL, manifestName, nodeKey, ownerOf, statusName } from "./names.ts";
 export { NodeStateReader } from "./reader.ts";
 export type { DeliveredState, NodeStateReaderOptions, ReadFailure } from "./reader.ts";
 export { DeposedError, NodeStateWriter } from "./writer.ts";

@@ -4,8 +4,6 @@ import { contentHash } from "../lib/hash.ts";
 
 /** Limits the watch of an agent to its own node. */
 export const NODE_LABEL = "cilium.io/node";
-/** The version of the records in a part. */
-export const FEED_FORMAT = 1;
 
 /** A label value may have 63 characters, a node's name 253. */
 const MAX_KEY = 63;

@@ -13,7 +13,8 @@ import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
 import { Reflector } from "../kube/reflector.ts";
 import type { Transport } from "../kube/transport.ts";
 import { decodeDocument, hashOf, manifestHash } from "./document.ts";
-import { FEED_FORMAT, NODE_LABEL, manifestName, nodeKey, statusName } from "./names.ts";
+import { FEED_FORMATS } from "./formats.ts";
+import { NODE_LABEL, manifestName, nodeKey, statusName } from "./names.ts";
 
 export interface DeliveredState {
   readonly revision: number;
@@ -134,7 +135,7 @@ export class NodeStateReader implements Component {
   #refusal(manifest: Manifest): string | undefined {
     const { nodeUid } = this.#options;
     const uid = nodeUid();
-    if (manifest.format !== FEED_FORMAT) return `node state format ${manifest.format} is not understood, only ${FEED_FORMAT}: upgrade the agent, or downgrade the operator`;
+    if (!FEED_FORMATS.includes(manifest.format)) return `node state format ${manifest.format} is not understood, only ${FEED_FORMATS.join(" and ")}: upgrade the agent, or downgrade the operator`;
     if (uid !== undefined && manifest.nodeUID !== uid) return `node state is for another Node of this name (UID ${manifest.nodeUID})`;
     if (manifestHash(manifest.parts.map((part) => part.hash)) !== manifest.hash) return `manifest of revision ${manifest.revision} is damaged`;
     return undefined;
@@ -174,7 +175,7 @@ export class NodeStateReader implements Component {
     }
     try {
       const stored = JSON.parse(text) as StoredState;
-      if (stored.format !== FEED_FORMAT) throw new Error(`format ${stored.format} is not ${FEED_FORMAT}`);
+      if (!FEED_FORMATS.includes(stored.format)) throw new Error(`format ${stored.format} is none of ${FEED_FORMATS.join(", ")}`);
       if (manifestHash(stored.parts.map((data) => hashOf(data))) !== stored.hash) throw new Error("the hash does not match");
       const { state } = decodeDocument(stored.parts);
       this.#delivered = { revision: stored.revision, hash: stored.hash };

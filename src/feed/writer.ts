@@ -13,13 +13,16 @@ import { isConflict } from "../kube/errors.ts";
 import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
 import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
-import { FEED_FORMAT, NODE_LABEL, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
+import { FormatNotUnderstood, formatOf } from "./formats.ts";
+import { NODE_LABEL, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
 
 export interface WriteTarget {
   readonly node: string;
   readonly nodeUid: string;
   /** The revision that the node acknowledged; 0 when none. */
   readonly acknowledged: number;
+  /** Formats that the node's agent announced; undefined when it has not said anything yet. */
+  readonly formats?: readonly number[] | undefined;
   /** Term of the leadership under which the write happens. */
   readonly transitions: number;
   readonly signal: AbortSignal;
@@ -31,6 +34,12 @@ export interface WrittenState {
 }
 
 type Manifest = NonNullable<CiliumNodeState["manifest"]>;
+
+interface Content {
+  readonly revision: number;
+  readonly format: number;
+  readonly parts: readonly Part[];
+}
 
 interface Known {
   readonly manifest: CiliumNodeState;
@@ -88,23 +97,25 @@ export class NodeStateWriter {
     const revision = (current?.revision ?? 0) + 1;
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
-    if (current !== undefined && says(current, target, parts)) return { revision: current.revision, document };
+    const format = formatOf(document);
+    if (target.formats !== undefined && !target.formats.includes(format)) throw new FormatNotUnderstood(node, format, target.formats);
+    if (current !== undefined && says(current, target, format, parts)) return { revision: current.revision, document };
     const before = new Set(current?.parts.map((part) => part.name));
-    const manifest = await this.#publish(target, known?.manifest, revision, parts);
+    const manifest = await this.#publish(target, known?.manifest, { revision, format, parts });
     this.#known.set(node, { manifest, document });
     await this.#sweep(target, remembered === undefined ? await this.#partsOf(node, signal) : before, parts);
     return { revision, document };
   }
 
   /** Steps 1 and 2. */
-  async #publish(target: WriteTarget, current: CiliumNodeState | undefined, revision: number, parts: readonly Part[]): Promise<CiliumNodeState> {
+  async #publish(target: WriteTarget, current: CiliumNodeState | undefined, { revision, format, parts }: Content): Promise<CiliumNodeState> {
     const { node, nodeUid, transitions } = target;
     const before = new Set(current?.manifest?.parts.map((part) => part.name));
     await this.#createParts(target, parts.filter((part) => !before.has(partName(node, part.hash))));
     return this.#swapManifest(target, current, {
       revision,
       hash: manifestHash(parts.map((part) => part.hash)),
-      format: FEED_FORMAT,
+      format,
       nodeUID: nodeUid,
       leaseTransitions: transitions,
       parts: parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash })),
@@ -169,8 +180,8 @@ export class NodeStateWriter {
 }
 
 /** Whether the manifest says already what is to be written. */
-function says(manifest: Manifest, { nodeUid }: WriteTarget, parts: readonly Part[]): boolean {
-  return manifest.hash === manifestHash(parts.map((part) => part.hash)) && manifest.format === FEED_FORMAT && manifest.nodeUID === nodeUid;
+function says(manifest: Manifest, { nodeUid }: WriteTarget, format: number, parts: readonly Part[]): boolean {
+  return manifest.hash === manifestHash(parts.map((part) => part.hash)) && manifest.format === format && manifest.nodeUID === nodeUid;
 }
 
 function metadata(name: string, node: string, nodeUid: string): CiliumNodeState["metadata"] {

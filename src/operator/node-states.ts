@@ -1,7 +1,7 @@
 /** Keeps the node state of every node what the compiler says. Key: the node's name. */
 import { SubjectCompiler, compileNode } from "../compile/index.ts";
-import type { RoutingDecision } from "../compile/index.ts";
-import { statusName } from "../feed/index.ts";
+import type { NodeState, RoutingDecision } from "../compile/index.ts";
+import { FormatNotUnderstood, statusName } from "../feed/index.ts";
 import type { Document, NodeStateWriter } from "../feed/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
@@ -36,6 +36,8 @@ export class NodeStates implements Reconciler {
   readonly #options: NodeStatesOptions;
   readonly #compiler = new SubjectCompiler();
   readonly #records = new Map<string, NodeRecord>();
+  /** Node -> why its agent cannot be told what the policies say. */
+  readonly #refusals = new Map<string, string>();
   /** Policy -> nodes that it left and that may not have acknowledged it. */
   readonly #leaving = new Map<string, Set<string>>();
 
@@ -46,6 +48,11 @@ export class NodeStates implements Reconciler {
   /** Node -> what its agent is told now. */
   get records(): ReadonlyMap<string, NodeRecord> {
     return this.#records;
+  }
+
+  /** Why the node cannot be told what its policies say; undefined when it can. */
+  refusal(node: string): string | undefined {
+    return this.#refusals.get(node);
   }
 
   /** Nodes that a policy left and that may not have acknowledged it yet. */
@@ -81,8 +88,8 @@ export class NodeStates implements Reconciler {
       subjects: new Map([[node, cluster.subjects(node)]]),
     };
     const state = compileNode(snapshot, node, routing, this.#compiler);
-    const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), transitions: leadership.transitions, signal };
-    const { document, revision } = await writer.write(target, state);
+    const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), formats: this.#formats(node), transitions: leadership.transitions, signal };
+    const { document, revision } = await this.#written(writer.write(target, state), state, target.node);
     const before = this.#records.get(node)?.document;
     this.#records.set(node, { nodeUid: row.uid, revision, document });
     this.#indexLeaving(node, before, document);
@@ -95,6 +102,26 @@ export class NodeStates implements Reconciler {
     const acknowledgement = this.#options.states.objects.get(statusName(node))?.acknowledgement;
     if (acknowledgement === undefined || (acknowledgement.nodeUID ?? nodeUid) !== nodeUid) return 0;
     return acknowledgement.appliedRevision;
+  }
+
+  /** What the agent reads; undefined when it has not said so. */
+  #formats(node: string): readonly number[] | undefined {
+    return this.#options.states.objects.get(statusName(node))?.acknowledgement?.formats;
+  }
+
+  /** Remembers a refusal, so that the policies concerned say it, until a state can be written again. */
+  async #written<T>(writing: Promise<T>, state: NodeState, node: string): Promise<T> {
+    try {
+      const written = await writing;
+      if (this.#refusals.delete(node)) this.#options.onMarks(state.policies.keys());
+      return written;
+    } catch (thrown) {
+      if (thrown instanceof FormatNotUnderstood && this.#refusals.get(node) !== thrown.message) {
+        this.#refusals.set(node, thrown.message);
+        this.#options.onMarks(state.policies.keys());
+      }
+      throw thrown;
+    }
   }
 
   #indexLeaving(node: string, before: Document | undefined, after: Document | undefined): void {
@@ -118,6 +145,7 @@ export class NodeStates implements Reconciler {
     writer.forget(node);
     const before = this.#records.get(node)?.document;
     this.#records.delete(node);
+    this.#refusals.delete(node);
     this.#indexLeaving(node, before, undefined);
     if (states.objects.has(statusName(node))) await client.delete(CILIUM_NODE_STATES, { name: statusName(node) }, { signal });
     if (before !== undefined) onMarks(before.marks.keys());

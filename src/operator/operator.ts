@@ -232,6 +232,8 @@ export class CiliumOperator extends SafeOperator {
   }
 
   #acknowledged(node: string, nodeStates: NodeStates): void {
+    // An agent that was upgraded may now read what it could not be told.
+    if (nodeStates.refusal(node) !== undefined) this.#work?.nodes.add(node);
     const marks = nodeStates.records.get(node)?.document.marks;
     if (marks === undefined) return;
     this.#addPolicies(marks.keys());

@@ -113,14 +113,20 @@ export class Standings {
   #standing(node: string, uid: string, generation: number, mark: PolicyMark | undefined): NodeStanding {
     const agent = this.#agentProblem(node);
     if (agent !== undefined) return { node, standing: "unheard", message: agent };
-    const status = this.#options.states.objects.get(statusName(node))?.acknowledgement;
-    const failures = status?.failures ?? [];
-    const fails = failures.length > 0 && (status?.failedPolicies === undefined || status.failedPolicies.includes(uid));
-    if (fails) return { node, standing: "failing", message: failures.map(({ part, message }) => `${part}: ${message}`).join("; ").slice(0, 300) };
+    const failure = this.#failure(node, uid) ?? (mark?.ref.generation === generation ? undefined : this.#options.nodeStates.refusal(node));
+    if (failure !== undefined) return { node, standing: "failing", message: failure };
     const acknowledged = this.#acknowledged(node);
     if (mark === undefined || (!mark.removed && mark.ref.generation !== generation)) return { node, standing: "pending", message: "not sent yet" };
     if (acknowledged < mark.since) return { node, standing: "pending", message: `applied revision ${acknowledged}, needs ${mark.since}` };
     return { node, standing: "enforced", message: "" };
+  }
+
+  /** What the node says of the policy that it cannot do. */
+  #failure(node: string, uid: string): string | undefined {
+    const status = this.#options.states.objects.get(statusName(node))?.acknowledgement;
+    const failures = status?.failures ?? [];
+    const isMeant = failures.length > 0 && (status?.failedPolicies === undefined || status.failedPolicies.includes(uid));
+    return isMeant ? failures.map(({ part, message }) => `${part}: ${message}`).join("; ").slice(0, 300) : undefined;
   }
 
   /** A node is heard from while a pod of the agent there is Ready. */

@@ -66,11 +66,13 @@ export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors): E
 function peersOf(rule: Rule, selectors: ResolvedSelectors): Iterable<number> {
   if (rule.peer === undefined) return [ANY_PEER];
   const peers = selectors.get(rule.peer);
-  if (peers === undefined) throw new CodedError("UNKNOWN_SELECTOR", `rule ${rule.id} names selector ${rule.peer}, which is not in the node state`);
+  if (peers === undefined) throw new CodedError("UNKNOWN_SELECTOR", `rule ${rule.id} names selector ${rule.peer}, which is not in the node state or of a kind that is not built yet`);
   return peers;
 }
 
-function portKey({ protocol, port, prefix }: PortMatch): Pick<PolicyKey, "protocol" | "port" | "portPrefix"> {
+function portKey(match: PortMatch): Pick<PolicyKey, "protocol" | "port" | "portPrefix"> {
+  if ("name" in match) throw new CodedError("NOT_BUILT", `named port ${match.name}: named ports are not built yet`);
+  const { protocol, port, prefix } = match;
   return { protocol, port: port & (0xffff << (16 - prefix)) & 0xffff, portPrefix: prefix };
 }
 

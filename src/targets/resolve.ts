@@ -1,6 +1,6 @@
 /** Peer selectors → identity numbers. Pure; what a selector means is in src/compile/selectors.ts, for operator and agent alike. */
 import { selects as matches } from "../compile/selectors.ts";
-import type { NodeState, PeerSelector, SelectorId } from "../compile/state.ts";
+import type { LabelPeers, NodeState, SelectorId } from "../compile/state.ts";
 import { Identity } from "../kernel/gen/types.ts";
 
 /** Labels of the identities whose numbers are fixed. */
@@ -27,7 +27,7 @@ function labelMap(labels: readonly string[]): ReadonlyMap<string, string> {
   );
 }
 
-export function selects(selector: PeerSelector, labels: readonly string[]): boolean {
+export function selects(selector: LabelPeers, labels: readonly string[]): boolean {
   return matches(selector, labelMap(labels));
 }
 
@@ -47,6 +47,8 @@ export class SelectorResolver {
     const touched = identities === this.#identities ? new Set<number>() : this.#follow(identities);
     const resolved = new Map<SelectorId, ReadonlySet<number>>();
     for (const [id, selector] of selectors) {
+      // Address blocks are no identities: a rule that names them is refused when it is expanded.
+      if (selector.kind !== "labels") continue;
       const known = this.#resolved.get(id); // the id is the hash of the selector's content
       resolved.set(id, known === undefined ? this.#all(selector) : this.#update(selector, known, touched));
     }
@@ -54,11 +56,11 @@ export class SelectorResolver {
     return resolved;
   }
 
-  #all(selector: PeerSelector): ReadonlySet<number> {
+  #all(selector: LabelPeers): ReadonlySet<number> {
     return new Set([...this.#labels].filter(([, labels]) => matches(selector, labels)).map(([identity]) => identity));
   }
 
-  #update(selector: PeerSelector, known: ReadonlySet<number>, touched: ReadonlySet<number>): ReadonlySet<number> {
+  #update(selector: LabelPeers, known: ReadonlySet<number>, touched: ReadonlySet<number>): ReadonlySet<number> {
     let next: Set<number> | undefined;
     for (const identity of touched) {
       const labels = this.#labels.get(identity);

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { it } from "node:test";
 import { NodeStateReader } from "../../../src/feed/index.ts";
 import { encodeDocument, manifestHash, nextDocument } from "../../../src/feed/document.ts";
-import { FEED_FORMAT } from "../../../src/feed/names.ts";
 import type { Transport } from "../../../src/kube/index.ts";
 import type { NodeState } from "../../../src/compile/state.ts";
 import { sleep } from "../../../src/lib/backoff.ts";
@@ -19,7 +18,7 @@ it("a node state counts as complete once the API server's own was handed out, no
   const folder = await mkdtemp(join(tmpdir(), "cilium-state-sync-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const parts = encodeDocument(nextDocument(undefined, state, 1, 0));
-  const manifest = { format: FEED_FORMAT, revision: 1, nodeUID: "u", hash: manifestHash(parts.map(({ hash }) => hash)), parts: parts.map(({ hash }) => ({ name: `p-${hash}.n`, hash })) };
+  const manifest = { format: 1, revision: 1, nodeUID: "u", hash: manifestHash(parts.map(({ hash }) => hash)), parts: parts.map(({ hash }) => ({ name: `p-${hash}.n`, hash })) };
   const object = (name: string, more: object): string => JSON.stringify({ type: "ADDED", object: { metadata: { name, uid: name, resourceVersion: "1" }, ...more } });
   const end = JSON.stringify({ type: "BOOKMARK", object: { metadata: { resourceVersion: "2", annotations: { "k8s.io/initial-events-end": "true" } } } });
   const stages = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;

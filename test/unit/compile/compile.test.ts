@@ -36,10 +36,13 @@ test("the article's policy becomes one rule, one default deny, one selector", ()
   assert.equal(set?.rules.length, 1);
   assert.deepEqual(set?.rules[0]?.ports, [{ protocol: 6, port: 8080, prefix: 16 }]);
   assert.equal(set?.egressDefault, undefined);
-  assert.deepEqual(state.selectors.get(set?.rules[0]?.peer ?? "")?.requirements, [
-    { key: "any:app", operator: "In", values: ["frontend"] },
-    { key: "k8s:io.kubernetes.pod.namespace", operator: "In", values: ["ns"] },
-  ]);
+  assert.deepEqual(state.selectors.get(set?.rules[0]?.peer ?? ""), {
+    kind: "labels",
+    requirements: [
+      { key: "any:app", operator: "In", values: ["frontend"] },
+      { key: "k8s:io.kubernetes.pod.namespace", operator: "In", values: ["ns"] },
+    ],
+  });
   assert.deepEqual(state.ruleNames.get(set?.rules[0]?.id ?? 0)?.path, "spec.ingress[0].toPorts[0]");
   assert.deepEqual(state.ruleNames.get(set?.ingressDefault ?? 0)?.kind, "default-deny");
   assert.deepEqual([...state.policies], [["u1", 1]]);
@@ -76,7 +79,7 @@ test("no label of a user selects what only the system may say", () => {
   const reserved: Labels = new Map([["reserved:host", ""]]);
   assert.equal(selects(peerSelector({}, "ns"), reserved), false);
   assert.equal(selects(peerSelector({ matchLabels: { host: "" } }, "ns"), reserved), false);
-  assert.equal(selects({ requirements: [{ key: "any:app", operator: "NotIn", values: ["a"] }] }, reserved), false);
+  assert.equal(selects({ kind: "labels", requirements: [{ key: "any:app", operator: "NotIn", values: ["a"] }] }, reserved), false);
   const forged = labels("ns", { "io.kubernetes.pod.namespace": "kube-system", "io.cilium.k8s.policy.serviceaccount": "admin" });
   assert.equal(forged.get("k8s:io.kubernetes.pod.namespace"), "ns");
   assert.equal(forged.get("k8s:io.cilium.k8s.policy.serviceaccount"), "default");

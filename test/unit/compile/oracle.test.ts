@@ -91,10 +91,12 @@ function lookup(state: NodeState, subject: number, packet: Packet, peerLabels: L
     assert.ok(state.ruleNames.has(rule.id));
     if (rule.peer !== undefined) {
       const selector = state.selectors.get(rule.peer);
-      assert.ok(selector, "every selector that a rule names is there");
+      assert.ok(selector?.kind === "labels", "every selector that a rule names is there");
       if (peerLabels === undefined || !selects(selector, peerLabels)) return false;
     }
-    return rule.ports.some(({ protocol, port, prefix }) => {
+    return rule.ports.some((match) => {
+      assert.ok(!("name" in match));
+      const { protocol, port, prefix } = match;
       const mask = (0xffff << (16 - prefix)) & 0xffff;
       return (protocol === 0 || protocol === PROTOCOLS[packet.protocol]) && (port & mask) === (packet.port & mask);
     });

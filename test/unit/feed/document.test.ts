@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { NodeState, PolicyRef, Rule, RuleName } from "../../../src/compile/index.ts";
+import type { NodeState, PeerSelector, PolicyRef, PortMatch, Rule, RuleName } from "../../../src/compile/index.ts";
 import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
 import type { Document } from "../../../src/feed/document.ts";
+import { formatOf } from "../../../src/feed/formats.ts";
 import { nodeKey } from "../../../src/feed/names.ts";
 
 /** Plain objects, as the decoder makes them. */
@@ -13,7 +14,8 @@ function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<
 
 const text = fc.oneof(fc.string({ maxLength: 12 }), fc.constantFrom("__proto__", "constructor", "é\n\"", "\u2028"));
 const uid = fc.constantFrom("u1", "u2", "u3", "__proto__");
-const ref = (id: string): PolicyRef => ({ kind: "CiliumNetworkPolicy", namespace: "ns", name: `name-${id}`, uid: id, generation: 3 });
+const kinds = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"] as const;
+const ref = (id: string): PolicyRef => ({ kind: kinds[id.charCodeAt(1) % 3] ?? "CiliumNetworkPolicy", namespace: "ns", name: `name-${id}`, uid: id, generation: 3 });
 const direction = fc.constantFrom("ingress" as const, "egress" as const);
 const name: fc.Arbitrary<RuleName> = record({
   kind: fc.constantFrom("rule" as const, "default-deny" as const),
@@ -23,15 +25,24 @@ const name: fc.Arbitrary<RuleName> = record({
 });
 const number = fc.integer({ min: 1, max: 0xffffffff });
 const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
+const protocol = fc.nat(255);
+const port: fc.Arbitrary<PortMatch> = fc.oneof(record({ protocol, port: fc.nat(65535), prefix: fc.nat(16) }), record({ protocol, name: fc.stringMatching(/^[a-z]{1,15}$/) }));
 const rule: fc.Arbitrary<Rule> = record({
   id: number,
   direction,
   peer: fc.option(hex, { nil: undefined }),
-  ports: fc.array(record({ protocol: fc.nat(255), port: fc.nat(65535), prefix: fc.nat(16) }), { maxLength: 3 }),
+  ports: fc.array(port, { maxLength: 3 }),
   verdict: fc.constantFrom("allow" as const, "deny" as const, "audit" as const),
   precedence: fc.nat(),
 });
 const requirement = record({ key: text, operator: fc.constantFrom("In" as const, "NotIn" as const, "Exists" as const, "DoesNotExist" as const), values: fc.array(text, { maxLength: 3 }) });
+
+const block = record({ cidr: text, except: fc.array(text, { maxLength: 2 }) });
+const scope = fc.constantFrom("world" as const, "nodes" as const, "pods" as const);
+const selector: fc.Arbitrary<PeerSelector> = fc.oneof(
+  record({ kind: fc.constant("labels" as const), requirements: fc.array(requirement, { maxLength: 3 }) }),
+  record({ kind: fc.constant("cidrs" as const), blocks: fc.array(block, { maxLength: 3 }), scopes: fc.array(scope, { maxLength: 3 }) }),
+);
 
 function sortedMap<K extends string | number, V>(entries: readonly (readonly [K, V])[]): Map<K, V> {
   return new Map([...new Map(entries)].sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -40,7 +51,7 @@ function sortedMap<K extends string | number, V>(entries: readonly (readonly [K,
 const document: fc.Arbitrary<Document> = record({
     subjects: fc.array(fc.tuple(fc.integer({ min: 256, max: 1 << 24 }), hex)),
     ruleSets: fc.array(fc.tuple(hex, record({ ingressDefault: fc.option(number, { nil: undefined }), egressDefault: fc.option(number, { nil: undefined }), rules: fc.array(rule, { maxLength: 40 }) }))),
-    selectors: fc.array(fc.tuple(hex, record({ requirements: fc.array(requirement, { maxLength: 3 }) }))),
+    selectors: fc.array(fc.tuple(hex, selector)),
     ruleNames: fc.array(fc.tuple(number, name)),
     marks: fc.uniqueArray(record({ id: uid, since: fc.nat() }), { selector: ({ id }) => id }),
     tunnelPort: fc.nat(65535),
@@ -135,6 +146,27 @@ test("a policy's mark moves when its content on the node changes, and stays when
   assert.deepEqual(marks(nextDocument(third, state(["u1"], 81), 4, 2)), ["u1 2", "u2 3 removed"]);
   assert.deepEqual(marks(nextDocument(third, state(["u1"], 81), 4, 3)), ["u1 2"]);
   assert.deepEqual(marks(nextDocument(third, state(["u1", "u2"], 81), 4, 2)), ["u1 2", "u2 4"]);
+});
+
+test("a state is written in the oldest format that can say it", () => {
+  const state = (selector: PeerSelector, match: PortMatch): NodeState => ({
+    subjects: new Map([[256, "s"]]),
+    ruleSets: new Map([["s", { ingressDefault: 2, egressDefault: undefined, rules: [{ id: 1, direction: "ingress", peer: "p", ports: [match], verdict: "allow", precedence: 1 }] }]]),
+    selectors: new Map([["p", selector]]),
+    ruleNames: new Map(),
+    policies: new Map(),
+    routing: { mode: "tunnel", tunnelPort: 1, masquerade: true },
+  });
+  const pods: PeerSelector = { kind: "labels", requirements: [{ key: "any:app", operator: "Exists", values: [] }] };
+  const http: PortMatch = { protocol: 6, port: 80, prefix: 16 };
+  const formatWith = (selector: PeerSelector, match: PortMatch, marks: Document["marks"] = new Map()): number => formatOf({ state: state(selector, match), marks });
+  assert.equal(formatWith(pods, http), 1);
+  assert.equal(formatWith(pods, { protocol: 0, port: 0, prefix: 0 }), 1);
+  assert.equal(formatWith(pods, { protocol: 1, port: 8, prefix: 16 }), 2);
+  assert.equal(formatWith(pods, { protocol: 6, name: "http" }), 2);
+  assert.equal(formatWith({ kind: "cidrs", blocks: [], scopes: ["world"] }, http), 2);
+  assert.equal(formatWith({ kind: "labels", requirements: [{ key: "reserved:world", operator: "Exists", values: [] }] }, http), 2);
+  for (const kind of kinds) assert.equal(formatWith(pods, http, new Map([["u1", { ref: { ...ref("u1"), kind }, since: 1, removed: false }]])), kind === "CiliumNetworkPolicy" ? 1 : 2);
 });
 
 test("the name of every node fits into an object's name and a label", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { NodeState, PeerSelector, RuleSet } from "../../../src/compile/state.ts";
+import type { NodeState, LabelPeers, RuleSet } from "../../../src/compile/state.ts";
 import { FakeMap } from "../../../src/kernel/fake.ts";
 import * as types from "../../../src/kernel/gen/types.ts";
 import { formatAddress } from "../../../src/lib/ip.ts";
@@ -15,9 +15,9 @@ import { Maps, PACKETS, expected, judge } from "./policy-model.ts";
 const LABELS: ReadonlyMap<number, readonly string[]> = new Map([
   [256, ["k8s:app=a"]], [257, ["k8s:app=b"]], [301, ["k8s:app=a", "k8s:x="]], [302, ["k8s:app=b"]], [303, ["k8s:app=c"]],
 ]);
-const SELECTORS: ReadonlyMap<string, PeerSelector> = new Map([
-  ["s1", { requirements: [{ key: "k8s:app", operator: "In", values: ["a"] }] }],
-  ["s2", { requirements: [{ key: "k8s:app", operator: "NotIn", values: ["a"] }] }],
+const SELECTORS: ReadonlyMap<string, LabelPeers> = new Map([
+  ["s1", { kind: "labels", requirements: [{ key: "k8s:app", operator: "In", values: ["a"] }] }],
+  ["s2", { kind: "labels", requirements: [{ key: "k8s:app", operator: "NotIn", values: ["a"] }] }],
 ]);
 const rule = (id: number, peer: string | undefined, verdict: "allow" | "deny", port: number): RuleSet["rules"][number] => ({
   id, direction: "ingress", peer, ports: [{ protocol: 6, port, prefix: 16 }], verdict, precedence: verdict === "deny" ? 2 : 1,

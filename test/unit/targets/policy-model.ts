@@ -22,7 +22,7 @@ export function expected(ruleSet: RuleSet, selectors: ReadonlyMap<string, Readon
   const matches = (rule: Rule): boolean =>
     rule.direction === packet.direction &&
     (rule.peer === undefined || selectors.get(rule.peer)?.has(packet.peer) === true) &&
-    rule.ports.some((p) => (p.protocol === 0 || p.protocol === packet.protocol) && p.port >> (16 - p.prefix) === packet.port >> (16 - p.prefix));
+    rule.ports.some((p) => !("name" in p) && (p.protocol === 0 || p.protocol === packet.protocol) && p.port >> (16 - p.prefix) === packet.port >> (16 - p.prefix));
   const rules = ruleSet.rules.filter(matches).sort((a, b) => b.precedence - a.precedence || (a.verdict === "deny" ? -1 : 1));
   const decider = rules[0];
   if (decider !== undefined) return decider.verdict !== "deny";

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { PeerSelector, Requirement } from "../../../src/compile/state.ts";
+import type { LabelPeers, Requirement } from "../../../src/compile/state.ts";
 import { SelectorResolver, selects } from "../../../src/targets/resolve.ts";
 
 const web = ["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop", "k8s:tier="];
-const requirement = (key: string, operator: Requirement["operator"], ...values: string[]): PeerSelector => ({ requirements: [{ key, operator, values }] });
+const requirement = (key: string, operator: Requirement["operator"], ...values: string[]): LabelPeers => ({ kind: "labels", requirements: [{ key, operator, values }] });
 
 describe("selects", () => {
-  const rows: readonly [string, PeerSelector, readonly string[], boolean][] = [
+  const rows: readonly [string, LabelPeers, readonly string[], boolean][] = [
     ["In: value listed", requirement("k8s:app", "In", "db", "web"), web, true],
     ["In: other value", requirement("k8s:app", "In", "db"), web, false],
     ["In: key absent", requirement("k8s:zone", "In", "a"), web, false],
@@ -23,12 +23,12 @@ describe("selects", () => {
     ["any: NotIn", requirement("any:app", "NotIn", "web"), web, false],
     ["any: does not reach reserved labels", requirement("any:host", "Exists"), ["reserved:host"], false],
     ["another source is another key", requirement("cni:app", "Exists"), web, false],
-    ["no requirement selects pods", { requirements: [] }, web, true],
-    ["no requirement does not select the world", { requirements: [] }, ["reserved:world"], false],
+    ["no requirement selects pods", { kind: "labels", requirements: [] }, web, true],
+    ["no requirement does not select the world", { kind: "labels", requirements: [] }, ["reserved:world"], false],
     ["NotIn never selects the host by what it lacks", requirement("k8s:app", "NotIn", "web"), ["reserved:host"], false],
     ["a reserved key selects the host", requirement("reserved:host", "Exists"), ["reserved:host"], true],
     ["a reserved key does not select pods", requirement("reserved:host", "Exists"), web, false],
-    ["all requirements must hold", { requirements: [...requirement("k8s:app", "Exists").requirements, ...requirement("k8s:app", "NotIn", "web").requirements] }, web, false],
+    ["all requirements must hold", { kind: "labels", requirements: [...requirement("k8s:app", "Exists").requirements, ...requirement("k8s:app", "NotIn", "web").requirements] }, web, false],
   ];
   for (const [name, selector, labels, expected] of rows) it(name, () => assert.equal(selects(selector, labels), expected));
 
@@ -39,7 +39,7 @@ describe("SelectorResolver", () => {
   it("gives after any sequence of changes what a fresh one gives", () => {
     const labels = fc.subarray(["k8s:a=1", "k8s:a=2", "k8s:b=1", "k8s:c"], { minLength: 1 }).map((list) => list.filter((l) => l !== "k8s:a=2" || !list.includes("k8s:a=1")));
     const identities = fc.dictionary(fc.constantFrom("256", "257", "258"), labels).map((o) => new Map(Object.entries(o).map(([k, v]) => [Number(k), v])));
-    const selectors = fc.subarray(["any", "a1", "notA1", "noB", "host"]).map((names) => new Map(names.map((name) => [name, SELECTORS[name] as PeerSelector])));
+    const selectors = fc.subarray(["any", "a1", "notA1", "noB", "host"]).map((names) => new Map(names.map((name) => [name, SELECTORS[name] as LabelPeers])));
     fc.assert(
       fc.property(fc.array(fc.tuple(selectors, identities), { minLength: 1, maxLength: 6 }), (steps) => {
         const resolver = new SelectorResolver();
@@ -49,8 +49,8 @@ describe("SelectorResolver", () => {
   });
 });
 
-const SELECTORS: Readonly<Record<string, PeerSelector>> = {
-  any: { requirements: [] },
+const SELECTORS: Readonly<Record<string, LabelPeers>> = {
+  any: { kind: "labels", requirements: [] },
   a1: requirement("k8s:a", "In", "1"),
   notA1: requirement("k8s:a", "NotIn", "1"),
   noB: requirement("k8s:b", "DoesNotExist"),

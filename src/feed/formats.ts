@@ -1,0 +1,50 @@
+/**
+ * Versions of the records in a part. A state is written in the oldest format that can say it, so that agents and operator
+ * may be upgraded in either order: an agent reads every format of this list and announces them in its acknowledgement.
+ *
+ *   1  pods by their labels, numbered ports of TCP and UDP, policies of kind CiliumNetworkPolicy
+ *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, and other kinds of policies
+ */
+import type { NodeState, PeerSelector, PolicyRef, PortMatch } from "../compile/state.ts";
+import { CodedError } from "../lib/errors.ts";
+import type { Document } from "./document.ts";
+
+/** In ascending order. */
+export const FEED_FORMATS: readonly number[] = [1, 2];
+
+const [FIRST, SECOND] = [1, 2];
+const [ANY, TCP, UDP] = [0, 6, 17];
+
+/** The agent of the node is too old for what its policies say. Its last state stays in force. */
+export class FormatNotUnderstood extends CodedError {
+  constructor(node: string, needed: number, announced: readonly number[]) {
+    super("NODE_STATE_TOO_NEW", `the policies of ${node} need node state format ${needed} and its agent reads only ${announced.join(", ")}: upgrade the agent`);
+    this.name = "FormatNotUnderstood";
+  }
+}
+
+/** The oldest format that can say the document. */
+export function formatOf({ state, marks }: Document): number {
+  const isOld =
+    [...state.selectors.values()].every(isOldSelector) &&
+    portsOf(state).every(isOldPort) &&
+    [...marks.values()].every(({ ref }) => isOldPolicy(ref));
+  return isOld ? FIRST : SECOND;
+}
+
+/** An older agent would resolve reserved labels against other reserved identities than the operator means. */
+function isOldSelector(selector: PeerSelector): boolean {
+  return selector.kind === "labels" && !selector.requirements.some(({ key }) => key.startsWith("reserved:"));
+}
+
+function isOldPort(match: PortMatch): boolean {
+  return !("name" in match) && [ANY, TCP, UDP].includes(match.protocol);
+}
+
+function isOldPolicy({ kind }: PolicyRef): boolean {
+  return kind === "CiliumNetworkPolicy";
+}
+
+function portsOf({ ruleSets }: NodeState): readonly PortMatch[] {
+  return [...ruleSets.values()].flatMap(({ rules }) => rules.flatMap(({ ports }) => ports));
+}
