@@ -2,13 +2,13 @@
  * The node's own network: devices, settings, programs, routes to other nodes, nftables. Everything is idempotent: a
  * restarted agent finds what is there and changes nothing.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { check } from "../kernel/command.ts";
 import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
 import type { Device, NftSpec, Route } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
-import { ConfigError } from "../lib/errors.ts";
+import { CodedError, ConfigError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
@@ -145,10 +145,13 @@ export async function tearDownNode(config: AgentConfig): Promise<void> {
   await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);
 }
 
+/** Never over a directory that holds something: what it holds would be gone from sight, for the whole machine. */
 async function mountBpfFs(path: string): Promise<void> {
   const mounts = await readFile("/proc/self/mountinfo", "utf8");
   const isMounted = mounts.split("\n").some((line) => line.split(" ")[4] === path && / - bpf /.test(line));
-  if (!isMounted) await check(runCommand, ["mount", "-t", "bpf", "bpf", path]);
+  if (isMounted) return;
+  if ((await readdir(path)).length > 0) throw new CodedError("BPFFS", `${path} is no bpf file system, and not empty: nothing is mounted over it`);
+  await check(runCommand, ["mount", "-t", "bpf", "bpf", path]);
 }
 
 async function underlayDevices(links: Links, config: AgentConfig, local: LocalNode): Promise<readonly Device[]> {
