@@ -40,7 +40,7 @@ static __always_inline int send_untranslated(struct __sk_buff *skb, struct packe
 	if (state)
 		touch_flow(p, state);
 	else
-		step = p->flags & PACKET_ICMP_ERROR ? -DROP_POLICY_DENIED : write_flow(p, CT_PRE_NAT);
+		step = p->flags & PACKET_ICMP_ERROR ? -DROP_POLICY_DENIED : write_flow(p, CT_PRE_NAT, 0);
 	if (step)
 		return step;
 	if (subject && !subject->egress_enforced && !subject->egress_ports)

@@ -18,14 +18,17 @@ volatile const struct address config_router_ipv4 __attribute__((aligned(8))) = {
 volatile const struct address config_router_ipv6 __attribute__((aligned(8))) = {};
 
 /* Seconds without a packet until a flow is forgotten. */
-volatile const __u32 config_timeout_tcp_opening = 60;
-volatile const __u32 config_timeout_tcp_established = 21600;
-/* A half-closed connection may be silent while its other side works (RFC 9293 3.6). Our entry must not go before
- * the stack's translation of it: kube-proxy gives nf_conntrack 1 h for that (CLOSE_WAIT). */
-volatile const __u32 config_timeout_tcp_half_closed = 3600;
-volatile const __u32 config_timeout_tcp_closing = 10;
-volatile const __u32 config_timeout_udp_unreplied = 30;
-volatile const __u32 config_timeout_udp = 60;
-volatile const __u32 config_timeout_icmp = 30;
+volatile const __u32 config_timeout_tcp_opening = TIMEOUT_TCP_OPENING;
+volatile const __u32 config_timeout_tcp_established = TIMEOUT_TCP_ESTABLISHED;
+volatile const __u32 config_timeout_tcp_half_closed = TIMEOUT_TCP_HALF_CLOSED;
+volatile const __u32 config_timeout_tcp_closing = TIMEOUT_TCP_CLOSING;
+volatile const __u32 config_timeout_tcp_reset = TIMEOUT_TCP_RESET;
+volatile const __u32 config_timeout_sctp_established = TIMEOUT_SCTP_ESTABLISHED;
+volatile const __u32 config_timeout_udp = TIMEOUT_UDP;
+volatile const __u32 config_timeout_udp_stream = TIMEOUT_UDP_STREAM;
+volatile const __u32 config_timeout_icmp = TIMEOUT_ICMP;
+
+/* What a flow costs that nobody has answered yet (struct quota); 0: no quota. */
+volatile const __u64 config_flow_quota_step_ns = 0;
 
 #endif /* CILIUM_CONFIG_H */

@@ -41,6 +41,12 @@ static __always_inline void make_flow_key(struct packet *p)
 
 #define CT_ENDED (CT_FIN_OPENER | CT_FIN_RESPONDER | CT_CLOSING) /* or half ended */
 
+/* TCP, and SCTP, whose chunks parse_transport tells as TCP's flags. */
+static __always_inline int has_connections(__u8 protocol)
+{
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_SCTP;
+}
+
 /* The flags with what the packet says of its connection's end. PACKET_REPLY tells whose FIN it is. */
 static __always_inline __u32 note_end(const struct packet *p, __u32 flags)
 {
@@ -51,18 +57,39 @@ static __always_inline __u32 note_end(const struct packet *p, __u32 flags)
 	return flags;
 }
 
+/* Both sides were heard, and the opener after the other one: no scan and no forged source does that. */
+static __always_inline int is_confirmed(__u32 flags)
+{
+	return (flags & CT_REPLIED) && (flags & CT_CONFIRMED);
+}
+
+/* The flow needs no quota any more. A question with an answer is done; an answered SYN is not, and a refused one
+ * was a scan's as likely as not. */
+static __always_inline int is_established(const struct packet *p, __u32 flags)
+{
+	if (has_connections(p->flow_protocol))
+		return is_confirmed(flags) && !(flags & CT_CLOSING);
+	return flags & CT_REPLIED;
+}
+
+static __always_inline __u32 connection_lifetime(const struct packet *p, __u32 flags)
+{
+	if (flags & CT_CLOSING)
+		return (flags & CT_FIN_OPENER) && (flags & CT_FIN_RESPONDER) ? config_timeout_tcp_closing : config_timeout_tcp_reset;
+	if (!is_confirmed(flags)) /* also with a FIN: a scan gets no hour */
+		return config_timeout_tcp_opening;
+	if (p->flow_protocol == PROTOCOL_SCTP)
+		return config_timeout_sctp_established;
+	return flags & CT_ENDED ? config_timeout_tcp_half_closed : config_timeout_tcp_established;
+}
+
 static __always_inline __u32 flow_lifetime(const struct packet *p, __u32 flags)
 {
-	if (p->flow_protocol == PROTOCOL_TCP) {
-		if (flags & CT_CLOSING)
-			return config_timeout_tcp_closing;
-		if (!(flags & CT_REPLIED)) /* also with a FIN: a scan gets no hour */
-			return config_timeout_tcp_opening;
-		return flags & CT_ENDED ? config_timeout_tcp_half_closed : config_timeout_tcp_established;
-	}
+	if (has_connections(p->flow_protocol))
+		return connection_lifetime(p, flags);
 	if (is_icmp(p->flow_protocol))
 		return config_timeout_icmp;
-	return flags & CT_REPLIED ? config_timeout_udp : config_timeout_udp_unreplied;
+	return is_confirmed(flags) ? config_timeout_udp_stream : config_timeout_udp;
 }
 
 /* The packet says by itself that it opens a flow. */
@@ -70,7 +97,7 @@ static __always_inline int is_opening(const struct packet *p)
 {
 	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
 		return 0;
-	return p->protocol == PROTOCOL_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return has_connections(p->protocol) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
 /* The packet says by itself that its destination opened the flow. */
@@ -82,7 +109,7 @@ static __always_inline int is_answer(const struct packet *p)
 /* A segment from the middle of a connection: which side opened it cannot be seen. */
 static __always_inline int is_midstream(const struct packet *p)
 {
-	return p->flow_protocol == PROTOCOL_TCP && !is_opening(p);
+	return has_connections(p->flow_protocol) && !is_opening(p);
 }
 
 /* The live entry of the packet's flow in the zone, or null; sets PACKET_REPLY. An opening packet against
@@ -107,6 +134,43 @@ static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
 	return state;
 }
 
+/* Gives the endpoint back what the flow cost. */
+static __always_inline void settle_quota(struct flow_state *state)
+{
+	__u32 slot = state->quota;
+	struct quota *quota = bpf_map_lookup_elem(&quotas, &slot);
+
+	state->quota = 0;
+	if (quota)
+		__sync_fetch_and_add(&quota->paid_ns, -config_flow_quota_step_ns);
+}
+
+/* Of the pod that opened the flow, else of the pod that it goes to; the own node's probes are free. */
+static __always_inline int charge_quota(struct packet *p, const struct side *opener, const struct side *responder)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct quota *quota;
+	__u32 slot;
+
+	p->fresh.quota = 0;
+	if (!config_flow_quota_step_ns || (!opener->endpoint && opener->identity == IDENTITY_HOST))
+		return GO_ON;
+	slot = opener->endpoint ? opener->endpoint * 2u + DIRECTION_EGRESS : responder->endpoint * 2u + DIRECTION_INGRESS;
+	if (slot <= 1) /* no endpoint of this node */
+		return GO_ON;
+	quota = bpf_map_lookup_elem(&quotas, &slot);
+	if (!quota)
+		return GO_ON;
+	if (quota->paid_ns > now + TIMEOUT_TCP_OPENING * NS_PER_SECOND)
+		return -DROP_FLOW_QUOTA;
+	if (quota->paid_ns < now)
+		quota->paid_ns = now + config_flow_quota_step_ns;
+	else
+		__sync_fetch_and_add(&quota->paid_ns, config_flow_quota_step_ns);
+	p->fresh.quota = slot;
+	return GO_ON;
+}
+
 static __always_inline void touch_flow(struct packet *p, struct flow_state *state)
 {
 	__u32 flags = state->flags, expires;
@@ -116,9 +180,13 @@ static __always_inline void touch_flow(struct packet *p, struct flow_state *stat
 		return;
 	if (p->flags & PACKET_REPLY)
 		flags |= CT_REPLIED;
+	else if ((flags & CT_REPLIED) && !is_opening(p))
+		flags |= CT_CONFIRMED;
 	flags = note_end(p, flags);
 	if (flags != state->flags)
 		state->flags = flags;
+	if (state->quota && is_established(p, flags))
+		settle_quota(state);
 	expires = p->now + flow_lifetime(p, flags);
 	if (expires != state->expires)
 		state->expires = expires;
@@ -126,16 +194,21 @@ static __always_inline void touch_flow(struct packet *p, struct flow_state *stat
 	__sync_fetch_and_add(&state->bytes, p->length);
 }
 
-/* Writes the entry of a flow that `p` opened, or (PACKET_REPLY) that its destination opened. */
-static __always_inline int write_flow(struct packet *p, __u32 flags)
+/* Writes the entry of a flow that `p` opened, or (PACKET_REPLY) that its destination opened. `known`: it had one. */
+static __always_inline int write_flow(struct packet *p, __u32 flags, int known)
 {
 	struct side *opener = p->flags & PACKET_REPLY ? &p->to : &p->from;
 	struct side *responder = p->flags & PACKET_REPLY ? &p->from : &p->to;
 	int low = p->flags & PACKET_LOW;
+	int step = known ? GO_ON : charge_quota(p, opener, responder);
 
+	if (step)
+		return step;
 	if (p->flags & PACKET_REPLY) {
 		low = !low;
 		flags |= CT_REPLIED;
+	} else if (is_midstream(p)) {
+		flags |= CT_CONFIRMED; /* the reply is still to be seen */
 	}
 	if (low)
 		flags |= CT_FROM_LOW;
@@ -294,8 +367,9 @@ static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, s
 		flags = state->flags & ~(CT_FROM_LOW | CT_REVOKED);
 		p->fresh.packets = state->packets;
 		p->fresh.bytes = state->bytes;
+		p->fresh.quota = state->quota;
 	}
-	return write_flow(p, flags);
+	return write_flow(p, flags, !!state);
 }
 
 #endif /* CILIUM_CONNTRACK_H */

@@ -65,7 +65,7 @@ static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, 
 	}
 	copy_address(event->source, &p->source);
 	copy_address(event->destination, &p->destination);
-	event->tcp_flags = p->tcp_flags;
+	event->tcp_flags = p->protocol == PROTOCOL_TCP ? p->tcp_flags : 0;
 	event->hook = p->hook;
 	event->icmp_type = p->icmp_type;
 	bpf_ringbuf_submit(event, 0);

@@ -12,6 +12,7 @@
 #define MAX_SUBJECTS 16384
 #define MAX_POLICY 262144
 #define MAX_FLOWS 524288
+#define MAX_QUOTAS 131072 /* two for each of 65,535 endpoint ids */
 #define MAX_FRAGMENTS 8192
 #define MAX_NODES 16384
 #define MAX_RULES 65536
@@ -87,6 +88,14 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow_state);
 } flows SEC(".maps");
+
+/* endpoint id * 2 + enum direction -> what its unanswered flows cost */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_QUOTAS);
+	__type(key, __u32);
+	__type(value, struct quota);
+} quotas SEC(".maps");
 
 /* datagram -> ports of its first fragment */
 struct {

@@ -18,6 +18,7 @@
 #define PACKET_LATER_FRAGMENT 8u /* has no transport header of its own */
 #define PACKET_ICMP_ERROR 16u /* carries the tuple of the flow that it is about */
 
+#define NS_PER_SECOND 1000000000ull
 #define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */
 
 /* One end of the packet as this node sees it. */
@@ -118,7 +119,7 @@ static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 h
 		return 0;
 	__builtin_memset(p, 0, sizeof(*p));
 	p->length = skb->len;
-	p->now = bpf_ktime_get_ns() / 1000000000ull;
+	p->now = bpf_ktime_get_ns() / NS_PER_SECOND;
 	p->hook = hook;
 	p->direction = direction;
 	return p;

@@ -212,6 +212,25 @@ static __always_inline int parse_ports(struct packet *p, const __u8 *header, __u
 	return GO_ON;
 }
 
+/* What the first chunk of an SCTP packet means for the association, in TCP's flags (RFC 9260 3.2). */
+static __always_inline __u8 sctp_flags(__u8 chunk)
+{
+	switch (chunk) {
+	case SCTP_INIT:
+		return TCP_SYN;
+	case SCTP_INIT_ACK:
+		return TCP_SYN | TCP_ACK;
+	case SCTP_ABORT:
+	case SCTP_SHUTDOWN_COMPLETE:
+		return TCP_RST;
+	case SCTP_SHUTDOWN:
+	case SCTP_SHUTDOWN_ACK:
+		return TCP_FIN | TCP_ACK;
+	default:
+		return TCP_ACK;
+	}
+}
+
 /* The packet that an ICMP error quotes was sent by the error's destination. Its tuple, turned round, is
  * that of a packet which travels as the error does. */
 static __always_inline int parse_quote(struct __sk_buff *skb, struct packet *p)
@@ -270,6 +289,12 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 		if (load(skb, p->offset + 8, p->transport + 8, 12) || p->transport[12] >> 4 < 5)
 			return -DROP_INVALID_PACKET;
 		p->tcp_flags = p->transport[13];
+	}
+	if (p->protocol == PROTOCOL_SCTP) {
+		/* The common header and the type of the first chunk. */
+		if (load(skb, p->offset + 8, p->transport + 8, 8))
+			return -DROP_INVALID_PACKET;
+		p->tcp_flags = sctp_flags(p->transport[12]);
 	}
 	if (is_icmp(p->protocol)) {
 		/* Each family has its own (RFC 792, RFC 4443). */

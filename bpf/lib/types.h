@@ -89,6 +89,7 @@ enum drop_reason {
 	DROP_UNJUDGED_EXIT = 307,      /* left the stack where no program could judge it */
 	DROP_UNKNOWN_ENDPOINT = 308,   /* no endpoint is configured on this device */
 	DROP_FORGED_DHCP = 309,
+	DROP_FLOW_QUOTA = 320,         /* too many flows of this endpoint that nobody answers */
 };
 
 /* ---------------------------------------------------------------- endpoints */
@@ -186,6 +187,19 @@ enum flow_zone {
 #define CT_REVOKED 32u      /* was allowed and is not any more: known, so that its packets pass for no other flow's */
 #define CT_FIN_OPENER 64u   /* the side that opened the flow sends no more: half closed */
 #define CT_FIN_RESPONDER 128u /* the other side sends no more */
+#define CT_CONFIRMED 256u   /* the opener went on after the reply: it is no forged source */
+
+/* Seconds without a packet until a flow is forgotten: defaults of the options of the same name. Where the stack may
+ * have translated a flow, ours must not go before nf_conntrack's entry of it (its sysctls). */
+#define TIMEOUT_TCP_OPENING 60u      /* until both sides were heard and the opener went on */
+#define TIMEOUT_TCP_ESTABLISHED 21600u
+#define TIMEOUT_TCP_HALF_CLOSED 3600u /* RFC 9293 3.6; kube-proxy gives nf_conntrack 1 h (CLOSE_WAIT) */
+#define TIMEOUT_TCP_CLOSING 30u      /* FIN of both sides: LAST_ACK */
+#define TIMEOUT_TCP_RESET 10u
+#define TIMEOUT_SCTP_ESTABLISHED 210u /* seven heartbeats of RFC 9260 8.3 */
+#define TIMEOUT_UDP 30u              /* also with one reply, as a question of DNS has it */
+#define TIMEOUT_UDP_STREAM 120u      /* the opener went on after a reply */
+#define TIMEOUT_ICMP 30u
 
 /* Both directions of a flow have one key: the numerically smaller (address, port) is `low`. */
 struct flow_key {
@@ -207,8 +221,20 @@ struct flow_state {
 	unsigned int destination_generation;
 	unsigned int egress_rule;      /* deciding rule ids, 0 when not judged here or not enforced */
 	unsigned int ingress_rule;
+	unsigned int quota;            /* slot in `quotas` that it is charged to until it is established; 0: none */
+	unsigned int pad;
 	unsigned long long packets;
 	unsigned long long bytes;
+};
+
+/*
+ * Array `quotas`: endpoint id * 2 + direction -> when the endpoint has paid for the flows that it is charged with, in
+ * ns. Each moves it one step further, one that is established gives its step back, and the clock pays the rest. What
+ * is further than TIMEOUT_TCP_OPENING ahead is refused. So, of flows that nobody answers, an endpoint never has more
+ * than twice TIMEOUT_TCP_OPENING / step, whether or not the agent runs.
+ */
+struct quota {
+	unsigned long long paid_ns;
 };
 
 /* Key of the LRU `fragments`: datagram -> the ports of its first fragment (RFC 791, RFC 8200 4.5). */

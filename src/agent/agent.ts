@@ -25,6 +25,7 @@ import type { ClusterAccess } from "./cluster-access.ts";
 import type { AgentConfig } from "./config.ts";
 import { Core } from "./core.ts";
 import { EventPump } from "./events.ts";
+import { collectFlows } from "./flow-collection.ts";
 import { eventContext } from "./event-context.ts";
 import { HealthServers } from "./health.ts";
 import { awaitLocalNode, localNode } from "./local-node.ts";
@@ -233,13 +234,13 @@ export class Agent {
 
   #housekeep(core: Core, network: NodeNetwork): void {
     const timer = setInterval(() => {
-      this.#collectFlows(core).catch(logFailure(this.#logger, "collecting expired flows"));
       core.enforcer.sweep();
       this.#pruneRuleHits(core, network);
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+    collectFlows(core.flows, this.#logger, this.#signal).catch(logFailure(this.#logger, "collecting flows ended"));
   }
 
   #pruneRuleHits(core: Core, network: NodeNetwork): void {
@@ -251,11 +252,6 @@ export class Agent {
     } catch (thrown) {
       this.#logger.error("deleting counters of gone rules", { error: asError(thrown) });
     }
-  }
-
-  async #collectFlows(core: Core): Promise<void> {
-    const { error } = await core.flows.collect(Number(process.hrtime.bigint() / 1_000_000_000n));
-    if (error !== undefined) throw error;
   }
 
   #refreshSoon(): void {

@@ -10,6 +10,7 @@ import type { Device, NftSpec, Route } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
+import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import type { LocalNode } from "./peers.ts";
@@ -84,6 +85,7 @@ export class NodeNetwork {
         config_tunnel_port: config.tunnelPort,
         config_router_ipv4: bytes(routers.ipv4),
         config_router_ipv6: bytes(routers.ipv6),
+        config_flow_quota_step_ns: quotaStepNs(config.mapSizes.conntrack),
       },
       maxEntries: { policy: config.mapSizes.policy, ipcache: config.mapSizes.ipcache, flows: config.mapSizes.conntrack, interfaces: config.mapSizes.endpoints, endpoints: 2 * config.mapSizes.endpoints },
     });

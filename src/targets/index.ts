@@ -6,7 +6,7 @@
  */
 export { MapApplier } from "./apply.ts";
 export type { ApplierOptions, MapName } from "./apply.ts";
-export { FlowCollector } from "./flows.ts";
+export { FlowCollector, PRESSURE, nextWalkMs, quotaStepNs } from "./flows.ts";
 export { pruneRuleHits } from "./rule-hits.ts";
 export type { FlowsReport } from "./flows.ts";
 export { CapacityExceeded } from "./policy.ts";

@@ -1,8 +1,8 @@
 /** What an entry lets pass, when it is judged again, and when it is gone. */
 import assert from "node:assert/strict";
 import { CT_CLOSING, CT_FIN_OPENER, CT_FIN_RESPONDER, CT_FROM_LOW, CT_REPLIED, CT_REVOKED } from "../../src/kernel/gen/types.ts";
-import { ab, ba, pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
-import { Protocol, Tcp, ethernet, frame, icmp, ipv4, raw } from "./lib/packet.ts";
+import { ab, ba, pingFrame, sctpFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
+import { Chunk, Protocol, Tcp, ethernet, frame, icmp, ipv4, raw } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
 import { DEFAULT_INGRESS, a, b, remote } from "./lib/world.ts";
 import type { World } from "./lib/world.ts";
@@ -143,14 +143,25 @@ rows([
     hops: [{ ...fromA, packet: udpFrame(ab) }, { ...fromB, packet: udpFrame({ ...ba, sport: 53, dport: 40000 }), ...denied, change: (world) => world.changeFlows(() => ({ expires: 1 })) }],
   },
   {
-    name: "lifetimes: opening 60 s, established 6 h, half closed 1 h, closed 10 s; a SYN after the end opens anew",
+    name: "lifetimes: opening 60 s until the opener confirms, established 6 h, half closed 1 h, closing 30 s; a SYN after the end opens anew",
     hops: [
       { ...fromA, packet: syn, check: (_, world) => assert.equal(world.lifetime(), 60) },
-      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 21600) },
+      { ...fromB, packet: tcpFrame(Tcp.SYN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: syn, check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: ack, check: (_, world) => assert.equal(world.lifetime(), 21600) },
       { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 3600) },
       { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back), check: (_, world) => assert.equal(world.lifetime(), 3600) },
-      { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, ab), check: (_, world) => assert.equal(world.lifetime(), 10) },
+      { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, ab), check: (_, world) => assert.equal(world.lifetime(), 30) },
       { ...fromA, packet: syn, check: (_, world) => assert.deepEqual([world.lifetime(), (world.flows()[0]?.flags ?? 0) & (ENDED | CT_REPLIED)], [60, 0]) },
+    ],
+  },
+  {
+    name: "the middle of a connection is established when both sides were heard; one side alone never is",
+    given: onlyAToB80,
+    hops: [
+      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: ack, check: (_, world) => assert.equal(world.lifetime(), 21600) },
     ],
   },
   {
@@ -160,7 +171,8 @@ rows([
       { ...fromB, packet: tcpFrame(Tcp.FIN | Tcp.ACK, back) },
       { ...fromA, packet: syn, check: (_, world) => assert.deepEqual([world.lifetime(), (world.flows()[0]?.flags ?? 0) & (ENDED | CT_REPLIED)], [60, 0]) },
       { ...fromA, packet: tcpFrame(Tcp.FIN | Tcp.ACK, ab), check: (_, world) => assert.equal(world.lifetime(), 60) },
-      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 3600) },
+      { ...fromB, packet: reply, check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: ack, check: (_, world) => assert.equal(world.lifetime(), 3600) },
     ],
   },
   {
@@ -172,10 +184,34 @@ rows([
     ]),
   },
   {
-    name: "lifetimes: UDP 30 s, with a reply 60 s",
+    name: "lifetimes: UDP 30 s, also with an answer; 120 s once the opener went on",
     hops: [
       { ...fromA, packet: udpFrame(ab), check: (_, world) => assert.equal(world.lifetime(), 30) },
-      { ...fromB, packet: udpFrame({ ...ba, sport: 53, dport: 40000 }), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: udpFrame(ab), check: (_, world) => assert.equal(world.lifetime(), 30) },
+      { ...fromB, packet: udpFrame({ ...ba, sport: 53, dport: 40000 }), check: (_, world) => assert.equal(world.lifetime(), 30) },
+      { ...fromA, packet: udpFrame(ab), check: (_, world) => assert.equal(world.lifetime(), 120) },
+    ],
+  },
+  {
+    name: "lifetimes: ICMP 30 s",
+    hops: [{ ...fromA, packet: pingFrame("request", ab), check: (_, world) => assert.equal(world.lifetime(), 30) }, { ...fromB, packet: pingFrame("reply", ba), check: (_, world) => assert.equal(world.lifetime(), 30) }],
+  },
+  {
+    name: "lifetimes: SCTP opening 60 s, established 210 s, shut down 30 s, aborted 10 s; INIT is never a reply",
+    given: (world) => {
+      world.ingress(a, []);
+      world.ingress(b, [{ peer: a.identity, protocol: Protocol.SCTP, port: 80, rule: 41 }]);
+    },
+    hops: [
+      { ...fromA, packet: sctpFrame(Chunk.INIT, ab), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromB, packet: sctpFrame(Chunk.INIT, back), ...denied },
+      { ...fromB, packet: sctpFrame(Chunk.INIT_ACK, back), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromA, packet: sctpFrame(Chunk.COOKIE_ECHO, ab), check: (_, world) => assert.equal(world.lifetime(), 210) },
+      { ...fromA, packet: sctpFrame(Chunk.SHUTDOWN, ab), check: (_, world) => assert.equal(world.lifetime(), 210) },
+      { ...fromB, packet: sctpFrame(Chunk.SHUTDOWN_ACK, back), check: (_, world) => assert.equal(world.lifetime(), 30) },
+      { ...fromA, packet: sctpFrame(Chunk.INIT, ab), check: (_, world) => assert.equal(world.lifetime(), 60) },
+      { ...fromB, packet: sctpFrame(Chunk.ABORT, back), check: (_, world) => assert.equal(world.lifetime(), 10) },
+      { ...fromA, packet: sctpFrame(Chunk.INIT, ab).slice(0, -8), action: Action.SHOT, drop: "INVALID_PACKET" },
     ],
   },
   {

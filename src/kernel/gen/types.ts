@@ -26,6 +26,23 @@ export const CT_REVOKED = 32;
 export const CT_FIN_OPENER = 64;
 /** the other side sends no more */
 export const CT_FIN_RESPONDER = 128;
+/** the opener went on after the reply: it is no forged source */
+export const CT_CONFIRMED = 256;
+/** until both sides were heard and the opener went on */
+export const TIMEOUT_TCP_OPENING = 60;
+export const TIMEOUT_TCP_ESTABLISHED = 21600;
+/** RFC 9293 3.6; kube-proxy gives nf_conntrack 1 h (CLOSE_WAIT) */
+export const TIMEOUT_TCP_HALF_CLOSED = 3600;
+/** FIN of both sides: LAST_ACK */
+export const TIMEOUT_TCP_CLOSING = 30;
+export const TIMEOUT_TCP_RESET = 10;
+/** seven heartbeats of RFC 9260 8.3 */
+export const TIMEOUT_SCTP_ESTABLISHED = 210;
+/** also with one reply, as a question of DNS has it */
+export const TIMEOUT_UDP = 30;
+/** the opener went on after a reply */
+export const TIMEOUT_UDP_STREAM = 120;
+export const TIMEOUT_ICMP = 30;
 export const MARK_MASK = 0x0f00;
 /** from a local pod without egress enforcement */
 export const MARK_FROM_POD = 0x0100;
@@ -153,6 +170,7 @@ export const DropReason = {
   UNJUDGED_EXIT: 307,
   UNKNOWN_ENDPOINT: 308,
   FORGED_DHCP: 309,
+  FLOW_QUOTA: 320,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** DropReason by number. */
@@ -180,6 +198,7 @@ export const dropReasonNames: ReadonlyMap<number, keyof typeof DropReason> = new
   [307, "UNJUDGED_EXIT"],
   [308, "UNKNOWN_ENDPOINT"],
   [309, "FORGED_DHCP"],
+  [320, "FLOW_QUOTA"],
 ]);
 
 export interface Endpoint {
@@ -458,14 +477,15 @@ export interface FlowState {
   readonly destinationGeneration: number;
   readonly egressRule: number;
   readonly ingressRule: number;
+  readonly quota: number;
   readonly packets: bigint;
   readonly bytes: bigint;
 }
 
 export const flowStateCodec: Codec<FlowState> = {
-  size: 48,
+  size: 56,
   encode(value, into, at = 0) {
-    clear(into, at, 48);
+    clear(into, at, 56);
     into.setUint32(at + 0, value.expires, true);
     into.setUint32(at + 4, value.flags, true);
     into.setUint32(at + 8, value.sourceIdentity, true);
@@ -474,8 +494,9 @@ export const flowStateCodec: Codec<FlowState> = {
     into.setUint32(at + 20, value.destinationGeneration, true);
     into.setUint32(at + 24, value.egressRule, true);
     into.setUint32(at + 28, value.ingressRule, true);
-    into.setBigUint64(at + 32, value.packets, true);
-    into.setBigUint64(at + 40, value.bytes, true);
+    into.setUint32(at + 32, value.quota, true);
+    into.setBigUint64(at + 40, value.packets, true);
+    into.setBigUint64(at + 48, value.bytes, true);
   },
   decode(from, at = 0) {
     return {
@@ -487,14 +508,35 @@ export const flowStateCodec: Codec<FlowState> = {
       destinationGeneration: from.getUint32(at + 20, true),
       egressRule: from.getUint32(at + 24, true),
       ingressRule: from.getUint32(at + 28, true),
-      packets: from.getBigUint64(at + 32, true),
-      bytes: from.getBigUint64(at + 40, true),
+      quota: from.getUint32(at + 32, true),
+      packets: from.getBigUint64(at + 40, true),
+      bytes: from.getBigUint64(at + 48, true),
     };
   },
 };
 
 /** Changes when the layout of struct flow_state does. */
-export const flowStateLayout = "49908086";
+export const flowStateLayout = "5a3d726c";
+
+export interface Quota {
+  readonly paidNs: bigint;
+}
+
+export const quotaCodec: Codec<Quota> = {
+  size: 8,
+  encode(value, into, at = 0) {
+    clear(into, at, 8);
+    into.setBigUint64(at + 0, value.paidNs, true);
+  },
+  decode(from, at = 0) {
+    return {
+      paidNs: from.getBigUint64(at + 0, true),
+    };
+  },
+};
+
+/** Changes when the layout of struct quota does. */
+export const quotaLayout = "4a93d5a7";
 
 export interface FragmentKey {
   readonly source: Uint8Array;

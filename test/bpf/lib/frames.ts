@@ -1,5 +1,5 @@
 /** The frames that most rows send. */
-import { frame, ethernet, icmp, icmpv6, ipv4, ipv6, payload, tcp, udp, Protocol } from "./packet.ts";
+import { frame, ethernet, icmp, icmpv6, ipv4, ipv6, payload, sctp, tcp, udp, Protocol } from "./packet.ts";
 import type { Layer } from "./packet.ts";
 import { a, b } from "./world.ts";
 import type { Pod } from "./world.ts";
@@ -37,6 +37,10 @@ export function tcpFrame(flags: number, ends: Ends): Uint8Array {
 
 export function udpFrame(ends: Ends): Uint8Array {
   return frame(links(ends), ip(ends.from, ends.to, Protocol.UDP), udp(ends.sport ?? 40000, ends.dport ?? 53), payload(ends.length ?? 12));
+}
+
+export function sctpFrame(chunk: number, ends: Ends): Uint8Array {
+  return frame(links(ends), ip(ends.from, ends.to, Protocol.SCTP), sctp(ends.sport ?? 40000, ends.dport ?? 80, chunk));
 }
 
 export function pingFrame(kind: "request" | "reply", ends: Ends & { readonly id?: number }): Uint8Array {

@@ -3,7 +3,9 @@ import { parseAddress, familyOf } from "../../../src/lib/ip.ts";
 
 export type Layer = (inner: Uint8Array) => Uint8Array;
 
-export const Protocol = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58 } as const;
+export const Protocol = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as const;
+/** Chunk types of SCTP (RFC 9260 3.2). */
+export const Chunk = { INIT: 1, INIT_ACK: 2, ABORT: 6, SHUTDOWN: 7, SHUTDOWN_ACK: 8, COOKIE_ECHO: 10 } as const;
 export const Tcp = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16 } as const;
 
 export function bytes(text: string): Uint8Array {
@@ -91,6 +93,11 @@ export function tcp(source: number, destination: number, flags: number): Layer {
 
 export function udp(source: number, destination: number): Layer {
   return (inner) => concat(u16(source), u16(destination), u16(8 + inner.length), u16(0), inner);
+}
+
+/** The common header and one empty chunk. */
+export function sctp(source: number, destination: number, chunk: number): Layer {
+  return (inner) => concat(u16(source), u16(destination), u32(1), u32(0), Uint8Array.of(chunk, 0), u16(4), inner);
 }
 
 /** `rest`: identifier and sequence of an echo, MTU of an error. */

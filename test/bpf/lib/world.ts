@@ -15,12 +15,13 @@ import { join } from "node:path";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
   ENDPOINT_READY, Hook, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
-  policyKeyCodec, subjectCodec,
+  policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
 import { parseBtf } from "../../../src/kernel/btf.ts";
 import { objectBtf } from "../../../src/kernel/btf-file.ts";
 import { LibbpfPort, RingBufferReader, perCpu } from "../../../src/kernel/index.ts";
+import { FlowCollector } from "../../../src/targets/flows.ts";
 import type { BpfProgram, Codec, LibbpfMap, SkbContext } from "../../../src/kernel/index.ts";
 
 export interface Pod {
@@ -82,6 +83,8 @@ export interface RunOptions extends Omit<SkbContext, "ifindex" | "ingressIfindex
   readonly cameFrom?: Pod | number;
   /** Runs of the same packet; once when absent. */
   readonly repeat?: number;
+  /** Leaves the events in the ring. */
+  readonly quiet?: boolean;
   /** What the outer headers said (from_overlay). */
   readonly outer?: { readonly source: string; readonly vni: number };
 }
@@ -115,7 +118,8 @@ export class World {
   readonly #tunnelAt: number;
   #nextGeneration = 1;
 
-  constructor() {
+  /** @param flows size of the table; @param options further options of the programs. */
+  constructor({ flows = 64, options = {} }: { readonly flows?: number; readonly options?: Readonly<Record<string, number | bigint>> } = {}) {
     const root = join(import.meta.dirname, "../../..");
     execFileSync("make", ["-s", "bpf"], { cwd: root });
     const rodata = {
@@ -123,8 +127,9 @@ export class World {
       config_tunnel_mtu: TUNNEL_MTU,
       config_router_ipv4: parseAddress(self.router4),
       config_router_ipv6: parseAddress(self.router6),
+      ...options,
     };
-    const maxEntries = { ipcache: 1024, policy: 1024, flows: 64, interfaces: 16, endpoints: 16, events: 1 << 16 };
+    const maxEntries = { ipcache: 1024, policy: 1024, flows, interfaces: 16, endpoints: 16, events: 1 << 16 };
     for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
     this.#loadOuter();
@@ -134,7 +139,7 @@ export class World {
     this.reset();
   }
 
-  #load(file: string, options: { rodata?: Record<string, number | Uint8Array>; maxEntries: Record<string, number> }): void {
+  #load(file: string, options: { rodata?: Record<string, number | bigint | Uint8Array>; maxEntries: Record<string, number> }): void {
     for (const [name, program] of this.#port.load({ file, ...options }).programs) this.#programs.set(name, program);
   }
 
@@ -260,6 +265,11 @@ export class World {
     }
   }
 
+  /** Deletes flows as the agent's collector does. */
+  collector(): FlowCollector {
+    return new FlowCollector(this.map("flows"));
+  }
+
   /** Seconds that the only flow has left, from this second on. */
   lifetime(): number {
     const [flow] = this.flows();
@@ -269,10 +279,28 @@ export class World {
     return left % 10 === 9 ? left + 1 : left; // the second may have turned since
   }
 
-  fillFlows(): void {
-    const state = encode(flowStateCodec, { expires: 4_000_000_000, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, packets: 0n, bytes: 0n });
-    for (let port = 1; this.flows().length < this.map("flows").maxEntries; port++) {
+  /** What is free is taken by flows that nobody answered. */
+  fillFlows(expires = 4_000_000_000): void {
+    const state = encode(flowStateCodec, { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, packets: 0n, bytes: 0n });
+    const free = this.map("flows").maxEntries - this.flows().length;
+    for (let port = 1; port <= free; port++) {
       this.map("flows").update(encode(flowKeyCodec, { low: new Uint8Array(16), high: new Uint8Array(16), lowPort: port, highPort: 0, protocol: 6, zone: 0 }), state);
+    }
+  }
+
+  /** No endpoint owes anything. */
+  clearQuotas(): void {
+    for (const one of [a, b]) for (const direction of [0, 1]) this.map("quotas").update(u32(one.id * 2 + direction), new Uint8Array(8));
+  }
+
+  /** As if so many seconds lay between. */
+  moveQuotas(seconds: number): void {
+    for (const one of [a, b]) {
+      for (const direction of [0, 1]) {
+        const key = u32(one.id * 2 + direction);
+        const { paidNs } = decode(quotaCodec, this.map("quotas").lookup(key) ?? new Uint8Array(8));
+        if (paidNs !== 0n) this.map("quotas").update(key, encode(quotaCodec, { paidNs: paidNs + BigInt(seconds) * 1_000_000_000n }));
+      }
     }
   }
 
@@ -292,7 +320,7 @@ export class World {
   }
 
   run(name: ProgramName | `stub_${ProgramName}`, packet: Uint8Array, options: RunOptions = {}): Seen {
-    const { at, cameFrom, outer, repeat = 1, ...context } = options;
+    const { at, cameFrom, outer, quiet = false, repeat = 1, ...context } = options;
     const here = at === undefined ? undefined : this.map("interfaces").lookup(u32(at.ifindex));
     if (here === undefined) this.map("interfaces").delete(u32(LOOPBACK));
     else this.map("interfaces").update(u32(LOOPBACK), here);
@@ -303,7 +331,7 @@ export class World {
     const runOptions = { context: { ...context, ifindex: LOOPBACK, ingressIfindex } };
     for (let done = 1; done < repeat; done++) this.#port.testRun(program, packet, runOptions); // the kernel's own repeat ends with EINTR
     const { verdict, mark, packet: after } = this.#port.testRun(program, packet, runOptions);
-    return { verdict, mark, packet: after, events: this.#events.take(1000) };
+    return { verdict, mark, packet: after, events: quiet ? [] : this.#events.take(100_000) };
   }
 
   close(): void {
