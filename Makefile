@@ -79,7 +79,7 @@ build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) bpf/vmlinux.h
 	@mkdir -p $(@D)
 	clang-19 $(BPF_FLAGS) -c -o $@ $<
 cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
-build/bin/cilium-cni: src/cni/plugin/cilium-cni.c src/cni/plugin/json.h
+build/bin/cilium-cni: src/cni/plugin/cilium-cni.c $(wildcard src/cni/plugin/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
 

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { Addresses, AttachmentStore, CniError, CniErrorCode, CniOperations, NetnsResolver } from "../cni/index.ts";
 import type { Attachment, AttachmentListener } from "../cni/index.ts";
+import { Netlink, PodVeths, Sysctl, runCommand } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { parseCidr } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
@@ -113,9 +114,10 @@ export class Core {
   }
 
   #makeLinks(netns: NetnsResolver): PodLinks {
-    const { network } = this.#options;
+    const { network, config } = this.#options;
     return new PodLinks({
       links: network.links,
+      veths: new PodVeths({ netlink: new Netlink(), sysctl: new Sysctl(), run: runCommand, plugin: config.paths.plugin }),
       programs: network.programs,
       netns,
       mtu: () => network.podMtu,

@@ -6,14 +6,14 @@
 import { createHash } from "node:crypto";
 import { CniError, CniErrorCode } from "../cni/index.ts";
 import type { Attachment, LinkFacts, NetnsResolver, PodDatapath } from "../cni/index.ts";
-import { KeyedTurns } from "../cni/turns.ts";
-import type { Datapath } from "../kernel/index.ts";
-import type { Links, PodLinkSpec } from "../kernel/links.ts";
+import { SharedTurns } from "../cni/turns.ts";
+import type { Datapath, Links, PodLinkSpec, PodVeths } from "../kernel/index.ts";
 import type { AddressPair } from "../cni/addresses.ts";
 import type { Enforcer } from "./enforcer.ts";
 
 export interface PodLinksOptions {
-  readonly links: Links;
+  readonly links: Pick<Links, "list">;
+  readonly veths: PodVeths;
   readonly programs: Pick<Datapath, "attach">;
   readonly netns: NetnsResolver;
   readonly mtu: () => number;
@@ -23,9 +23,6 @@ export interface PodLinksOptions {
   /** Forgets the flows of addresses that go. */
   readonly purgeFlows: (addresses: readonly string[]) => Promise<void>;
 }
-
-/** Routes of the whole node are replaced in one turn: never while a pod's own are being made. */
-const ROUTES = "routes";
 
 /** Locally administered, unicast, and the same for the same container: bits 1 and 0 of the first octet are 1 and 0. */
 export function macOf(containerId: string, side: "pod" | "host"): string {
@@ -37,23 +34,24 @@ export function macOf(containerId: string, side: "pod" | "host"): string {
 export class PodLinks implements PodDatapath {
   readonly attachments = new Map<string, Attachment>();
   readonly #options: PodLinksOptions;
-  readonly #turns = new KeyedTurns();
+  /** Pods beside each other; the routes of the whole node are replaced alone, never while a pod's own are being made. */
+  readonly #routes = new SharedTurns();
 
   constructor(options: PodLinksOptions) {
     this.#options = options;
   }
 
   async createLink(attachment: Attachment): Promise<LinkFacts> {
-    const { links, programs, netns, mtu } = this.#options;
+    const { veths, programs, netns, mtu } = this.#options;
     const facts = { mac: macOf(attachment.containerId, "pod"), hostMac: macOf(attachment.containerId, "host"), mtu: mtu() };
-    const device = await links.create({ hostName: attachment.hostIfname, netns: netns.path(attachment.netns), ...facts });
+    const device = await veths.create({ hostName: attachment.hostIfname, netns: netns.path(attachment.netns), interfaceName: attachment.ifname, ...facts });
     programs.attach("FROM_CONTAINER", device.ifindex);
     programs.attach("TO_CONTAINER", device.ifindex);
     return { ...facts, hostIfindex: device.ifindex };
   }
 
   async configure(attachment: Attachment): Promise<void> {
-    await this.#turns.run(ROUTES, () => this.#options.links.connect(this.#specOf(attachment)));
+    await this.#routes.beside(() => this.#options.veths.connect(this.#specOf(attachment)));
   }
 
   open(attachment: Attachment): Promise<void> {
@@ -66,17 +64,17 @@ export class PodLinks implements PodDatapath {
   }
 
   async remove(attachment: Parameters<PodDatapath["remove"]>[0]): Promise<void> {
-    const { links, enforcer, onChanged, purgeFlows } = this.#options;
+    const { veths, enforcer, onChanged, purgeFlows } = this.#options;
     if (this.attachments.delete(attachment.containerId)) {
       onChanged();
       enforcer().applyNow();
     }
-    await this.#turns.run(ROUTES, () => links.remove(attachment.hostIfname));
+    await this.#routes.beside(() => veths.remove(attachment.hostIfname));
     await purgeFlows([attachment.ipv4, attachment.ipv6].filter((address) => address !== undefined));
   }
 
   async verify(attachment: Attachment): Promise<readonly string[]> {
-    const device = await this.#options.links.find(attachment.hostIfname);
+    const device = await this.#options.veths.find(attachment.hostIfname);
     if (device === undefined) return [`device ${attachment.hostIfname} is gone`];
     const differences: string[] = [];
     if (device.ifindex !== attachment.hostIfindex) differences.push(`device ${attachment.hostIfname} is another one`);
@@ -117,7 +115,7 @@ export class PodLinks implements PodDatapath {
 
   /** Runs `task` while no pod's routes are being made. */
   async withRoutes(task: () => Promise<void>): Promise<void> {
-    await this.#turns.run(ROUTES, task);
+    await this.#routes.alone(task);
   }
 
   #specOf(attachment: Attachment): PodLinkSpec {

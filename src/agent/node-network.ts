@@ -64,7 +64,7 @@ export class NodeNetwork {
     const { config, local, logger } = options;
     await mountBpfFs(dirname(config.paths.pins));
     const sysctl = new Sysctl();
-    const links = new Links(runCommand, sysctl);
+    const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
     const underlay = await underlayDevices(links, config, local);
     const overhead = (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
@@ -139,7 +139,7 @@ export class NodeNetwork {
 /** Everything of the node that outlives the agent, in the order in which nothing opens: programs last. */
 export async function tearDownNode(config: AgentConfig): Promise<void> {
   const sysctl = new Sysctl();
-  const links = new Links(runCommand, sysctl);
+  const links = new Links(runCommand);
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Nft(runCommand).remove();
   await new Host(runCommand, sysctl).remove();

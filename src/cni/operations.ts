@@ -4,8 +4,8 @@
  * Order of ADD, and why an agent that is killed anywhere leaks nothing:
  *   1 admission    waits without having taken anything
  *   2 reservation  address and names, then the record on disk: from here on the record leads to every part
- *   3 link         in the node's namespace, closed, with its programs
- *   4 configure    moved into the pod
+ *   3 link         both ends where they stay, down, with the programs on the node's end
+ *   4 configure    addresses, neighbours, routes, up: closed, as the maps do not know the pod
  *   5 open         maps say ready, the record says ready
  * DEL and every failure go back over `remove`, the record last.
  */

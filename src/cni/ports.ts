@@ -36,9 +36,9 @@ export interface LinkFacts {
  * An attachment that was interrupted after any step is undone by `remove`.
  */
 export interface PodDatapath {
-  /** A veth pair in the host's namespace: host side named, stubs attached, endpoint closed, down. */
+  /** A veth pair between node and pod: both ends named, stubs attached, endpoint closed, down. */
   createLink(attachment: Attachment): Promise<LinkFacts>;
-  /** Moves the pod's side into the namespace, names it, sets addresses, routes and neighbours, and ups both. */
+  /** Sets addresses, routes and neighbours on both sides, and ups both. */
   configure(attachment: Attachment): Promise<void>;
   /** Writes the endpoint as ready under its identity, and the node's routes to it. */
   open(attachment: Attachment): Promise<void>;

@@ -9,7 +9,7 @@ export interface CommandResult {
 }
 
 /** Runs a program with `input` on its standard input. Rejects only when it cannot be started. */
-export type Run = (command: readonly [string, ...string[]], input?: string) => Promise<CommandResult>;
+export type Run = (command: readonly [string, ...string[]], input?: string | Uint8Array) => Promise<CommandResult>;
 
 export class CommandError extends CodedError {
   readonly status: number;
@@ -37,7 +37,7 @@ export const runCommand: Run = ([program, ...args], input = "") => {
 };
 
 /** Standard output; throws CommandError when the exit status is not 0. */
-export async function check(run: Run, command: readonly [string, ...string[]], input?: string): Promise<string> {
+export async function check(run: Run, command: readonly [string, ...string[]], input?: string | Uint8Array): Promise<string> {
   const result = await run(command, input);
   if (result.status !== 0) throw new CommandError(command, result);
   return result.stdout;

@@ -124,6 +124,38 @@ function bind<T>(library: string, signatures: Readonly<Record<keyof T & string, 
   return bound as T;
 }
 
+/** Of libc, for netlink.ts. */
+export interface Sockets {
+  socket(domain: number, type: number, protocol: number): number;
+  setOption(fd: number, level: number, name: number, value: Memory, length: number): number;
+  receive(fd: number, into: Memory, length: number, flags: number): number;
+  close(fd: number): number;
+  /** On a thread of the pool: bytes sent, or a negative number. The memory must not change meanwhile. */
+  send(fd: number, bytes: Uint8Array, length: number, flags: number): Promise<number>;
+}
+
+const SOCKET_SIGNATURES: Readonly<Record<Exclude<keyof Sockets, "send">, string>> = {
+  socket: "int socket(int domain, int type, int protocol)",
+  setOption: "int setsockopt(int fd, int level, int name, void *value, uint32_t length)",
+  receive: "int64_t recv(int fd, void *buffer, size_t length, int flags)",
+  close: "int close(int fd)",
+};
+
+export function openSockets(): Sockets {
+  const send = koffi.load("libc.so.6").func("int64_t send(int fd, void *buffer, size_t length, int flags)");
+  return {
+    ...bind<Omit<Sockets, "send">>("libc.so.6", SOCKET_SIGNATURES),
+    send: (fd, bytes, length, flags) => {
+      const { promise, resolve, reject } = Promise.withResolvers<number>();
+      send.async(fd, bytes, length, flags, (error: Error | null, sent: number | bigint) => {
+        if (error === null) resolve(Number(sent));
+        else reject(error);
+      });
+      return promise;
+    },
+  };
+}
+
 export const openLibbpf = (): Libbpf => bind<Libbpf>("libbpf.so.1", LIBBPF_SIGNATURES);
 export const openLibc = (): Libc => bind<Libc>("libc.so.6", LIBC_SIGNATURES);
 

@@ -48,7 +48,7 @@ export class Host {
 
   constructor(run: Run, sysctl: Sysctl) {
     this.#run = run;
-    this.#links = new Links(run, sysctl);
+    this.#links = new Links(run);
     this.#sysctl = sysctl;
   }
 

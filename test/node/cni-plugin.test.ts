@@ -155,6 +155,25 @@ describe("cilium-cni", () => {
     assert.equal((await run({}, request())).code, 1);
   });
 
+  it("never crashes inside a pod's namespace either, and says what was wrong", async () => {
+    const own = "/proc/self/ns/net";
+    const header = (length: number): Buffer => Buffer.from(Uint32Array.of(length, 0, 0, 0).buffer);
+    const inputs = ["", "x", "x".repeat(16), "\0".repeat(64), header(15), header(17), header(0xffff_fff0), Buffer.concat([header(16), header(1 << 30)]), "x".repeat(2 << 20)];
+    const calls = [[], [""], ["/absent"], ["/etc/passwd"], [own], [own, "nothing"], [own, "../../kernel/x=1"], [own, `${"x".repeat(300)}=1`], [own, "ipv6/conf/absent/accept_ra=0"]];
+    for (const call of calls) {
+      for (const input of inputs) {
+        const { status, signal, stderr } = spawnSync(PLUGIN, ["netns", ...call], { input, encoding: "utf8" });
+        assert.equal(signal, null, `${call.join(" ")}: ${stderr}`);
+        assert.ok(status === 0 || status === 1, String(status));
+        if (call.length > 0) assert.equal(stderr === "", status === 0, stderr);
+      }
+    }
+    const said = (...call: string[]): string => spawnSync(PLUGIN, ["netns", ...call], { input: "", encoding: "utf8" }).stderr;
+    assert.match(said("/absent"), /\/absent: No such file/);
+    assert.match(said("/etc/passwd"), /\/etc\/passwd: Invalid argument/);
+    assert.match(said(own, "../../kernel/x=1"), /Invalid argument/);
+  });
+
   it("starts in about a millisecond", async () => {
     const program = "import time,subprocess,sys\nt=[]\nfor i in range(200):\n s=time.perf_counter();subprocess.run([sys.argv[1]],stdin=subprocess.DEVNULL,stdout=subprocess.DEVNULL,env={'CNI_COMMAND':'VERSION'});t.append(time.perf_counter()-s)\nt.sort();print(t[100]*1000)";
     const measured = spawnSync("python3", ["-c", program, PLUGIN], { encoding: "utf8" });

@@ -8,6 +8,8 @@ import { LibbpfPort } from "../../src/kernel/bpf.ts";
 import { Datapath } from "../../src/kernel/datapath.ts";
 import { Hook } from "../../src/kernel/gen/types.ts";
 import { Links } from "../../src/kernel/links.ts";
+import { Netlink } from "../../src/kernel/netlink.ts";
+import { PodVeths } from "../../src/kernel/pod-link.ts";
 import { runCommand } from "../../src/kernel/command.ts";
 import { detachStubs } from "../../src/kernel/tc.ts";
 import { Sysctl } from "../../src/kernel/sysctl.ts";
@@ -55,11 +57,11 @@ function suite(): void {
     execFileSync("ip", ["link", "set", "lo", "up"]);
     const port = new LibbpfPort(pinDir);
     const datapath = Datapath.load({ port, objects, pinDir });
-    const links = new Links(runCommand, new Sysctl());
-    const { ifindex } = await links.create(spec);
+    const veths = new PodVeths({ netlink: new Netlink(), sysctl: new Sysctl(), run: runCommand, plugin: join(import.meta.dirname, "../../build/bin/cilium-cni") });
+    const { ifindex } = await veths.create(spec);
     datapath.attach("FROM_CONTAINER", ifindex);
     datapath.attach("TO_CONTAINER", ifindex);
-    await links.connect(spec);
+    await veths.connect(spec);
     assert.ok(reachable());
     assert.ok(count(port, Hook.TO_CONTAINER) > 0n && count(port, Hook.FROM_CONTAINER) > 0n);
   });
@@ -67,7 +69,7 @@ function suite(): void {
   it("attaching again leaves one filter per side", async () => {
     const port = new LibbpfPort(pinDir);
     const datapath = Datapath.load({ port, objects, pinDir });
-    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    const device = await new Links(runCommand).find(spec.hostName);
     assert.ok(device);
     for (let i = 0; i < 3; i++) datapath.attach("FROM_CONTAINER", device.ifindex);
     const shown = execFileSync("tc", ["filter", "show", "dev", spec.hostName, "ingress"], { encoding: "utf8" });
@@ -95,7 +97,7 @@ function suite(): void {
     const [hooks] = readdirSync(pinDir).filter((name) => name.startsWith("hooks_"));
     rmSync(join(pinDir, hooks ?? ""));
     const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
-    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    const device = await new Links(runCommand).find(spec.hostName);
     assert.ok(device);
     for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) datapath.attach(hook, device.ifindex);
     assert.equal(reachable(), true);
@@ -109,7 +111,7 @@ function suite(): void {
 
   it("detaches; absent filters and devices are no error", async () => {
     const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
-    const device = await new Links(runCommand, new Sysctl()).find(spec.hostName);
+    const device = await new Links(runCommand).find(spec.hostName);
     assert.ok(device);
     for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) {
       datapath.detach(hook, device.ifindex);
@@ -122,7 +124,7 @@ function suite(): void {
 
   it("takes every stub off at uninstall, by name, and leaves the filters of others", async () => {
     const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
-    const links = new Links(runCommand, new Sysctl());
+    const links = new Links(runCommand);
     const device = await links.find(spec.hostName);
     assert.ok(device);
     execFileSync("tc", ["filter", "add", "dev", spec.hostName, "ingress", "protocol", "all", "pref", "5", "bpf", "bytecode", "1,6 0 0 0"]);

@@ -8,11 +8,14 @@
  *            must be deletable while the agent is down, and its address must not leak;
  *   others   fail with error 11 (try again later), STATUS with 50 (plugin not available).
  *
+ * Called with arguments by the agent, it does the pod's side of a link: netns.h.
+ *
  * Request:  one line of JSON {"command","containerId","netns","ifname","args","path","config"}, all
  *           strings; "config" is standard input byte for byte.
  * Answer:   "<exit code> <length>\n", then length bytes for standard output. Fewer bytes than promised
  *           mean that the agent died: the same as no answer.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,6 +31,7 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "netns.h"
 
 #ifndef DEFAULT_SOCKET
 #define DEFAULT_SOCKET "/var/run/cilium/cni.sock"
@@ -259,7 +263,7 @@ static int run(struct invocation *call)
 	return fail(call, ERR_TRY_AGAIN, "the cilium agent of this node does not answer", call->socket);
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
 	struct invocation call = {
 		.command = variable("CNI_COMMAND"), .container_id = variable("CNI_CONTAINERID"), .netns = variable("CNI_NETNS"),
@@ -268,6 +272,9 @@ int main(void)
 	};
 	signal(SIGPIPE, SIG_IGN); /* an agent that goes away is a failed write, not our end */
 	int whole = read_all(STDIN_FILENO, &call.config, MAX_CONFIG, now_ms() + STDIN_TIMEOUT_MS) == 0;
+	/* A runtime gives no arguments. */
+	if (count > 2 && strcmp(arguments[1], "netns") == 0)
+		return whole ? in_namespace(count - 2, arguments + 2, &call.config) : complain("standard input", EIO);
 	top_member(&call.config, "cniVersion", call.version, sizeof call.version);
 	top_member(&call.config, "agentSocket", call.socket, sizeof call.socket);
 	top_member(&call.config, "deleteQueue", call.queue, sizeof call.queue);

@@ -3,10 +3,11 @@
  * per line out. A process cannot change its namespace safely (libuv's threads keep theirs), so the test
  * starts one of these per node with `ip netns exec`.
  */
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { eventCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
-import { Datapath, Host, HOST_DEVICE, LibbpfPort, Links, Nft, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
+import { Datapath, Host, HOST_DEVICE, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
 import { parseAddress } from "../../../src/lib/ip.ts";
 
 export interface NodeSpec {
@@ -34,12 +35,14 @@ export type Request =
   | { readonly do: "put"; readonly map: string; readonly key: string; readonly value: string }
   | { readonly do: "events" };
 
+const PLUGIN = join(import.meta.dirname, "../../../build/bin/cilium-cni");
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
 
 class Worker {
   readonly #port = new LibbpfPort();
   readonly #sysctl = new Sysctl();
-  readonly #links = new Links(runCommand, this.#sysctl);
+  readonly #links = new Links(runCommand);
+  readonly #veths = new PodVeths({ netlink: new Netlink(), sysctl: this.#sysctl, run: runCommand, plugin: PLUGIN });
   #datapath: Datapath | undefined;
   #events: RingBufferReader<Event> | undefined;
 
@@ -82,10 +85,10 @@ class Worker {
 
   /** @returns ifindex of the host's end. */
   async #pod(spec: NodeSpec, pod: PodLink): Promise<number> {
-    const device = await this.#links.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns });
+    const device = await this.#veths.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns });
     this.#datapath?.attach("FROM_CONTAINER", device.ifindex);
     this.#datapath?.attach("TO_CONTAINER", device.ifindex);
-    await this.#links.connect({
+    await this.#veths.connect({
       hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns,
       ipv4: { address: pod.ipv4, gateway: spec.router4 }, ipv6: { address: pod.ipv6, gateway: spec.router6 },
     });

@@ -18,7 +18,7 @@ class FakeNode {
     const result = (stdout: string, status = 0): ReturnType<Run> => Promise.resolve({ status, stdout, stderr: "" });
     if (program === "nft" && command.includes("list")) return result(this.table ?? "", this.table === undefined ? 1 : 0);
     if (program === "nft") {
-      this.table = input;
+      this.table = String(input);
       this.applied++;
       return result("");
     }
