@@ -118,7 +118,7 @@ test-node: $(SETUP_STAMP) programs bpf cni ## Real maps, links and sockets in ne
 test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 	@$(NODE) test/e2e/harness/setup.ts
 	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
-build/bin/e2e-probe: test/e2e/harness/probe.c
+build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
 

@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "probe-log.h"
+
 #define MAX_FDS 4096
 /* An answer later than this is lost. Long, because a machine that stands still for some seconds loses nothing; a lost
  * datagram stays lost however long one waits. */
@@ -103,25 +105,12 @@ static void forget(int i)
 	roles[i] = roles[fd_count];
 }
 
-/* What is to be printed. Whoever reads it may be slow (a container's log on a busy disk): the server must not wait for
- * that, or datagrams would be lost in its own queue. */
-static char told[1 << 24];
-static size_t told_length;
-
-static void print_told(void)
-{
-	ssize_t written = write(STDOUT_FILENO, told, told_length);
-	if (written <= 0) return;
-	told_length -= written;
-	memmove(told, told + written, told_length);
-}
-
 static void tell(const char *protocol, int port, const struct sockaddr_in6 *peer, char *bytes)
 {
 	char address[INET6_ADDRSTRLEN];
 	for (char *line = strtok(bytes, "\r\n"); line; line = strtok(NULL, "\r\n")) {
-		if (told_length + 256 > sizeof told) die("nobody reads what the server prints");
-		told_length += snprintf(told + told_length, 256, "%lld %s %d %s %.80s\n", now_ms(CLOCK_REALTIME), protocol, port, text_of(peer, address), line);
+		if (told_length + MAX_TOLD_LINE > sizeof told) die("nobody reads what the server prints");
+		told_length += snprintf(told + told_length, MAX_TOLD_LINE, "%lld %s %d %s %.80s\n", now_ms(CLOCK_REALTIME), protocol, port, text_of(peer, address), line);
 	}
 	print_told();
 }
