@@ -55,7 +55,7 @@ static __always_inline int find_target(struct packet *p, const struct endpoint *
 		return local_side(&p->to, target);
 	}
 	find_peer(p, &p->destination);
-	p->to.identity = p->peer.identity;
+	found_side(&p->to, p);
 	return check_tunnel_port(p);
 }
 

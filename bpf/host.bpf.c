@@ -26,7 +26,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	if (step)
 		return step;
 	find_peer(p, &p->destination);
-	p->to.identity = p->peer.identity;
+	found_side(&p->to, p);
 	if (!(p->peer.flags & PEER_TUNNEL))
 		return -DROP_NO_TUNNEL_ENDPOINT;
 	if (p->from.endpoint && mark_origin(skb) != MARK_REPLY)

@@ -35,7 +35,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	skb->mark = MARK_FROM_NETDEV;
 	step = parse_ip(skb, p);
 	find_peer(p, &p->source);
-	p->from.identity = p->peer.identity;
+	found_side(&p->from, p);
 	if (is_pod_address(&p->peer) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
 	if (!step && is_reply_of_pod(p))
@@ -63,7 +63,7 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	if (step)
 		return step;
 	find_peer(p, &p->destination);
-	p->to.identity = p->peer.identity;
+	found_side(&p->to, p);
 	/* Nobody but the tunnel device itself, whose packets come from no device. */
 	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
 		return -DROP_TUNNEL_PORT;

@@ -103,7 +103,9 @@ static __always_inline int is_opening(const struct packet *p)
 /* The packet says by itself that its destination opened the flow. */
 static __always_inline int is_answer(const struct packet *p)
 {
-	return is_icmp(p->protocol) && (p->icmp_type == ICMP_ECHO_REPLY || p->icmp_type == ICMPV6_ECHO_REPLY);
+	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
+		return 0;
+	return is_icmp(p->protocol) && p->icmp_type != icmp_request(p->protocol, p->icmp_type);
 }
 
 /* A segment from the middle of a connection: which side opened it cannot be seen. */
@@ -235,7 +237,6 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 {
 	const struct side *opener = reply ? &p->to : &p->from;
 	const struct side *responder = reply ? &p->from : &p->to;
-	__be16 port_be = reply ? p->source_port_be : p->destination_port_be;
 	int step, end;
 
 	p->fresh.egress_rule = 0;
@@ -246,11 +247,14 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 	for (end = 0; end < 2; end++) {
 		__u8 direction = end ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 		const struct side *subject = end ? responder : opener;
-		__u32 peer = end ? opener->identity : responder->identity;
+		const struct side *other = end ? opener : responder;
+		/* What the opener's packets come from and go to. */
+		const struct address *address = !end == !reply ? &p->destination : &p->flow_source;
 
-		if (!subject->endpoint || (end && peer == IDENTITY_HOST))
+		if (!subject->endpoint || (end && other->identity == IDENTITY_HOST))
 			continue;
-		step = judge(skb, p, subject, direction, peer, port_be);
+		p->port_be = reply ? p->source_port_be : p->destination_port_be;
+		step = judge(skb, p, subject, other, address, direction);
 		if (step)
 			return step;
 		if (end)

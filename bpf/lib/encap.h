@@ -60,13 +60,21 @@ static __always_inline int sender_from_overlay(struct packet *p)
 	router = !is_zero_address(&p->source) && (same_address(&p->source, node->router_ipv4) ||
 						  same_address(&p->source, node->router_ipv6));
 	if (p->vni == IDENTITY_HOST || p->vni == IDENTITY_WORLD) {
-		p->from.identity = p->vni == IDENTITY_HOST ? IDENTITY_REMOTE_NODE : IDENTITY_WORLD;
-		return router ? GO_ON : -DROP_SPOOFED_OVERLAY;
+		if (!router)
+			return -DROP_SPOOFED_OVERLAY;
+		p->from.identity = world_of(&p->source);
+		if (p->vni == IDENTITY_WORLD)
+			return GO_ON;
+		/* The API server may run there. What an object of that node claims to be does not make it this node. */
+		find_peer(p, &p->source);
+		p->from.identity = p->peer.identity == IDENTITY_KUBE_APISERVER ? IDENTITY_KUBE_APISERVER : IDENTITY_REMOTE_NODE;
+		return GO_ON;
 	}
 	if (!is_cluster_identity(p->vni))
 		return -DROP_INVALID_IDENTITY;
 	p->from.identity = p->vni;
 	find_peer(p, &p->source);
+	p->from.ports = p->peer.ports;
 	if (!router && !same_address(p->peer.node, &p->node))
 		return -DROP_SPOOFED_OVERLAY;
 	return GO_ON;

@@ -3,6 +3,16 @@
 #ifndef CILIUM_IDENTITY_H
 #define CILIUM_IDENTITY_H
 
+static __always_inline __u32 world_of(const struct address *address)
+{
+	return is_mapped_ipv4(address) ? IDENTITY_WORLD_IPV4 : IDENTITY_WORLD_IPV6;
+}
+
+static __always_inline int is_node_identity(__u32 identity)
+{
+	return identity == IDENTITY_HOST || identity == IDENTITY_REMOTE_NODE || identity == IDENTITY_KUBE_APISERVER;
+}
+
 /* p->peer := what is known of the address: `ipcache`, else the longest CIDR, else the world. */
 static __always_inline void find_peer(struct packet *p, const struct address *address)
 {
@@ -18,7 +28,14 @@ static __always_inline void find_peer(struct packet *p, const struct address *ad
 		return;
 	}
 	__builtin_memset(&p->peer, 0, sizeof(p->peer));
-	p->peer.identity = IDENTITY_WORLD;
+	p->peer.identity = world_of(address);
+}
+
+/* The side is whoever find_peer found. */
+static __always_inline void found_side(struct side *side, const struct packet *p)
+{
+	side->identity = p->peer.identity;
+	side->ports = p->peer.ports;
 }
 
 /* The side is a pod of this node. */
@@ -28,6 +45,7 @@ static __always_inline int local_side(struct side *side, const struct endpoint *
 	__u32 slot = endpoint->subject;
 
 	side->identity = endpoint->identity;
+	side->ports = endpoint->ports;
 	side->endpoint = endpoint->id;
 	if (!(endpoint->flags & ENDPOINT_READY) || !slot)
 		return -DROP_POLICY_NOT_READY;
@@ -88,11 +106,11 @@ static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packe
 	if (!skb->ingress_ifindex && is_pod_mark(skb)) /* lost on the way: nobody can judge it */
 		return -DROP_UNJUDGED_EXIT;
 	find_peer(p, &p->source);
-	p->from.identity = p->peer.identity;
+	found_side(&p->from, p);
 	if (!skb->ingress_ifindex && !mark_origin(skb))
 		p->local_process = 1;
 	else if (p->from.identity == IDENTITY_HOST)
-		p->from.identity = IDENTITY_WORLD;
+		p->from.identity = world_of(&p->source);
 	/* This node's own router address is excused: its processes use it, and masquerading gives it to others. */
 	if (skb->ingress_ifindex != config_vxlan_ifindex && p->peer.identity != IDENTITY_HOST && is_pod_address(&p->peer))
 		return -DROP_SPOOFED_UNDERLAY;

@@ -11,6 +11,7 @@
 #define MAX_CIDRS 65536
 #define MAX_SUBJECTS 16384
 #define MAX_POLICY 262144
+#define MAX_BLOCKS 262144
 #define MAX_FLOWS 524288
 #define MAX_QUOTAS 131072 /* two for each of 65,535 endpoint ids */
 #define MAX_FRAGMENTS 8192
@@ -78,6 +79,15 @@ struct {
 	__type(key, struct policy_key);
 	__type(value, struct policy_entry);
 } policy SEC(".maps");
+
+/* rule set, CIDR -> classes in the keys of `policy`, by kind of peer */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, MAX_BLOCKS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct block_key);
+	__type(value, struct block);
+} blocks SEC(".maps");
 
 /* both directions of a flow -> who opened it, as judged. A plain hash: an LRU would let one pod's scan
  * evict idle connections of others. The agent deletes expired entries; the programs ignore them. */

@@ -26,6 +26,7 @@ struct side {
 	__u32 identity;
 	__u32 subject;    /* 0 and local: closed */
 	__u32 generation; /* of the subject; 0 when not local */
+	__u32 ports;      /* class of its named ports; 0: none */
 	__u16 endpoint;   /* id; 0: no endpoint of this node, judged elsewhere */
 	__u16 pad;
 };
@@ -56,7 +57,10 @@ struct packet {
 	struct side to;
 	struct address node;        /* overlay: underlay address of the sender's node */
 	struct cidr_key cidr;
+	struct block_key block;
 	struct policy_key policy;
+	__u32 block_class;          /* of the peer being judged, 0: none; likewise */
+	__u32 ports_class;
 	__u32 length;               /* of the packet with its Ethernet header */
 	__u32 now;                  /* seconds */
 	__u32 offset;               /* of the transport header */
@@ -71,6 +75,7 @@ struct packet {
 	__u16 source_port_be;       /* of the flow */
 	__u16 destination_port_be;
 	__u16 endpoint;             /* id of the judging endpoint */
+	__u16 port_be;              /* of the side that the flow was opened to */
 	__u16 type;                 /* ethertype, host order */
 	__u8 protocol;              /* of the packet */
 	__u8 flow_protocol;         /* of the flow: the quoted packet's in ICMP errors */
@@ -81,7 +86,6 @@ struct packet {
 	__u8 verdict;
 	__u8 next_header;           /* IPv6 walk */
 	struct ethernet_header ethernet;
-	__u8 pad[2];
 	union {
 		struct arp_packet arp;
 		struct ipv4_header ipv4;

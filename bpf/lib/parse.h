@@ -36,11 +36,19 @@ static __always_inline int has_ports(__u8 protocol)
 	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_SCTP;
 }
 
-static __always_inline int is_echo(__u8 protocol, __u8 type)
+/* The type of the request that an ICMP message is or answers; 0: it is neither (RFC 792, 4443, 8335). */
+static __always_inline __u8 icmp_request(__u8 protocol, __u8 type)
 {
-	if (protocol == PROTOCOL_ICMP)
-		return type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY;
-	return type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+	if (protocol == PROTOCOL_ICMPV6) {
+		if (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY)
+			return ICMPV6_ECHO_REQUEST;
+		return type == ICMPV6_PROBE_REQUEST || type == ICMPV6_PROBE_REPLY ? ICMPV6_PROBE_REQUEST : 0;
+	}
+	if (type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY)
+		return ICMP_ECHO_REQUEST;
+	if (type == ICMP_TIMESTAMP_REQUEST || type == ICMP_TIMESTAMP_REPLY)
+		return ICMP_TIMESTAMP_REQUEST;
+	return type == ICMP_PROBE_REQUEST || type == ICMP_PROBE_REPLY ? ICMP_PROBE_REQUEST : 0;
 }
 
 static __always_inline int is_icmp_error(__u8 protocol, __u8 type)
@@ -195,6 +203,8 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 /* Ports of the transport header that the first 8 bytes of `header` hold. */
 static __always_inline int parse_ports(struct packet *p, const __u8 *header, __u8 protocol)
 {
+	__u16 type_be, identifier_be;
+
 	if (has_ports(protocol)) {
 		p->source_port_be = *(const __u16 *)header;
 		p->destination_port_be = *(const __u16 *)(header + 2);
@@ -202,13 +212,17 @@ static __always_inline int parse_ports(struct packet *p, const __u8 *header, __u
 	}
 	if (!is_icmp(protocol))
 		return -DROP_UNKNOWN_L4;
-	/* The identifier stands on the requester's side, so that the other side's requests are another flow. */
-	p->source_port_be = 0;
-	p->destination_port_be = 0;
-	if (header[0] == ICMP_ECHO_REQUEST || header[0] == ICMPV6_ECHO_REQUEST)
-		p->source_port_be = *(const __u16 *)(header + 4);
-	else
-		p->destination_port_be = *(const __u16 *)(header + 4);
+	/* The identifier stands on the requester's side, so that the other side's requests are another flow. The type
+	 * of the request stands where the destination's port does, so that rules name it as they name ports. */
+	type_be = bpf_htons(icmp_request(protocol, header[0]));
+	identifier_be = *(const __u16 *)(header + 4);
+	if (header[0] == icmp_request(protocol, header[0])) {
+		p->source_port_be = identifier_be;
+		p->destination_port_be = type_be;
+	} else {
+		p->source_port_be = type_be;
+		p->destination_port_be = identifier_be;
+	}
 	return GO_ON;
 }
 
@@ -262,7 +276,7 @@ static __always_inline int parse_quote(struct __sk_buff *skb, struct packet *p)
 	step = load(skb, offset, p->transport, 8);
 	if (!step)
 		step = parse_ports(p, p->transport, p->flow_protocol);
-	if (!step && is_icmp(p->flow_protocol) && !is_echo(p->flow_protocol, p->transport[0]))
+	if (!step && is_icmp(p->flow_protocol) && !icmp_request(p->flow_protocol, p->transport[0]))
 		step = -DROP_UNKNOWN_L4;
 	swapped = p->source_port_be;
 	p->source_port_be = p->destination_port_be;
@@ -305,7 +319,7 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 			return GO_ON;
 		if (is_icmp_error(p->protocol, p->icmp_type))
 			return parse_quote(skb, p);
-		if (!is_echo(p->protocol, p->icmp_type))
+		if (!icmp_request(p->protocol, p->icmp_type))
 			return -DROP_UNKNOWN_L4;
 	}
 	return p->fragment.protocol ? remember_fragment(p) : GO_ON;

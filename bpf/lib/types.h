@@ -30,7 +30,8 @@ enum hook {
 };
 
 /* Reserved identities; the numbers are the field's. Cluster identities start at 256, are 24 bits wide
- * and travel in the VNI. Identities from 1 << 24 on are local to a node and never go on the wire. */
+ * and travel in the VNI. Identities from 1 << 24 on are local to a node and never go on the wire. An
+ * outside address is WORLD_IPV4 or WORLD_IPV6; WORLD stands in the VNI, where the packet tells the family. */
 enum identity {
 	IDENTITY_UNKNOWN = 0,
 	IDENTITY_HOST = 1,
@@ -102,11 +103,13 @@ struct endpoint {
 	unsigned int ifindex;      /* host side of the pod's veth */
 	unsigned int identity;
 	unsigned int subject;      /* slot in `subjects`; 0 is never used and means: closed */
+	unsigned int ports;        /* class of its identity and named ports; 0: it names none */
 	unsigned short id;         /* 1..65535, unique on the node; travels in the upper half of skb->mark */
 	unsigned short mtu;        /* of the pod's link */
 	unsigned int flags;        /* ENDPOINT_* */
 	unsigned char mac[6];      /* the pod's own MAC */
 	unsigned char host_mac[6]; /* the host side's MAC: the pod's gateway */
+	unsigned char pad[4];
 	unsigned char ipv4[16];    /* v4-mapped; zero when absent */
 	unsigned char ipv6[16];    /* zero when absent */
 };
@@ -128,35 +131,61 @@ struct cidr_key {
 };
 
 /* Value of `ipcache` (exact address -> peer) and of `cidrs` (CIDR -> peer).
- * An address enters `ipcache` only after the policy entries of its identity are written. */
+ * An address enters `ipcache` only after the policy entries of its identity and class are written. */
 struct peer {
 	unsigned int identity;
 	unsigned int flags;      /* PEER_* */
+	unsigned int ports;      /* class of the pod's identity and named ports; 0: none */
+	unsigned int pad;
 	unsigned char node[16];  /* underlay address of the peer's node; zero: no tunnel */
 };
 
 /* ---------------------------------------------------------------- policy */
 
-/* Array `subjects`: slot -> what an identity that runs on this node must obey. One update flips an
- * identity from one rule set to the next. The generation only grows; conntrack entries judged under
- * another one are judged again. */
+/* A peer in the keys of `policy` is an identity, or one of two kinds of classes, whose numbers lie above all
+ * identities. Below CLASS_PORTS: addresses for which the same blocks of one rule set hold, numbered within it.
+ * From CLASS_PORTS on: pods of one identity with the same named ports, numbered on the node. */
+#define CLASS_BLOCKS 0x02000000u
+#define CLASS_PORTS 0x80000000u
+
+#define SUBJECT_INGRESS_BLOCKS 1u /* `blocks` has entries of the rule set, and `policy` their classes */
+#define SUBJECT_EGRESS_BLOCKS 2u
+#define SUBJECT_NAMED_PORTS 4u    /* its egress names ports: `policy` has entries of destination pods' classes */
+
+/* Value of `subjects`: slot -> what pods that run on this node must obey. One update flips them from one rule
+ * set to the next. The generation only grows; conntrack entries judged under another one are judged again. */
 struct subject {
-	unsigned int rule_set;        /* number in the keys of `policy`; 0: closed */
+	unsigned int rule_set;        /* number in the keys of `policy` and `blocks`; 0: closed */
 	unsigned int generation;
+	unsigned int owner;           /* whose slot: an identity, or where its own named ports count, their class */
 	unsigned int ingress_default; /* rule id of the default deny, 0 when not enforced */
 	unsigned int egress_default;
 	unsigned int ingress_ports;   /* bit n set: some key has port_prefix n, 0..16 */
 	unsigned int egress_ports;
 	unsigned char ingress_enforced; /* 0: everything passes in this direction unless denied */
 	unsigned char egress_enforced;
-	unsigned short pad;
+	unsigned short flags;         /* SUBJECT_* */
+};
+
+/* Key of the LPM trie `blocks`; `prefix` counts the 32 bits of rule_set and those of `address`. */
+struct block_key {
+	unsigned int prefix;
+	unsigned int rule_set;
+	unsigned char address[16];
+};
+
+/* Whom the blocks around an address mean, by the kind of peer that has it; 0: nobody. */
+struct block {
+	unsigned int world;           /* class in the keys of `policy` */
+	unsigned int node;
+	unsigned int pod;
 };
 
 /* Key of the hash `policy`. peer 0 is any; protocol 0 with port_prefix 0 is any protocol and port. */
 struct policy_key {
 	unsigned int rule_set;
-	unsigned int peer;            /* identity */
-	unsigned short port_be;       /* destination port, masked to port_prefix bits */
+	unsigned int peer;            /* identity or class */
+	unsigned short port_be;       /* destination port, masked to port_prefix bits; ICMP: type of the request */
 	unsigned char protocol;
 	unsigned char direction;      /* enum direction */
 	unsigned char port_prefix;    /* 0..16 */
@@ -205,7 +234,7 @@ enum flow_zone {
 struct flow_key {
 	unsigned char low[16];
 	unsigned char high[16];
-	unsigned short low_port_be;  /* ICMP echo: the identifier on the requester's side, 0 on the other */
+	unsigned short low_port_be;  /* ICMP: the identifier on the requester's side, its type on the other */
 	unsigned short high_port_be;
 	unsigned char protocol;
 	unsigned char zone;          /* enum flow_zone: a flow before and after translation never share an entry */

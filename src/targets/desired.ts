@@ -21,6 +21,8 @@ export interface EndpointRow {
   readonly hostMac: string;
   readonly ipv4: string | undefined;
   readonly ipv6: string | undefined;
+  /** Class of its identity and named ports (`ports.ts`); absent: it names none. */
+  readonly ports?: number;
 }
 
 /** What an address or a CIDR is. */
@@ -30,6 +32,8 @@ export interface PeerRow {
   readonly node: string | undefined;
   /** PEER_* of src/kernel/gen/types.ts. */
   readonly flags: number;
+  /** Class of the pod's identity and named ports (`ports.ts`); absent: it names none. */
+  readonly ports?: number;
 }
 
 /** Router addresses of a cluster node: the only addresses that may send with identity host through the tunnel. */

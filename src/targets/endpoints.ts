@@ -14,7 +14,7 @@ import { MapReconciler } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { Failure } from "../reconcile/target.ts";
 import type { EndpointRow } from "./desired.ts";
-import { MapTarget, addressKey, addressText, optionalAddress, u32Key } from "./map-target.ts";
+import { MapTarget, addressKey, addressText, optionalAddress, optionalPorts, u32Key } from "./map-target.ts";
 
 interface EndpointValue extends EndpointRow {
   /** 0: closed. */
@@ -24,15 +24,15 @@ interface EndpointValue extends EndpointRow {
 
 const endpointValue: Codec<EndpointValue> = {
   size: endpointCodec.size,
-  encode: ({ ready, mac, hostMac, ipv4, ipv6, ...rest }, into, at) =>
+  encode: ({ ready, mac, hostMac, ipv4, ipv6, ports = 0, ...rest }, into, at) =>
     endpointCodec.encode(
-      { ...rest, flags: ready ? ENDPOINT_READY : 0, mac: parseMac(mac), hostMac: parseMac(hostMac), ipv4: optionalAddress(ipv4), ipv6: optionalAddress(ipv6) },
+      { ...rest, ports, flags: ready ? ENDPOINT_READY : 0, mac: parseMac(mac), hostMac: parseMac(hostMac), ipv4: optionalAddress(ipv4), ipv6: optionalAddress(ipv6) },
       into,
       at,
     ),
   decode: (from, at) => {
-    const { flags, mac, hostMac, ipv4, ipv6, ...rest } = endpointCodec.decode(from, at);
-    return { ...rest, ready: (flags & ENDPOINT_READY) !== 0, mac: formatMac(mac), hostMac: formatMac(hostMac), ipv4: addressText(ipv4), ipv6: addressText(ipv6) };
+    const { flags, mac, hostMac, ipv4, ipv6, ports, ...rest } = endpointCodec.decode(from, at);
+    return { ...rest, ...optionalPorts(ports), ready: (flags & ENDPOINT_READY) !== 0, mac: formatMac(mac), hostMac: formatMac(hostMac), ipv4: addressText(ipv4), ipv6: addressText(ipv6) };
   },
 };
 
@@ -118,9 +118,9 @@ function wanted(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<numbe
 }
 
 /** Only the fields of EndpointRow, addresses as the maps give them back. */
-function canonical({ id, ifindex, identity, mtu, mac, hostMac, ipv4, ipv6 }: EndpointRow): EndpointRow {
+function canonical({ id, ifindex, identity, mtu, mac, hostMac, ipv4, ipv6, ports = 0 }: EndpointRow): EndpointRow {
   const text = (address: string | undefined): string | undefined => (address === undefined ? undefined : formatAddress(parseAddress(address)));
-  return { id, ifindex, identity, mtu, mac: mac.toLowerCase(), hostMac: hostMac.toLowerCase(), ipv4: text(ipv4), ipv6: text(ipv6) };
+  return { id, ifindex, identity, mtu, mac: mac.toLowerCase(), hostMac: hostMac.toLowerCase(), ipv4: text(ipv4), ipv6: text(ipv6), ...optionalPorts(ports) };
 }
 
 function named(failures: readonly Failure<string | number>[], rows: ReadonlyMap<string, EndpointRow>): Failure<string>[] {

@@ -20,7 +20,7 @@ export interface Expanded {
 }
 
 /** A subject without what is chosen when it is written. */
-export type Header = Omit<Subject, "generation" | "ruleSet">;
+export type Header = Omit<Subject, "generation" | "ruleSet" | "owner">;
 
 const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, audit: Verdict.AUDIT } as const;
 const DIRECTIONS = { ingress: Direction.INGRESS, egress: Direction.EGRESS } as const;
@@ -59,6 +59,7 @@ export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors): E
     egressPorts: portMask(entries.values(), Direction.EGRESS),
     ingressEnforced: Number(ruleSet.ingressDefault !== undefined),
     egressEnforced: Number(ruleSet.egressDefault !== undefined),
+    flags: 0,
   };
   return { entries, header };
 }

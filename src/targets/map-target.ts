@@ -105,6 +105,8 @@ export const u32Key: Codec<number> = {
   decode: (from, at = 0) => from.getUint32(at, true),
 };
 
+export const optionalPorts = (ports: number): { readonly ports?: number } => (ports === 0 ? {} : { ports });
+
 const NO_ADDRESS = new Uint8Array(16);
 
 export const optionalAddress = (text: string | undefined): Uint8Array => (text === undefined ? NO_ADDRESS : parseAddress(text));

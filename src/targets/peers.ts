@@ -1,15 +1,15 @@
 /** Maps `ipcache` (exact address), `cidrs` (longest prefix) and `nodes`: rows ↔ structs. */
 import { nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { BatchMap, Codec } from "../kernel/port.ts";
-import { MapTarget, addressKey, addressText, cidrKey, optionalAddress } from "./map-target.ts";
+import { MapTarget, addressKey, addressText, cidrKey, optionalAddress, optionalPorts } from "./map-target.ts";
 import type { NodeRow, PeerRow } from "./desired.ts";
 
 const peerRow: Codec<PeerRow> = {
   size: peerCodec.size,
-  encode: ({ identity, flags, node }, into, at) => peerCodec.encode({ identity, flags, node: optionalAddress(node) }, into, at),
+  encode: ({ identity, flags, node, ports = 0 }, into, at) => peerCodec.encode({ identity, flags, ports, node: optionalAddress(node) }, into, at),
   decode: (from, at) => {
-    const { identity, flags, node } = peerCodec.decode(from, at);
-    return { identity, node: addressText(node), flags };
+    const { identity, flags, ports, node } = peerCodec.decode(from, at);
+    return { identity, node: addressText(node), flags, ...optionalPorts(ports) };
   },
 };
 

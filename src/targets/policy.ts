@@ -57,7 +57,7 @@ export interface PolicyResult {
 /** A program runs for microseconds. */
 const READERS_DONE_MS = 500;
 
-const CLOSED: Header = { ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 1 };
+const CLOSED: Header = { ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 1, flags: 0 };
 
 export class PolicyTarget {
   readonly #store: PolicyStore;
@@ -129,7 +129,7 @@ export class PolicyTarget {
     const subject = this.#subjectOf(identity);
     if (subject === undefined || subject.ruleSet === 0) return false;
     const { ruleSet, generation } = subject;
-    return sameFields(subject, { ...content.header, ruleSet, generation }) && this.#holds(ruleSet, content);
+    return sameFields(subject, { ...content.header, owner: identity, ruleSet, generation }) && this.#holds(ruleSet, content);
   }
 
   #program(identities: readonly number[], content: Expanded): void {
@@ -137,7 +137,7 @@ export class PolicyTarget {
     for (const identity of identities) {
       const slot = this.#slotFor(identity);
       const now = this.#store.subjects.get(slot);
-      const wanted = { ...content.header, ruleSet, generation: now?.generation ?? 0 };
+      const wanted = { ...content.header, owner: identity, ruleSet, generation: now?.generation ?? 0 };
       if (isChanged || now === undefined || !sameFields(now, wanted)) this.#flip(slot, wanted);
     }
   }
@@ -229,7 +229,7 @@ export class PolicyTarget {
     for (const [slot, subject] of this.#store.subjects) {
       if (taken.has(slot) || subject.ruleSet === 0) continue;
       try {
-        this.#flip(slot, { ...CLOSED, ruleSet: 0 });
+        this.#flip(slot, { ...CLOSED, owner: 0, ruleSet: 0 });
       } catch (thrown) {
         failures.push({ identities: [], error: asError(thrown) });
       }

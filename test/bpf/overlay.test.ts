@@ -1,5 +1,6 @@
 /** What comes out of the tunnel: who may speak for whom, and where it goes. */
 import assert from "node:assert/strict";
+import { Identity } from "../../src/kernel/gen/types.ts";
 import { pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import { Tcp, ethernet, frame, icmpv6, ipv6 } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
@@ -23,7 +24,7 @@ rows([
   { name: "a node speaks for its own pods only", hops: [{ ...believed, packet: syn(b.ipv4), ...spoofed }, { ...believed, packet: syn(outside.ipv4), ...spoofed }, { ...believed, packet: syn(other.ipv4), ...spoofed }, { ...believed, packet: syn(self.router4), ...spoofed }] },
   { name: "identity host needs the node's router address, and becomes remote-node", given: (world) => world.ingress(a, [{ peer: 6, rule: 41 }]), hops: [{ ...told(1), packet: syn(other.router4), action: Action.REDIRECT, rules: [41] }, { ...told(1), packet: syn(remote.ipv4), ...spoofed }] },
   { name: "another node does not reach a pod under policy by itself", given: (world) => world.ingress(a, []), hops: [{ ...told(1), packet: syn(other.router4), drop: "POLICY_DENIED" }] },
-  { name: "identity world needs the node's router address", given: (world) => world.ingress(a, [{ peer: 2, rule: 41 }]), hops: [{ ...told(2), packet: syn(other.router4), action: Action.REDIRECT, rules: [41] }, { ...told(2), packet: syn(outside.ipv4), ...spoofed }] },
+  { name: "identity world needs the node's router address", given: (world) => world.ingress(a, [{ peer: Identity.WORLD_IPV4, rule: 41 }]), hops: [{ ...told(2), packet: syn(other.router4), action: Action.REDIRECT, rules: [41] }, { ...told(2), packet: syn(outside.ipv4), ...spoofed }] },
   { name: "a masqueraded pod keeps its identity under the router address", given: (world) => world.ingress(a, [{ peer: 4021, rule: 41 }]), hops: [{ ...believed, packet: syn(other.router4), action: Action.REDIRECT, rules: [41] }] },
   { name: "no other identity travels", hops: [0, 3, 6, 255].map((vni) => ({ ...told(vni), packet: syn(remote.ipv4), drop: "INVALID_IDENTITY" }) as const) },
   {
@@ -43,7 +44,7 @@ rows([
   },
   {
     name: "the answer of a pod to the world behind another node's router goes back through the tunnel",
-    given: (world) => { world.ingress(a, [{ peer: 2, rule: 41 }]); world.egress(a, []); },
+    given: (world) => { world.ingress(a, [{ peer: Identity.WORLD_IPV4, rule: 41 }]); world.egress(a, []); },
     hops: [
       { ...told(2), packet: syn(other.router4), action: Action.REDIRECT, rules: [41] },
       { hook: "from_container", at: a, packet: tcpFrame(Tcp.ACK, { from: a.ipv4, to: other.router4, pod: a, sport: 80, dport: 40000 }), action: Action.REDIRECT, rules: [], check: (_, world) => assert.deepEqual(world.tunnel(), { vni: a.identity, remote: other.ipv4 }) },

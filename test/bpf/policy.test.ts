@@ -79,7 +79,7 @@ rows([
     hops: [{ ...toB, packet: syn, action: Action.REDIRECT, rules: [43], check: ({ events }) => assert.equal(events[0]?.verdict, Verdict.AUDIT) }],
   },
   {
-    name: "an ICMP identifier is no port",
+    name: "an ICMP identifier is no type",
     given: (world) => world.ingress(b, [{ protocol: Protocol.ICMP, port: 80, rule: 41 }]),
     hops: [{ ...toB, packet: pingFrame("request", { ...ab, id: 80 }), drop: "POLICY_DENIED" }],
   },

@@ -1,6 +1,6 @@
 /** Packets that the stack may translate: judged where they leave it; who sent them; how replies come back. */
 import assert from "node:assert/strict";
-import { CT_PRE_NAT, CT_REVOKED, CT_VIA_STACK, FlowZone, Verdict } from "../../src/kernel/gen/types.ts";
+import { CT_PRE_NAT, CT_REVOKED, CT_VIA_STACK, FlowZone, Identity, Verdict } from "../../src/kernel/gen/types.ts";
 import { tcpFrame, udpFrame, pingFrame } from "./lib/frames.ts";
 import { Protocol, Tcp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
@@ -67,7 +67,7 @@ rows([
   },
   {
     name: "the source's egress is judged with the backend, not with the service",
-    given: (world) => world.egress(a, [{ peer: 2, rule: 31 }]),
+    given: (world) => world.egress(a, [{ peer: Identity.WORLD_IPV4, rule: 31 }]),
     hops: [{ ...fromA, packet: toService }, { ...atB, packet: translated, drop: "POLICY_DENIED", rules: [DEFAULT_EGRESS] }],
   },
   {
@@ -102,7 +102,7 @@ rows([
     name: "the node's address on a packet from a wire is the world's",
     given: (world) => world.ingress(b, [{ peer: 1, rule: 41 }]),
     hops: [
-      { hook: "to_container", at: b, cameFrom: 50, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED", rules: [DEFAULT_INGRESS], check: ({ events }) => assert.equal(events[0]?.sourceIdentity, 2) },
+      { hook: "to_container", at: b, cameFrom: 50, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED", rules: [DEFAULT_INGRESS], check: ({ events }) => assert.equal(events[0]?.sourceIdentity, Identity.WORLD_IPV4) },
       { hook: "to_container", at: b, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED" },
       { hook: "to_container", at: b, cameFrom: LOOPBACK + 50, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: b.ipv4 }), drop: "POLICY_DENIED" },
     ],
@@ -124,7 +124,7 @@ rows([
   },
   {
     name: "the outside reaches a pod through a node port when the world may; the answer is marked",
-    given: (world) => { world.ingress(b, [{ peer: 2, rule: 41 }]); world.egress(b, []); },
+    given: (world) => { world.ingress(b, [{ peer: Identity.WORLD_IPV4, rule: 41 }]); world.egress(b, []); },
     hops: [
       { hook: "to_container", at: b, cameFrom: 50, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: outside.ipv4, to: b.ipv4 }), rules: [41], check: (_, world) => assert.equal((world.flows()[0]?.flags ?? 0) & CT_VIA_STACK, CT_VIA_STACK) },
       { hook: "from_container", at: b, packet: tcpFrame(Tcp.ACK, { from: b.ipv4, to: outside.ipv4, pod: b, sport: 80, dport: 40000 }), mark_after: mark(REPLY, b) },
@@ -133,7 +133,7 @@ rows([
   },
   {
     name: "pod to the outside: judged after masquerade, the answer passes, others from there do not",
-    given: (world) => { world.egress(a, [{ peer: 2, protocol: Protocol.TCP, port: 443, rule: 31 }]); world.ingress(a, []); },
+    given: (world) => { world.egress(a, [{ peer: Identity.WORLD_IPV4, protocol: Protocol.TCP, port: 443, rule: 31 }]); world.ingress(a, []); },
     hops: [
       { ...fromA, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: outside.ipv4, pod: a, dport: 443 }), mark_after: mark(DEFER, a) },
       { hook: "to_netdev", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4, sport: 50000, dport: 443 }), rules: [31] },
@@ -146,7 +146,7 @@ rows([
   },
   {
     name: "revoked, the next packet to the outside ends the flow, and its answers are no answers any more",
-    given: (world) => world.egress(a, [{ peer: 2, rule: 31 }]),
+    given: (world) => world.egress(a, [{ peer: Identity.WORLD_IPV4, rule: 31 }]),
     hops: [
       { hook: "to_netdev", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4 }), rules: [31] },
       { hook: "to_netdev", cameFrom: a, mark: mark(DEFER, a), packet: tcpFrame(Tcp.ACK, { from: self.ipv4, to: outside.ipv4 }), drop: "POLICY_DENIED", change: (world) => world.egress(a, []) },

@@ -1,7 +1,7 @@
 /** The datapath on real devices: two nodes, a real VXLAN tunnel, nftables as kube-proxy would use it. Needs root. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { DropReason, EventType, Hook } from "../../src/kernel/gen/types.ts";
+import { DropReason, EventType, Hook, Identity } from "../../src/kernel/gen/types.ts";
 import { Lab, OUTSIDE, PODS, PREFIX, a1, b1, c2, nft, router, run, underlay } from "./datapath/lab.ts";
 
 const N1 = `${PREFIX}n1`;
@@ -108,7 +108,7 @@ test("to the outside: masqueraded, judged where it leaves", async () => {
   assert.ok(lab.echo(a1, "192.0.2.9", 8080));
   assert.ok(lab.echo(a1, "2001:db8::9", 8080));
   assert.ok(lab.ping(a1, "192.0.2.9"));
-  await lab.policy(a1, { ingress: [], egress: [{ peer: 2, protocol: 6, port: 8080, rule: 31 }] });
+  await lab.policy(a1, { ingress: [], egress: [{ peer: Identity.WORLD_IPV4, protocol: 6, port: 8080, rule: 31 }] });
   assert.ok(lab.echo(a1, "192.0.2.9", 8080));
   assert.ok(!lab.ping(a1, "192.0.2.9"));
   const events = await lab.events(1);
@@ -146,9 +146,9 @@ test("a service that the stack translates: backends here and elsewhere, judged w
   await lab.policy(a1, { ingress: [], egress: [{ peer: b1.identity, rule: 31 }] });
   assert.ok(!lab.echo(a1, "192.0.2.1", 30081), "node port of the own node, the host is not allowed");
   assert.ok(!lab.echo(OUTSIDE, "192.0.2.1", 30081), "node port, the world is not allowed");
-  await lab.policy(b1, { ingress: [{ peer: 2, rule: 42 }], egress: [] });
+  await lab.policy(b1, { ingress: [{ peer: Identity.WORLD_IPV4, rule: 42 }], egress: [] });
   assert.ok(lab.echo(OUTSIDE, "192.0.2.1", 30081), "node port, the world is allowed");
-  await lab.policy(c2, { ingress: [{ peer: 2, rule: 52 }], egress: [] });
+  await lab.policy(c2, { ingress: [{ peer: Identity.WORLD_IPV4, rule: 52 }], egress: [] });
   assert.ok(lab.echo(OUTSIDE, "192.0.2.1", 30080), "node port, backend elsewhere");
 });
 

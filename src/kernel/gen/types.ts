@@ -10,6 +10,13 @@ export const PEER_TUNNEL = 1;
 export const PEER_POD_CIDR = 2;
 /** that node's router address */
 export const PEER_ROUTER = 4;
+export const CLASS_BLOCKS = 0x02000000;
+export const CLASS_PORTS = 0x80000000;
+/** `blocks` has entries of the rule set, and `policy` their classes */
+export const SUBJECT_INGRESS_BLOCKS = 1;
+export const SUBJECT_EGRESS_BLOCKS = 2;
+/** its egress names ports: `policy` has entries of destination pods' classes */
+export const SUBJECT_NAMED_PORTS = 4;
 /** the side of `low` opened the flow */
 export const CT_FROM_LOW = 1;
 /** replies must go through the stack, which may undo its address translation */
@@ -205,6 +212,7 @@ export interface Endpoint {
   readonly ifindex: number;
   readonly identity: number;
   readonly subject: number;
+  readonly ports: number;
   readonly id: number;
   readonly mtu: number;
   readonly flags: number;
@@ -215,38 +223,40 @@ export interface Endpoint {
 }
 
 export const endpointCodec: Codec<Endpoint> = {
-  size: 64,
+  size: 72,
   encode(value, into, at = 0) {
-    clear(into, at, 64);
+    clear(into, at, 72);
     into.setUint32(at + 0, value.ifindex, true);
     into.setUint32(at + 4, value.identity, true);
     into.setUint32(at + 8, value.subject, true);
-    into.setUint16(at + 12, value.id, true);
-    into.setUint16(at + 14, value.mtu, true);
-    into.setUint32(at + 16, value.flags, true);
-    writeBytes(into, at + 20, 6, value.mac);
-    writeBytes(into, at + 26, 6, value.hostMac);
-    writeBytes(into, at + 32, 16, value.ipv4);
-    writeBytes(into, at + 48, 16, value.ipv6);
+    into.setUint32(at + 12, value.ports, true);
+    into.setUint16(at + 16, value.id, true);
+    into.setUint16(at + 18, value.mtu, true);
+    into.setUint32(at + 20, value.flags, true);
+    writeBytes(into, at + 24, 6, value.mac);
+    writeBytes(into, at + 30, 6, value.hostMac);
+    writeBytes(into, at + 40, 16, value.ipv4);
+    writeBytes(into, at + 56, 16, value.ipv6);
   },
   decode(from, at = 0) {
     return {
       ifindex: from.getUint32(at + 0, true),
       identity: from.getUint32(at + 4, true),
       subject: from.getUint32(at + 8, true),
-      id: from.getUint16(at + 12, true),
-      mtu: from.getUint16(at + 14, true),
-      flags: from.getUint32(at + 16, true),
-      mac: readBytes(from, at + 20, 6),
-      hostMac: readBytes(from, at + 26, 6),
-      ipv4: readBytes(from, at + 32, 16),
-      ipv6: readBytes(from, at + 48, 16),
+      ports: from.getUint32(at + 12, true),
+      id: from.getUint16(at + 16, true),
+      mtu: from.getUint16(at + 18, true),
+      flags: from.getUint32(at + 20, true),
+      mac: readBytes(from, at + 24, 6),
+      hostMac: readBytes(from, at + 30, 6),
+      ipv4: readBytes(from, at + 40, 16),
+      ipv6: readBytes(from, at + 56, 16),
     };
   },
 };
 
 /** Changes when the layout of struct endpoint does. */
-export const endpointLayout = "3710926c";
+export const endpointLayout = "de50f521";
 
 export interface Address {
   readonly bytes: Uint8Array;
@@ -294,69 +304,130 @@ export const cidrKeyLayout = "dd10a415";
 export interface Peer {
   readonly identity: number;
   readonly flags: number;
+  readonly ports: number;
   readonly node: Uint8Array;
 }
 
 export const peerCodec: Codec<Peer> = {
-  size: 24,
+  size: 32,
   encode(value, into, at = 0) {
-    clear(into, at, 24);
+    clear(into, at, 32);
     into.setUint32(at + 0, value.identity, true);
     into.setUint32(at + 4, value.flags, true);
-    writeBytes(into, at + 8, 16, value.node);
+    into.setUint32(at + 8, value.ports, true);
+    writeBytes(into, at + 16, 16, value.node);
   },
   decode(from, at = 0) {
     return {
       identity: from.getUint32(at + 0, true),
       flags: from.getUint32(at + 4, true),
-      node: readBytes(from, at + 8, 16),
+      ports: from.getUint32(at + 8, true),
+      node: readBytes(from, at + 16, 16),
     };
   },
 };
 
 /** Changes when the layout of struct peer does. */
-export const peerLayout = "0a3103dc";
+export const peerLayout = "8f345f90";
 
 export interface Subject {
   readonly ruleSet: number;
   readonly generation: number;
+  readonly owner: number;
   readonly ingressDefault: number;
   readonly egressDefault: number;
   readonly ingressPorts: number;
   readonly egressPorts: number;
   readonly ingressEnforced: number;
   readonly egressEnforced: number;
+  readonly flags: number;
 }
 
 export const subjectCodec: Codec<Subject> = {
-  size: 28,
+  size: 32,
   encode(value, into, at = 0) {
-    clear(into, at, 28);
+    clear(into, at, 32);
     into.setUint32(at + 0, value.ruleSet, true);
     into.setUint32(at + 4, value.generation, true);
-    into.setUint32(at + 8, value.ingressDefault, true);
-    into.setUint32(at + 12, value.egressDefault, true);
-    into.setUint32(at + 16, value.ingressPorts, true);
-    into.setUint32(at + 20, value.egressPorts, true);
-    into.setUint8(at + 24, value.ingressEnforced);
-    into.setUint8(at + 25, value.egressEnforced);
+    into.setUint32(at + 8, value.owner, true);
+    into.setUint32(at + 12, value.ingressDefault, true);
+    into.setUint32(at + 16, value.egressDefault, true);
+    into.setUint32(at + 20, value.ingressPorts, true);
+    into.setUint32(at + 24, value.egressPorts, true);
+    into.setUint8(at + 28, value.ingressEnforced);
+    into.setUint8(at + 29, value.egressEnforced);
+    into.setUint16(at + 30, value.flags, true);
   },
   decode(from, at = 0) {
     return {
       ruleSet: from.getUint32(at + 0, true),
       generation: from.getUint32(at + 4, true),
-      ingressDefault: from.getUint32(at + 8, true),
-      egressDefault: from.getUint32(at + 12, true),
-      ingressPorts: from.getUint32(at + 16, true),
-      egressPorts: from.getUint32(at + 20, true),
-      ingressEnforced: from.getUint8(at + 24),
-      egressEnforced: from.getUint8(at + 25),
+      owner: from.getUint32(at + 8, true),
+      ingressDefault: from.getUint32(at + 12, true),
+      egressDefault: from.getUint32(at + 16, true),
+      ingressPorts: from.getUint32(at + 20, true),
+      egressPorts: from.getUint32(at + 24, true),
+      ingressEnforced: from.getUint8(at + 28),
+      egressEnforced: from.getUint8(at + 29),
+      flags: from.getUint16(at + 30, true),
     };
   },
 };
 
 /** Changes when the layout of struct subject does. */
-export const subjectLayout = "a8f37efe";
+export const subjectLayout = "54642077";
+
+export interface BlockKey {
+  readonly prefix: number;
+  readonly ruleSet: number;
+  readonly address: Uint8Array;
+}
+
+export const blockKeyCodec: Codec<BlockKey> = {
+  size: 24,
+  encode(value, into, at = 0) {
+    clear(into, at, 24);
+    into.setUint32(at + 0, value.prefix, true);
+    into.setUint32(at + 4, value.ruleSet, true);
+    writeBytes(into, at + 8, 16, value.address);
+  },
+  decode(from, at = 0) {
+    return {
+      prefix: from.getUint32(at + 0, true),
+      ruleSet: from.getUint32(at + 4, true),
+      address: readBytes(from, at + 8, 16),
+    };
+  },
+};
+
+/** Changes when the layout of struct block_key does. */
+export const blockKeyLayout = "894e5689";
+
+export interface Block {
+  readonly world: number;
+  readonly node: number;
+  readonly pod: number;
+}
+
+export const blockCodec: Codec<Block> = {
+  size: 12,
+  encode(value, into, at = 0) {
+    clear(into, at, 12);
+    into.setUint32(at + 0, value.world, true);
+    into.setUint32(at + 4, value.node, true);
+    into.setUint32(at + 8, value.pod, true);
+  },
+  decode(from, at = 0) {
+    return {
+      world: from.getUint32(at + 0, true),
+      node: from.getUint32(at + 4, true),
+      pod: from.getUint32(at + 8, true),
+    };
+  },
+};
+
+/** Changes when the layout of struct block does. */
+export const blockLayout = "f09cbadc";
 
 export interface PolicyKey {
   readonly ruleSet: number;

@@ -43,12 +43,16 @@ export function sctpFrame(chunk: number, ends: Ends): Uint8Array {
   return frame(links(ends), ip(ends.from, ends.to, Protocol.SCTP), sctp(ends.sport ?? 40000, ends.dport ?? 80, chunk));
 }
 
-export function pingFrame(kind: "request" | "reply", ends: Ends & { readonly id?: number }): Uint8Array {
+/** A message of the family's ICMP with an identifier, such as those of RFC 792, 4443 and 8335. */
+export function icmpFrame(type: number, ends: Ends & { readonly id?: number }): Uint8Array {
   const rest = ((ends.id ?? 77) << 16) | 1;
-  if (isIpv6(ends.from)) {
-    return frame(links(ends), ipv6(ends.from, ends.to, Protocol.ICMPV6), icmpv6(ends.from, ends.to, kind === "request" ? 128 : 129, 0, rest), payload(16));
-  }
-  return frame(links(ends), ip(ends.from, ends.to, Protocol.ICMP), icmp(kind === "request" ? 8 : 0, 0, rest), payload(16));
+  if (isIpv6(ends.from)) return frame(links(ends), ipv6(ends.from, ends.to, Protocol.ICMPV6), icmpv6(ends.from, ends.to, type, 0, rest), payload(16));
+  return frame(links(ends), ip(ends.from, ends.to, Protocol.ICMP), icmp(type, 0, rest), payload(16));
+}
+
+export function pingFrame(kind: "request" | "reply", ends: Ends & { readonly id?: number }): Uint8Array {
+  if (isIpv6(ends.from)) return icmpFrame(kind === "request" ? 128 : 129, ends);
+  return icmpFrame(kind === "request" ? 8 : 0, ends);
 }
 
 /** From a to b and back, as pods of one node. */

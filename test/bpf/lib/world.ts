@@ -14,10 +14,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
-  ENDPOINT_READY, Hook, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
+  ENDPOINT_READY, Hook, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
-import type { Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
+import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
 import { parseBtf } from "../../../src/kernel/btf.ts";
 import { objectBtf } from "../../../src/kernel/btf-file.ts";
 import { LibbpfPort, RingBufferReader, perCpu } from "../../../src/kernel/index.ts";
@@ -49,7 +49,7 @@ export const VXLAN_IFINDEX = 77;
 export const TUNNEL_MTU = 1450;
 
 export interface Rule {
-  /** Identity; 0 or absent: any. */
+  /** Identity or class; 0 or absent: any. */
   readonly peer?: number;
   readonly protocol?: number;
   readonly port?: number;
@@ -129,7 +129,7 @@ export class World {
       config_router_ipv6: parseAddress(self.router6),
       ...options,
     };
-    const maxEntries = { ipcache: 1024, policy: 1024, flows, interfaces: 16, endpoints: 16, events: 1 << 16 };
+    const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16 };
     for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
     this.#loadOuter();
@@ -173,7 +173,7 @@ export class World {
 
   /** The cast as it is at the start of every row: nothing enforced, no flows. */
   reset(): void {
-    for (const name of ["interfaces", "endpoints", "ipcache", "cidrs", "subjects", "policy", "flows", "fragments", "nodes", "metrics", "rule_hits"]) {
+    for (const name of ["interfaces", "endpoints", "ipcache", "cidrs", "subjects", "policy", "blocks", "flows", "fragments", "nodes", "metrics", "rule_hits"]) {
       const map = this.map(name);
       for (const [key] of [...map.entries()]) map.delete(key);
     }
@@ -199,7 +199,7 @@ export class World {
 
   endpoint(one: Pod, changes: Partial<Endpoint> = {}): void {
     const value = encode(endpointCodec, {
-      ifindex: one.ifindex, identity: one.identity, subject: one.id, id: one.id, mtu: TUNNEL_MTU, flags: ENDPOINT_READY,
+      ifindex: one.ifindex, identity: one.identity, subject: one.id, ports: 0, id: one.id, mtu: TUNNEL_MTU, flags: ENDPOINT_READY,
       mac: macBytes(one.mac), hostMac: macBytes(one.hostMac), ipv4: parseAddress(one.ipv4), ipv6: parseAddress(one.ipv6), ...changes,
     });
     this.map("interfaces").update(u32(one.ifindex), value);
@@ -207,8 +207,8 @@ export class World {
     this.map("endpoints").update(addressKey(one.ipv6), value);
   }
 
-  peer(address: string, { identity, flags = 0, node }: Partial<Omit<Peer, "node">> & { readonly node?: string }): void {
-    this.map("ipcache").update(addressKey(address), encode(peerCodec, { identity: identity ?? 0, flags, node: node === undefined ? new Uint8Array(16) : parseAddress(node) }));
+  peer(address: string, { identity, flags = 0, ports = 0, node }: Partial<Omit<Peer, "node">> & { readonly node?: string }): void {
+    this.map("ipcache").update(addressKey(address), encode(peerCodec, { identity: identity ?? 0, flags, ports, node: node === undefined ? new Uint8Array(16) : parseAddress(node) }));
   }
 
   forgetPeer(address: string): void {
@@ -216,7 +216,7 @@ export class World {
   }
 
   cidr(text: string, { identity, flags = 0, node }: { readonly identity: number; readonly flags?: number; readonly node?: string }): void {
-    const value = encode(peerCodec, { identity, flags, node: node === undefined ? new Uint8Array(16) : parseAddress(node) });
+    const value = encode(peerCodec, { identity, flags, ports: 0, node: node === undefined ? new Uint8Array(16) : parseAddress(node) });
     this.map("cidrs").update(encode(cidrKeyCodec, parseCidr(text)), value);
   }
 
@@ -224,7 +224,7 @@ export class World {
   subject(one: Pod, changes: Partial<Subject>): void {
     const before = this.#generations.get(one.id);
     const fresh: Subject = {
-      ruleSet: one.id, ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 0, egressEnforced: 0,
+      ruleSet: one.id, owner: one.identity, flags: 0, ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 0, egressEnforced: 0,
       ...(Object.keys(changes).length === 0 ? {} : before), ...changes, generation: this.#nextGeneration++,
     };
     this.#generations.set(one.id, fresh);
@@ -239,6 +239,24 @@ export class World {
   egress(one: Pod, rules: readonly Rule[], enforced = true): void {
     this.#rules(one, 1, rules);
     this.subject(one, { egressEnforced: enforced ? 1 : 0, egressDefault: enforced ? DEFAULT_EGRESS : 0, egressPorts: portBits(rules) });
+  }
+
+  /** Classes of the pod's rule set for addresses, by CIDR; they count in both directions. */
+  blocks(one: Pod, list: Readonly<Record<string, Partial<Block>>>): void {
+    for (const [cidr, classes] of Object.entries(list)) {
+      const { prefix, address } = parseCidr(cidr);
+      this.map("blocks").update(encode(blockKeyCodec, { prefix: 32 + prefix, ruleSet: one.id, address }), encode(blockCodec, { world: 0, node: 0, pod: 0, ...classes }));
+    }
+    this.#flag(one, SUBJECT_INGRESS_BLOCKS | SUBJECT_EGRESS_BLOCKS);
+  }
+
+  /** The pod's egress rules name ports. */
+  namesPorts(one: Pod): void {
+    this.#flag(one, SUBJECT_NAMED_PORTS);
+  }
+
+  #flag(one: Pod, flag: number): void {
+    this.subject(one, { flags: (this.#generations.get(one.id)?.flags ?? 0) | flag });
   }
 
   #rules(one: Pod, direction: number, rules: readonly Rule[]): void {

@@ -158,7 +158,7 @@ export class Lab {
     this.#ifindex.set(pod.name, ifindex);
     const mac = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(":", ""), "hex"));
     const value = hex(endpointCodec, {
-      ifindex, identity: pod.identity, subject: pod.id, id: pod.id, mtu: MTU, flags: ENDPOINT_READY, mac: mac(link.mac), hostMac: mac(link.hostMac), ipv4: parseAddress(pod.ipv4), ipv6: parseAddress(pod.ipv6),
+      ifindex, identity: pod.identity, subject: pod.id, ports: 0, id: pod.id, mtu: MTU, flags: ENDPOINT_READY, mac: mac(link.mac), hostMac: mac(link.hostMac), ipv4: parseAddress(pod.ipv4), ipv6: parseAddress(pod.ipv6),
     });
     await this.#put(pod.node, "interfaces", u32(ifindex), value);
     await this.#put(pod.node, "endpoints", address(pod.ipv4), value);
@@ -168,13 +168,13 @@ export class Lab {
   async #fill(node: number): Promise<void> {
     const none = new Uint8Array(16);
     const there = parseAddress(underlay(3 - node));
-    const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, node: at }));
+    const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, ports: 0, node: at }));
     for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, PEER_TUNNEL, there));
     for (const text of [underlay(node), `2001:db8::${node}`, router(node).ipv4, router(node).ipv6]) await put(text, 1);
     for (const text of [underlay(3 - node), `2001:db8::${3 - node}`]) await put(text, 6);
     for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, PEER_TUNNEL | PEER_ROUTER, there);
-    for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, node: none }));
-    for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, node: there }));
+    for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, ports: 0, node: none }));
+    for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, ports: 0, node: there }));
     await this.#put(node, "nodes", address(underlay(3 - node)), hex(nodeCodec, { routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
   }
 
