@@ -118,6 +118,10 @@ test-node: $(SETUP_STAMP) programs bpf cni ## Real maps, links and sockets in ne
 test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 	@$(NODE) test/e2e/harness/setup.ts
 	@$(TEST) --test-concurrency=1 'test/e2e/**/*.test.ts'
+# Argo CD's engine; the test that runs it asks for it, and is skipped where there is no Go.
+build/bin/argocd-sync: $(wildcard test/e2e/argocd/*)
+	@mkdir -p $(@D)
+	cd test/e2e/argocd && CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -o $(CURDIR)/$@ .
 build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
