@@ -49,6 +49,15 @@ function validCidrs(texts: readonly string[]): string[] {
   });
 }
 
+function isOn(tunnel: Tunnel, ip: string): boolean {
+  const address = parseAddress(ip);
+  return tunnel.podCidrs.some((cidr) => cidrContains(cidr, address));
+}
+
+/**
+ * The API server lets an agent write for its own node only (the chart's admission policies). A router address is believed
+ * inside the pod CIDRs of its node only, as a pod's is.
+ */
 export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): NodeTables {
   const peers = new Map<string, PeerRow>();
   const cidrs = new Map<string, PeerRow>();
@@ -58,9 +67,10 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): N
     if (node.name === local.name) continue;
     const underlay = underlayOf(node, local);
     if (underlay === undefined) continue;
-    const routers = node.routerIps.filter(isAddress);
     const podCidrs = validCidrs(node.podCidrs);
-    tunnels.set(node.name, { address: underlay, podCidrs: podCidrs.map((text) => parseCidr(text)) });
+    const tunnel = { address: underlay, podCidrs: podCidrs.map((text) => parseCidr(text)) };
+    const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(tunnel, ip));
+    tunnels.set(node.name, tunnel);
     for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: underlay, flags: PEER_POD_CIDR | PEER_TUNNEL });
     for (const ip of routers) peers.set(ip, { identity: Identity.REMOTE_NODE, node: underlay, flags: PEER_ROUTER | PEER_TUNNEL });
     const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6) };
@@ -93,8 +103,7 @@ export function remotePods(localName: string, endpoints: Iterable<EndpointObject
     if (tunnel === undefined) continue;
     for (const ip of endpoint.ips) {
       if (!isAddress(ip) || (written.get(ip) ?? "") > endpoint.written) continue;
-      const address = parseAddress(ip);
-      if (!tunnel.podCidrs.some((cidr) => cidrContains(cidr, address))) continue;
+      if (!isOn(tunnel, ip)) continue;
       peers.set(ip, { identity: endpoint.identity, node: tunnel.address, flags: PEER_TUNNEL });
       written.set(ip, endpoint.written);
     }

@@ -20,6 +20,8 @@ export interface ApiServer {
   readonly directory: string;
   /** A kubeconfig for another user, whose rights RBAC decides. */
   kubeconfigOf(user: string): string;
+  /** A kubeconfig with a token that the API server itself gave out. */
+  kubeconfigWith(name: string, token: string): string;
   kubectl: string;
   /** Ends the API server alone, as a crash does. */
   kill(): Promise<void>;
@@ -168,6 +170,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     kubectl: find("kubectl") ?? "kubectl",
     kubeconfig: writeKubeconfig("admin", ADMIN_TOKEN),
     kubeconfigOf: (user) => writeKubeconfig(user, `${user}-token`),
+    kubeconfigWith: writeKubeconfig,
     kill: () => end(server),
     async restart() {
       await end(server);

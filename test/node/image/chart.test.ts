@@ -8,36 +8,20 @@ import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { loadAll } from "js-yaml";
 import { KUBELET_KUBECONFIGS } from "../../../src/agent/api-server.ts";
-import { helm } from "../../../src/cluster/binaries/catalog.ts";
-import { findProject } from "../../../src/cluster/binaries/find.ts";
-import { CHART_REPO_PORT, chartRepoConfig } from "../../../src/image/config.ts";
+import { chartRepoConfig } from "../../../src/image/config.ts";
+import { chartObjects, findHelm, findObject as find, renderChart } from "../../support/chart.ts";
+import type { Rendered } from "../../support/chart.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
-const chart = join(root, "config", "helm", "cilium");
 
 let tool = "";
 before(async () => {
-  const found = await findProject(helm(), { ...chartRepoConfig(CHART_REPO_PORT).search, say: () => undefined });
-  tool = found["helm"] ?? assert.fail("no Helm");
+  tool = await findHelm();
 });
 
-function template(...sets: string[]): { readonly ok: boolean; readonly text: string } {
-  const args = ["template", "cilium", chart, "--namespace", "kube-system", ...sets.flatMap((set) => ["--set", set])];
-  const { status, stdout, stderr } = spawnSync(tool, args, { encoding: "utf8" });
-  return { ok: status === 0, text: status === 0 ? stdout : stderr };
-}
-
-function objects(...sets: string[]): any[] {
-  const { ok, text } = template(...sets);
-  assert.ok(ok, text);
-  return loadAll(text).filter((each) => each !== null);
-}
-
-function find(all: any[], kind: string, name: string): any {
-  return all.find((each) => each.kind === kind && each.metadata.name === name) ?? assert.fail(`no ${kind} ${name}`);
-}
+const template = (...sets: string[]): Rendered => renderChart(tool, sets);
+const objects = (...sets: string[]): any[] => chartObjects(tool, sets);
 
 describe("values that are refused by name", () => {
   const notBuilt: readonly (readonly [string, RegExp])[] = [

@@ -48,6 +48,12 @@ describe("peers", () => {
     assert.equal(remotePods("a", [endpoint({ nodeName: "unknown" }), endpoint({ nodeName: "a" }), endpoint({ identity: 0 })], tunnels).size, 0);
   });
 
+  it("believes a router's address only inside the pod CIDRs of its node", () => {
+    const { peers, nodes } = nodeTables(local, [{ ...other, routerIps: ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"] }]);
+    for (const ip of ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"]) assert.equal(peers.has(ip), false, ip);
+    assert.deepEqual(nodes.get("192.168.0.2"), { routerIpv4: undefined, routerIpv6: undefined });
+  });
+
   it("takes the later written of two objects with one address, in any order", () => {
     const { tunnels } = nodeTables(local, [other]);
     const young = endpoint({ name: "new", identity: 400, written: "2026-01-02T00:00:00Z" });
