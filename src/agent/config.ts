@@ -1,7 +1,9 @@
 /** The agent's settings: files of the ConfigMap, one per key, and NODE_NAME. The only reader of the environment. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ConfigError } from "../lib/errors.ts";
+import { ConfigError, describeError } from "../lib/errors.ts";
+import { parseCidrList } from "../lib/ip.ts";
+import type { Cidr } from "../lib/ip.ts";
 import { isLogLevel } from "../lib/log.ts";
 import type { LogLevel } from "../lib/log.ts";
 
@@ -27,6 +29,8 @@ export interface AgentConfig {
   readonly healthPort: number;
   /** 0: no metrics. */
   readonly prometheusPort: number;
+  /** Who may ask for metrics beside the node itself. */
+  readonly prometheusAllowFrom: readonly Cidr[];
   readonly mapSizes: MapSizes;
   readonly paths: Paths;
 }
@@ -98,6 +102,14 @@ function serverUrl(host: string | undefined, port: number): string | undefined {
   return url;
 }
 
+function cidrs(read: Read, key: string): readonly Cidr[] {
+  try {
+    return parseCidrList(read(key) ?? "");
+  } catch (thrown) {
+    throw new ConfigError(key, describeError(thrown));
+  }
+}
+
 function logLevel(read: Read): LogLevel {
   const value = read("log-level") ?? "";
   if (value === "") return "info";
@@ -135,6 +147,7 @@ export function loadConfig(source: ConfigSource = {}): AgentConfig {
     monitorVerdicts: flag(read, "monitor-verdicts", true),
     healthPort: count(read, "health-port", 9879, 1, 65_535),
     prometheusPort: count(read, "prometheus-port", 9962, 0, 65_535),
+    prometheusAllowFrom: cidrs(read, "prometheus-allow-from"),
     mapSizes: {
       policy: count(read, "bpf-policy-map-max", 65_536, 256, 1 << 24),
       ipcache: count(read, "bpf-ipcache-max", 131_072, 256, 1 << 24),

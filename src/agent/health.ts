@@ -1,11 +1,11 @@
-/** Probes for the kubelet on the loopback addresses, metrics on all. */
+/** Probes for the kubelet on loopback; metrics too, and for those that the configuration names. */
 import { HttpServer, textAnswer } from "../lib/http.ts";
 import type { HttpAnswer } from "../lib/http.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 
 export interface HealthServersOptions {
-  readonly config: Pick<AgentConfig, "healthPort" | "prometheusPort">;
+  readonly config: Pick<AgentConfig, "healthPort" | "prometheusPort" | "prometheusAllowFrom">;
   readonly logger: Logger;
   readonly render: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** Why the agent is not ready; undefined when it is. */
@@ -29,9 +29,9 @@ export class HealthServers {
         return textAnswer(reason === undefined ? 200 : 503, `${reason ?? "ok"}\n`);
       }],
     ]);
-    await new HttpServer({ name: "health", host: "127.0.0.1", port: config.healthPort, logger, routes }).start();
+    await new HttpServer({ name: "health", allowFrom: [], port: config.healthPort, logger, routes }).start();
     if (config.prometheusPort === 0) return;
     const metrics = new Map([["/metrics", async () => ({ status: 200, ...(await render()) })]]);
-    await new HttpServer({ name: "metrics", host: "::", port: config.prometheusPort, logger, routes: metrics }).start();
+    await new HttpServer({ name: "metrics", allowFrom: config.prometheusAllowFrom, port: config.prometheusPort, logger, routes: metrics }).start();
   }
 }

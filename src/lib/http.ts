@@ -1,8 +1,13 @@
-/** The small HTTP server of a process: health probes and metrics, nothing that changes state. */
+/**
+ * The small HTTP server of a process: health probes and metrics, nothing that changes state. Processes that use the node's
+ * network would serve every pod, so a server is on loopback unless addresses are named that may ask.
+ */
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { asError } from "./errors.ts";
+import { cidrContains, familyOf, parseAddress, parseCidr } from "./ip.ts";
+import type { Cidr } from "./ip.ts";
 import { OK } from "./lifecycle.ts";
 import type { Component, Health } from "./lifecycle.ts";
 import type { Logger } from "./log.ts";
@@ -15,13 +20,18 @@ export interface HttpAnswer {
 
 export interface HttpServerOptions {
   readonly name: string;
-  /** Absent: all addresses of both families, or IPv4 alone where the machine has no IPv6. */
-  readonly host?: string;
+  /**
+   * Who may connect beside the machine itself: it then listens on all addresses of the machine's families, and a connection
+   * from elsewhere is closed before a byte of it is read. Empty: it listens on loopback alone.
+   */
+  readonly allowFrom: readonly Cidr[];
   readonly port: number;
   readonly logger: Logger;
   /** Path without query -> handler of GET. */
   readonly routes: ReadonlyMap<string, () => Promise<HttpAnswer> | HttpAnswer>;
 }
+
+const LOOPBACK = ["127.0.0.0/8", "::1/128"].map((text) => parseCidr(text));
 
 export class HttpServer implements Component {
   readonly name: string;
@@ -39,11 +49,15 @@ export class HttpServer implements Component {
   }
 
   async start(): Promise<void> {
+    const { allowFrom } = this.#options;
     const server = createServer((request, response) => void this.#answer(request, response));
+    server.on("connection", (socket) => {
+      if (!mayConnect(socket.remoteAddress, allowFrom)) socket.destroy();
+    });
     this.#server = server;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
-    server.listen({ port: this.#options.port, host: this.#options.host }, resolve);
+    server.listen({ port: this.#options.port, host: allowFrom.length === 0 ? "127.0.0.1" : undefined }, resolve);
     await promise;
     server.off("error", reject);
     server.on("error", (error) => this.#options.logger.error("http server", { error }));
@@ -79,6 +93,15 @@ export class HttpServer implements Component {
       return textAnswer(500, "internal error\n");
     }
   }
+}
+
+/** Exported for tests. `remote` is undefined for a connection that has ended already. */
+export function mayConnect(remote: string | undefined, allowFrom: readonly Cidr[]): boolean {
+  if (remote === undefined) return false;
+  const address = parseAddress(remote.split("%", 1)[0] ?? "");
+  if (LOOPBACK.some((cidr) => cidrContains(cidr, address))) return true;
+  // Of one family: ::/0 is no word about IPv4, whose addresses are within it when written in 16 bytes.
+  return allowFrom.some((cidr) => familyOf(cidr.address) === familyOf(address) && cidrContains(cidr, address));
 }
 
 export function textAnswer(status: number, body: string): HttpAnswer {

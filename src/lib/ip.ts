@@ -126,6 +126,12 @@ export function formatCidr(cidr: Cidr): string {
   return `${formatAddress(cidr.address)}/${isIPv4 ? cidr.prefix - MAPPED_BITS : cidr.prefix}`;
 }
 
+/** CIDRs and single addresses between commas; throws AddressError. */
+export function parseCidrList(text: string): Cidr[] {
+  const parts = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  return parts.map((part) => parseCidr(part.includes("/") ? part : `${part}/${part.includes(":") ? 128 : 32}`));
+}
+
 /** The first `prefix` bits of the 16 bytes, the rest zero. */
 export function maskAddress(address: Uint8Array, prefix: number): Uint8Array {
   return address.map((byte, index) => {

@@ -2,7 +2,9 @@
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isIPv6 } from "node:net";
-import { ConfigError } from "../lib/errors.ts";
+import { ConfigError, describeError } from "../lib/errors.ts";
+import { parseCidrList } from "../lib/ip.ts";
+import type { Cidr } from "../lib/ip.ts";
 import { isLogLevel } from "../lib/log.ts";
 import type { LogLevel } from "../lib/log.ts";
 
@@ -21,6 +23,8 @@ export interface OperatorConfig {
   readonly healthPort: number;
   /** 0: no metrics. */
   readonly metricsPort: number;
+  /** Who may ask for metrics beside the node itself. */
+  readonly metricsAllowFrom: readonly Cidr[];
   /** How long an identity must be unused before its number is free again. */
   readonly identityQuietMs: number;
 }
@@ -48,6 +52,7 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     masquerade: boolean(keys, "enable-masquerade", true),
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),
+    metricsAllowFrom: cidrs(keys, "operator-prometheus-allow-from"),
     identityQuietMs: integer(keys, "identity-quiet-seconds", 900, 1, 86_400) * 1000,
   };
 }
@@ -83,6 +88,14 @@ function boolean(keys: ReadonlyMap<string, string>, key: string, absent: boolean
   if (text === undefined) return absent;
   if (text !== "true" && text !== "false") throw new ConfigError(key, `${JSON.stringify(text)} is neither true nor false`);
   return text === "true";
+}
+
+function cidrs(keys: ReadonlyMap<string, string>, key: string): readonly Cidr[] {
+  try {
+    return parseCidrList(keys.get(key) ?? "");
+  } catch (thrown) {
+    throw new ConfigError(key, describeError(thrown));
+  }
 }
 
 function integer(keys: ReadonlyMap<string, string>, key: string, absent: number, least: number, greatest: number): number {

@@ -6,6 +6,7 @@ import { asError } from "../lib/errors.ts";
 import { HttpServer, textAnswer } from "../lib/http.ts";
 import type { HttpAnswer } from "../lib/http.ts";
 import { Lifecycle } from "../lib/lifecycle.ts";
+import type { Health } from "../lib/lifecycle.ts";
 import { createLogger } from "../lib/log.ts";
 import type { Logger } from "../lib/log.ts";
 import { createMetrics, queueObserver } from "../lib/metrics.ts";
@@ -39,7 +40,7 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
     lead: (leadership) => operator.lead(leadership),
   });
   const lifecycle = new Lifecycle(logger);
-  for (const server of servers(config, logger, metrics, election)) lifecycle.append(server);
+  for (const server of servers(config, logger, metrics, election, () => operator.health())) lifecycle.append(server);
   lifecycle.append({
     name: "operator",
     start: () => operator.start(),
@@ -50,18 +51,27 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
   return lifecycle;
 }
 
-/** A replica that stands by or waits for the API server is healthy: restarting it would help nobody. */
-function servers(config: OperatorConfig, logger: Logger, metrics: Metrics, election: LeaderElection): HttpServer[] {
+/**
+ * Alive is: the event loop answers; restarting one that waits for the API server would help nobody. Ready is: it follows
+ * everything, as leader or standing by.
+ */
+function servers(config: OperatorConfig, logger: Logger, metrics: Metrics, election: LeaderElection, health: () => Health): HttpServer[] {
   const leading = metrics.gauge("lease_held", "1 while this replica holds the lease");
-  const healthz = (): HttpAnswer => textAnswer(200, election.leading ? "ok, leading\n" : "ok, standing by\n");
-  const metricsText = async (): Promise<HttpAnswer> => {
+  const probes = new Map<string, () => HttpAnswer>([
+    ["/healthz", () => textAnswer(200, "ok\n")],
+    ["/readyz", () => {
+      const { level, message } = health();
+      if (level !== "ok") return textAnswer(503, `${message}\n`);
+      return textAnswer(200, election.leading ? "ok, leading\n" : "ok, standing by\n");
+    }],
+  ]);
+  const probeServer = new HttpServer({ name: "health", port: config.healthPort, allowFrom: [], logger, routes: probes });
+  if (config.metricsPort === 0) return [probeServer];
+  const render = async (): Promise<HttpAnswer> => {
     leading.set(election.leading ? 1 : 0);
     return { status: 200, ...(await metrics.render()) };
   };
-  const server = (name: string, port: number, path: string, handler: () => Promise<HttpAnswer> | HttpAnswer): HttpServer =>
-    new HttpServer({ name, port, logger, routes: new Map([[path, handler]]) });
-  const health = server("health", config.healthPort, "/healthz", healthz);
-  return config.metricsPort === 0 ? [health] : [health, server("metrics", config.metricsPort, "/metrics", metricsText)];
+  return [probeServer, new HttpServer({ name: "metrics", port: config.metricsPort, allowFrom: config.metricsAllowFrom, logger, routes: new Map([["/metrics", render]]) })];
 }
 
 async function main(): Promise<void> {

@@ -130,7 +130,13 @@ export class CiliumOperator extends SafeOperator {
   health(): Health {
     const sources = this.#sources;
     if (sources === undefined) return { level: "degraded", message: "starting", error: new Error("starting") };
-    return Object.values(sources).map((source: Source<unknown>) => source.health()).find((health) => health.level !== "ok") ?? OK;
+    const all: readonly (readonly [string, Source<unknown>])[] = Object.entries(sources);
+    const failing = all.map(([, source]) => source.health()).find(({ level }) => level !== "ok");
+    if (failing !== undefined) return failing;
+    const missing = all.find(([, source]) => !source.synced);
+    if (missing === undefined) return OK;
+    const message = `${missing[0]}: the API server has not listed them yet`;
+    return { level: "degraded", message, error: new Error(message) };
   }
 
   /** Writes until the leadership ends. */

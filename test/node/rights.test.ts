@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -18,8 +19,9 @@ import type { Attachment } from "../../src/cni/index.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
 import { partName } from "../../src/feed/names.ts";
 import { ApiError, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, CILIUM_NODE_STATES, NODES, PODS, objectPath } from "../../src/kube/index.ts";
+import { resourceType } from "../../src/kube/resource.ts";
 import type { KubeClient, KubeObject, ResourceType } from "../../src/kube/index.ts";
-import { startApiServer } from "../support/apiserver.ts";
+import { freePort, startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { chartObjects, findHelm } from "../support/chart.ts";
 import { clientOf, condition, createNamespace, createPod, eventually, getPolicy, policy, silent } from "../support/cluster-objects.ts";
@@ -28,6 +30,8 @@ const ROOT = resolve(import.meta.dirname, "..", "..");
 const ADDRESSES = { n1: "192.0.2.1", n2: "192.0.2.2" };
 const CIDRS = { n1: ["10.1.1.0/24"], n2: ["10.1.2.0/24"] };
 const RIGHTS = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+
+const SERVICE_ACCOUNTS = resourceType("", "v1", "serviceaccounts", "ServiceAccount", true);
 
 type NodeName = keyof typeof CIDRS;
 
@@ -83,6 +87,20 @@ describe("rights", () => {
     return stolen.transport.json({ method: "POST", path: "/apis/cilium.io/v2/ciliumnodes", query: { dryRun: "All" }, body });
   };
 
+  const startOperator = async (name: string, kubeconfig: string): Promise<{ child: ChildProcess; log: string; port: number }> => {
+    const config = join(server.directory, name);
+    mkdirSync(config);
+    const port = await freePort();
+    for (const [key, value] of [["log-level", "debug"], ["operator-prometheus-port", "0"], ["operator-health-port", String(port)]] as const) writeFileSync(join(config, key), value);
+    const log = join(server.directory, `${name}.log`);
+    const out = openSync(log, "a");
+    const child = spawn(process.execPath, [join(ROOT, "src/operator/main.ts")], {
+      env: { ...process.env, KUBECONFIG: kubeconfig, CILIUM_CONFIG_DIRECTORY: config, POD_NAME: name, POD_NAMESPACE: "kube-system" },
+      stdio: ["ignore", out, out],
+    });
+    return { child, log, port };
+  };
+
   before(async () => {
     server = await startApiServer();
     admin = clientOf(server.kubeconfig);
@@ -90,6 +108,7 @@ describe("rights", () => {
     assert.equal(crds.status, 0, crds.stderr);
     apply(chartObjects(await findHelm()).filter(({ kind, metadata }) => RIGHTS.includes(kind) && metadata.annotations?.["helm.sh/hook"] === undefined), "rights.yaml");
     await createNamespace(admin, "shop");
+    await admin.create(SERVICE_ACCOUNTS, { metadata: { namespace: "kube-system", name: "nobody" } });
     const uid = await makeNode("n1");
     await makeNode("n2");
     own = { name: "n1", uid, internalIps: [ADDRESSES.n1], routerIps: ["10.1.1.1"], podCidrs: CIDRS.n1 };
@@ -216,18 +235,25 @@ describe("rights", () => {
     await refused("host", unbound.patch(NODES, { name: "n1" }, { metadata: { labels: { a: "b" } } }), /does not say on which node/);
   });
 
-  test("the operator does all its work with its own rights", async () => {
-    const config = join(server.directory, "operator");
-    mkdirSync(config);
-    for (const [key, value] of [["operator-prometheus-port", "0"], ["operator-health-port", "0"]] as const) writeFileSync(join(config, key), value);
-    const log = join(server.directory, "operator.log");
-    const out = openSync(log, "a");
-    const kubeconfig = server.kubeconfigWith("operator", await token("cilium-operator"));
-    const child = spawn(process.execPath, [join(ROOT, "src/operator/main.ts")], {
-      env: { ...process.env, KUBECONFIG: kubeconfig, CILIUM_CONFIG_DIRECTORY: config, POD_NAME: "op", POD_NAMESPACE: "kube-system" },
-      stdio: ["ignore", out, out],
-    });
+  test("an operator that is let in nowhere is alive and not ready, and its token is in no line that it logs", async () => {
+    const secret = await token("nobody");
+    const { child, log, port } = await startOperator("stranger", server.kubeconfigWith("stranger", secret));
     try {
+      await eventually("it was refused", () => /forbidden/i.test(readFileSync(log, "utf8")));
+      assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200);
+      const ready = await fetch(`http://127.0.0.1:${port}/readyz`);
+      assert.equal(ready.status, 503);
+      const said = `${await ready.text()}${readFileSync(log, "utf8")}`;
+      assert.ok(!said.includes(secret) && !said.includes(secret.split(".")[2] ?? secret));
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  test("the operator does all its work with its own rights", async () => {
+    const { child, log, port } = await startOperator("operator", server.kubeconfigWith("operator", await token("cilium-operator")));
+    try {
+      await eventually("ready", async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status === 200);
       await createPod(admin, "shop", "web", "n1", { app: "web" });
       await admin.create(CILIUM_NETWORK_POLICIES, policy("shop", "web", { endpointSelector: {}, ingress: [] }));
       await eventually("the node's state", async () => (await admin.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest?.parts.length);

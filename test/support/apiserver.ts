@@ -42,7 +42,7 @@ function find(binary: string): string | undefined {
   return directories.filter((directory) => directory !== "").map((directory) => join(directory, binary)).find(existsSync);
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   const { promise, resolve } = Promise.withResolvers<void>();
   server.listen(0, "127.0.0.1", resolve);

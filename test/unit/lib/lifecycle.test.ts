@@ -51,7 +51,7 @@ test("the server answers its routes and refuses everything else", async (context
     ["/metrics", async () => ({ status: 200, ...(await metrics.render()) })],
     ["/broken", () => Promise.reject(new Error("x"))],
   ]);
-  const server = new HttpServer({ name: "http", host: "127.0.0.1", port: 0, logger, routes });
+  const server = new HttpServer({ name: "http", allowFrom: [], port: 0, logger, routes });
   await server.start();
   context.after(() => server.stop());
   const get = (path: string, method = "GET") => fetch(`http://127.0.0.1:${server.port}${path}`, { method });

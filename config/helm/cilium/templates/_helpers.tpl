@@ -111,10 +111,12 @@ log-level: {{ ternary "debug" "info" .Values.debug.enabled | quote }}
 monitor-verdicts: {{ .Values.monitor.verdicts | quote }}
 health-port: {{ .Values.healthPort | quote }}
 prometheus-port: {{ ternary .Values.prometheus.port 0 .Values.prometheus.enabled | quote }}
+prometheus-allow-from: {{ join "," .Values.prometheus.allowFrom | quote }}
 bpf-policy-map-max: {{ .Values.bpf.policyMapMax | int64 | quote }}
 bpf-ipcache-max: {{ .Values.bpf.ipcacheMax | int64 | quote }}
 bpf-ct-max: {{ .Values.bpf.ctMax | int64 | quote }}
 bpf-endpoints-max: {{ .Values.bpf.endpointsMax | int64 | quote }}
 crds-create: {{ .Values.crds.create | quote }}
+operator-prometheus-allow-from: {{ join "," .Values.operator.prometheus.allowFrom | quote }}
 operator-prometheus-port: {{ ternary .Values.operator.prometheus.port 0 .Values.operator.prometheus.enabled | quote }}
 {{- end -}}
