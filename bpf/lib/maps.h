@@ -6,6 +6,7 @@
 #ifndef CILIUM_MAPS_H
 #define CILIUM_MAPS_H
 
+#define HOOK_SLOTS 32 /* more than HOOK_COUNT: a further hook must not need another array, since stubs hold this one */
 #define MAX_ENDPOINTS 4096
 #define MAX_PEERS 524288
 #define MAX_CIDRS 65536
@@ -22,7 +23,7 @@
 /* enum hook -> program that serves it */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, HOOK_COUNT);
+	__uint(max_entries, HOOK_SLOTS);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
 } hooks SEC(".maps");

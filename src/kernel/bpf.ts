@@ -2,18 +2,22 @@
  * The kernel's BPF side through libbpf: the real `BpfPort`.
  *
  * Maps are shared by name between the objects of one port. With a pin folder they are also pinned as
- * `<name>_<layout hash>`, so that a restarted agent finds them with their content; a changed layout gets a
- * new name and so a fresh map. Ring buffers are never pinned: their reader and writers start together.
+ * `<name>_<hash of layout and size>`, so that a restarted agent finds them with their content; another layout or size
+ * gets a new name and so a fresh map, into which takeover.ts brings what the old one holds. Ring buffers are never
+ * pinned: their reader and writers start together.
  */
 import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
 import { layoutHash, layoutText, parseBtf, sectionVariables } from "./btf.ts";
 import type { BtfType, BtfVariable } from "./btf.ts";
+import type { Layout } from "./convert.ts";
 import { KernelError } from "./errors.ts";
 import { captureLog, lastErrno, openLibbpf, openLibc, viewMemory } from "./ffi.ts";
 import type { Libbpf, Libc, Pointer } from "./ffi.ts";
 import { LibbpfMap, MapType } from "./map.ts";
+import { PinFolder } from "./pins.ts";
+import { TakeOver } from "./takeover.ts";
+import type { TakingMap } from "./takeover.ts";
 import type { BatchMap, BpfObject, BpfObjectSpec, BpfPort, BpfProgram, TestRunOptions, TestRunResult } from "./port.ts";
 import { runProgram } from "./test-run.ts";
 
@@ -21,18 +25,21 @@ const F_DUPFD_CLOEXEC = 1030;
 const LOG_END = 3000;
 /** The verifier gives up with EAGAIN when a signal comes (SIGCHLD for one), and libbpf tries again 5 times only. */
 const LOAD_ATTEMPTS = 5;
+/** Types that refuse an entry too many; arrays are always full, and an LRU lets go of its oldest. */
+const NEEDS_ROOM: readonly number[] = [MapType.HASH, MapType.PERCPU_HASH, MapType.LPM_TRIE];
 
 export class LibbpfPort implements BpfPort {
   readonly libbpf: Libbpf;
   readonly libc: Libc;
-  readonly #pinDir: string | undefined;
+  readonly #pins: PinFolder | undefined;
   readonly #maps = new Map<string, LibbpfMap>();
+  readonly #pinned = new Map<string, TakingMap>();
 
   /** @param pinDir a folder on a bpffs, made when absent; undefined: nothing is pinned. */
   constructor(pinDir?: string) {
     this.libbpf = openLibbpf();
     this.libc = openLibc();
-    this.#pinDir = pinDir;
+    this.#pins = pinDir === undefined ? undefined : new PinFolder(pinDir, this.libbpf, this.libc);
     if (pinDir !== undefined) mkdirSync(pinDir, { recursive: true, mode: 0o700 });
   }
 
@@ -40,9 +47,24 @@ export class LibbpfPort implements BpfPort {
     return this.#maps.get(name);
   }
 
-  /** Maps that were pinned with another size than is asked for now. */
+  /** Maps that are greater than asked for, since what an earlier one holds would not fit. */
   get otherwiseSized(): readonly LibbpfMap[] {
-    return [...this.#maps.values()].filter((map) => map.isRestored && map.maxEntries !== map.wantedEntries);
+    return [...this.#maps.values()].filter((map) => map.maxEntries !== map.wantedEntries);
+  }
+
+  /** Before the first load: what an earlier start did not finish. */
+  removeStalePins(): void {
+    this.#pins?.removeStale();
+  }
+
+  /** After the last load: brings over what maps of another layout or size hold. undefined: nothing is pinned. */
+  takeOver(): TakeOver | undefined {
+    return this.#pins === undefined ? undefined : new TakeOver(this.#pins, this.#pinned.values());
+  }
+
+  /** Takes back the pins that loads of this port made. */
+  unpinFresh(): void {
+    for (const { map, path } of this.#pinned.values()) if (!map.isRestored) this.#pins?.remove(path);
   }
 
   testRun(program: BpfProgram, packet: Uint8Array, options: TestRunOptions = {}): TestRunResult {
@@ -77,15 +99,16 @@ export class LibbpfPort implements BpfPort {
     const own = maps.filter((map) => !this.libbpf.mapIsInternal(map));
     this.#setSizes(own, spec);
     this.#setRodata(maps, types, spec);
-    const pins = new Map(own.map((map) => [this.libbpf.mapName(map), this.#pinPath(map, types)]));
     const wanted = new Map(own.map((map) => [this.libbpf.mapName(map), this.libbpf.mapMaxEntries(map)]));
+    for (const map of own) this.#makeRoom(map);
+    const pins = new Map(own.map((map) => [this.libbpf.mapName(map), this.#pinPath(map, types)]));
     for (const map of own) this.#reuse(map, pins.get(this.libbpf.mapName(map)));
     const loaded = captureLog(this.libbpf, this.libc, () => this.libbpf.objectLoad(object));
     if (loaded.result < 0) throw new KernelError(`load ${spec.file}`, -loaded.result, loaded.log.slice(-LOG_END));
     const result = new Map<string, BatchMap>();
     for (const map of own) {
       const name = this.libbpf.mapName(map);
-      result.set(name, this.#keep(map, pins.get(name), wanted.get(name) ?? 0));
+      result.set(name, this.#keep(map, pins.get(name), wanted.get(name) ?? 0, types));
     }
     const programs = this.#list(object, this.libbpf.objectNextProgram).map((program) => {
       const name = this.libbpf.programName(program);
@@ -113,8 +136,25 @@ export class LibbpfPort implements BpfPort {
     for (const map of maps) {
       const entries = spec.maxEntries?.[this.libbpf.mapName(map)];
       if (entries === undefined) continue;
-      const result = this.libbpf.mapSetMaxEntries(map, entries);
-      if (result < 0) throw new KernelError(`size of ${this.libbpf.mapName(map)}`, -result);
+      this.#setSize(map, entries);
+    }
+  }
+
+  #setSize(map: Pointer, entries: number): void {
+    const result = this.libbpf.mapSetMaxEntries(map, entries);
+    if (result < 0) throw new KernelError(`size of ${this.libbpf.mapName(map)}`, -result);
+  }
+
+  /** A map that holds more than would fit into its successor has one of its own size. */
+  #makeRoom(map: Pointer): void {
+    const name = this.libbpf.mapName(map);
+    if (this.#pins === undefined || this.#maps.has(name)) return;
+    for (const path of this.#pins.all(name)) {
+      const old = this.#pins.open(path);
+      const { maxEntries } = old.map;
+      const isNeeded = NEEDS_ROOM.includes(old.map.type) && maxEntries > this.libbpf.mapMaxEntries(map) && old.map.count() > this.libbpf.mapMaxEntries(map);
+      this.#pins.close(old);
+      if (isNeeded) this.#setSize(map, maxEntries);
     }
   }
 
@@ -137,11 +177,11 @@ export class LibbpfPort implements BpfPort {
   /** undefined: this map is not pinned. */
   #pinPath(map: Pointer, types: readonly BtfType[]): string | undefined {
     const type = this.libbpf.mapType(map);
-    if (this.#pinDir === undefined || type === MapType.RINGBUF) return undefined;
+    if (this.#pins === undefined || type === MapType.RINGBUF) return undefined;
     const layout = (id: number, size: number): string => (id === 0 ? `${size}` : layoutText(types, id));
     const key = layout(this.libbpf.mapKeyType(map), this.libbpf.mapKeySize(map));
     const value = layout(this.libbpf.mapValueType(map), this.libbpf.mapValueSize(map));
-    return join(this.#pinDir, `${this.libbpf.mapName(map)}_${layoutHash(`${type}`, key, value)}`);
+    return this.#pins.pathOf(this.libbpf.mapName(map), layoutHash(`${type}`, key, value, `${this.libbpf.mapMaxEntries(map)}`));
   }
 
   #reuse(map: Pointer, pin: string | undefined): void {
@@ -164,7 +204,7 @@ export class LibbpfPort implements BpfPort {
   }
 
   /** The map outlives its object: the port holds a descriptor of its own. */
-  #keep(map: Pointer, pin: string | undefined, wantedEntries: number): LibbpfMap {
+  #keep(map: Pointer, pin: string | undefined, wantedEntries: number, types: readonly BtfType[]): LibbpfMap {
     const name = this.libbpf.mapName(map);
     const known = this.#maps.get(name);
     if (known !== undefined) return known;
@@ -185,6 +225,9 @@ export class LibbpfPort implements BpfPort {
       isRestored,
     });
     this.#maps.set(name, kept);
+    const layout = (id: number, size: number): Layout => ({ types, id, size });
+    const [key, value] = [layout(this.libbpf.mapKeyType(map), kept.keySize), layout(this.libbpf.mapValueType(map), kept.cpuStride)];
+    if (pin !== undefined) this.#pinned.set(name, { map: kept, path: pin, key, value });
     return kept;
   }
 }

@@ -13,6 +13,7 @@ import { parseBtf, sectionVariables } from "./btf.ts";
 import { objectBtf } from "./btf-file.ts";
 import { KernelError } from "./errors.ts";
 import { Hook, hookNames } from "./gen/types.ts";
+import type { TakeOver } from "./takeover.ts";
 import { attachTc, detachTc } from "./tc.ts";
 import type { LibbpfPort } from "./bpf.ts";
 import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
@@ -55,21 +56,32 @@ export class Datapath {
   }
 
   /**
-   * Loads all objects first; nothing of the running datapath changes unless every one of them is accepted.
-   * A program is known by its name: `from_container` serves HOOK_FROM_CONTAINER, `stub_from_container` is
-   * its stub.
+   * Loads all objects first, and fills maps of another layout or size with what those in force hold; nothing of the
+   * running datapath changes unless all of that succeeds. A program is known by its name: `from_container` serves
+   * HOOK_FROM_CONTAINER, `stub_from_container` is its stub.
    */
   static load(options: DatapathOptions): Datapath {
+    const { port } = options;
     const objects: BpfObject[] = [];
+    let taking: TakeOver | undefined;
+    let isFlipping = false;
     try {
-      for (const spec of objectSpecs(options)) objects.push(options.port.load(spec));
+      port.removeStalePins();
+      for (const spec of objectSpecs(options)) objects.push(port.load(spec));
       const programs = byHook(objects, "");
+      taking = port.takeOver();
+      taking?.copy();
       const stubs = pinStubs(options, byHook(objects, "stub_"));
-      flip(options.port, programs);
-      return new Datapath(options.port, stubs);
+      isFlipping = true; // from here on programs in force may use the fresh maps
+      flip(port, programs);
+      taking?.finish();
+      return new Datapath(port, stubs);
     } catch (error) {
+      if (!isFlipping) port.unpinFresh();
       for (const object of objects) object.close();
       throw error;
+    } finally {
+      taking?.close();
     }
   }
 

@@ -35,6 +35,10 @@ export interface Libbpf {
   btfParseElf(path: string, extension: null): Pointer;
   btfRawData(btf: Pointer, size: Memory): Pointer;
   btfFree(btf: Pointer): void;
+  /** BTF that the kernel keeps, by its id. */
+  btfFromKernel(id: number): Pointer;
+  /** A descriptor of the program with this id. */
+  programById(id: number): number;
   mapLookup(fd: number, key: Memory, value: Memory): number;
   mapUpdate(fd: number, key: Memory, value: Memory, flags: bigint): number;
   mapDelete(fd: number, key: Memory): number;
@@ -88,6 +92,8 @@ const LIBBPF_SIGNATURES: Readonly<Record<keyof Libbpf, string>> = {
   btfParseElf: "void *btf__parse_elf(const char *path, void *ext)",
   btfRawData: "void *btf__raw_data(void *btf, void *size)",
   btfFree: "void btf__free(void *btf)",
+  btfFromKernel: "void *btf__load_from_kernel_by_id(uint32_t id)",
+  programById: "int bpf_prog_get_fd_by_id(uint32_t id)",
   mapLookup: "int bpf_map_lookup_elem(int fd, void *key, void *value)",
   mapUpdate: "int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)",
   mapDelete: "int bpf_map_delete_elem(int fd, void *key)",

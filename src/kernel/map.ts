@@ -4,7 +4,7 @@ import type { Libbpf } from "./ffi.ts";
 import type { BatchMap, BatchResult, Packed } from "./port.ts";
 
 /** enum bpf_map_type of linux/bpf.h: those that we tell apart. */
-export const MapType = { PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_PERCPU_HASH: 10, RINGBUF: 27 } as const;
+export const MapType = { HASH: 1, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_PERCPU_HASH: 10, LPM_TRIE: 11, RINGBUF: 27 } as const;
 const PER_CPU: readonly number[] = [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH];
 
 const ENOENT = 2;
@@ -20,7 +20,7 @@ export interface MapShape {
   /** As declared, for one CPU. */
   readonly valueSize: number;
   readonly maxEntries: number;
-  /** What the object, or the caller in its place, asks for; a pinned map keeps what it has. */
+  /** What the object, or the caller in its place, asks for; more than that when an earlier one's entries need it. */
   readonly wantedEntries: number;
   /** It was found pinned, with what an earlier process left in it. */
   readonly isRestored: boolean;
@@ -31,6 +31,8 @@ export class LibbpfMap implements BatchMap {
   readonly type: number;
   readonly keySize: number;
   readonly valueSize: number;
+  /** From the value of one CPU to that of the next; the whole value where there is one for all. */
+  readonly cpuStride: number;
   readonly maxEntries: number;
   readonly wantedEntries: number;
   readonly isRestored: boolean;
@@ -46,9 +48,9 @@ export class LibbpfMap implements BatchMap {
     this.maxEntries = shape.maxEntries;
     this.wantedEntries = shape.wantedEntries;
     this.isRestored = shape.isRestored;
-    this.valueSize = PER_CPU.includes(shape.type)
-      ? Math.ceil(shape.valueSize / 8) * 8 * libbpf.possibleCpus()
-      : shape.valueSize;
+    const isPerCpu = PER_CPU.includes(shape.type);
+    this.cpuStride = isPerCpu ? Math.ceil(shape.valueSize / 8) * 8 : shape.valueSize;
+    this.valueSize = this.cpuStride * (isPerCpu ? libbpf.possibleCpus() : 1);
   }
 
   lookup(key: Uint8Array): Uint8Array | undefined {
@@ -73,6 +75,13 @@ export class LibbpfMap implements BatchMap {
     if (result === -ENOENT) return false;
     if (result < 0) throw new KernelError(`delete from ${this.name}`, -result);
     return true;
+  }
+
+  /** Walks the map without keeping anything of it. */
+  count(): number {
+    let entries = 0;
+    for (const { count } of this.batches()) entries += count;
+    return entries;
   }
 
   *entries(): Iterable<readonly [Uint8Array, Uint8Array]> {

@@ -6,6 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { LibbpfPort } from "../../src/kernel/bpf.ts";
 import { eventCodec, metricCodec, metricKeyCodec, policyEntryCodec, policyKeyCodec } from "../../src/kernel/gen/types.ts";
 import { perCpu } from "../../src/kernel/map.ts";
+import type { LibbpfMap } from "../../src/kernel/map.ts";
 import type { BpfObject, BpfProgram } from "../../src/kernel/port.ts";
 import { RingBufferReader } from "../../src/kernel/ringbuf.ts";
 import { mapSuite } from "../conformance/target-suite.ts";
@@ -66,12 +67,33 @@ describe("loading", () => {
     assert.ok(names.some((name) => /^numbers_[0-9a-f]{8}$/.test(name)), names.join());
     assert.ok(!names.some((name) => name.startsWith("records")), "ring buffers are not pinned");
     const second = new LibbpfPort(pins);
-    const again = second.load({ file: fixture.object, maxEntries: { numbers: 16 } }).maps.get("numbers");
-    assert.deepEqual(again?.lookup(key), key);
-    assert.equal(again?.maxEntries, 8, "a pinned map keeps its size, and says so");
-    assert.deepEqual(second.otherwiseSized.map(({ name, maxEntries, wantedEntries }) => [name, maxEntries, wantedEntries]), [["numbers", 8, 16]]);
-    assert.deepEqual(first.otherwiseSized, []);
+    assert.deepEqual(second.load({ file: fixture.object }).maps.get("numbers")?.lookup(key), key);
     assert.deepEqual(readdirSync(pins).sort(), names);
+  });
+
+  it("another size is another map, which takes over the content; what would not fit keeps the size, and says so", () => {
+    const pins = join(fixture.bpffs, "sized");
+    const numbers = (port: LibbpfPort, entries: number): LibbpfMap => {
+      port.load({ file: fixture.object, maxEntries: { numbers: entries } });
+      const taking = port.takeOver();
+      taking?.copy();
+      taking?.finish();
+      taking?.close();
+      assert.equal(readdirSync(pins).filter((file) => file.startsWith("numbers_")).length, 1);
+      return port.map("numbers") as LibbpfMap;
+    };
+    const key = (n: number): Uint8Array => new Uint8Array(4).fill(n);
+    const small = numbers(new LibbpfPort(pins), 8);
+    for (let n = 1; n <= 8; n++) small.update(key(n), key(n));
+    const great = numbers(new LibbpfPort(pins), 16);
+    assert.deepEqual([great.maxEntries, great.count(), great.lookup(key(8))], [16, 8, key(8)]);
+    for (let n = 9; n <= 12; n++) great.update(key(n), key(n));
+    const third = new LibbpfPort(pins);
+    assert.deepEqual([numbers(third, 8).maxEntries, third.map("numbers")?.count()], [16, 12]);
+    assert.deepEqual(third.otherwiseSized.map(({ name, maxEntries, wantedEntries }) => [name, maxEntries, wantedEntries]), [["numbers", 16, 8]]);
+    for (let n = 5; n <= 12; n++) third.map("numbers")?.delete(key(n));
+    const again = numbers(new LibbpfPort(pins), 8);
+    assert.deepEqual([again.maxEntries, again.count()], [8, 4]);
   });
 
   it("keeps maps after the object is closed", () => {

@@ -105,8 +105,15 @@ export class Lab {
   readonly #servers: ChildProcess[] = [];
   #generation = 1;
 
-  static async start(): Promise<Lab> {
-    const lab = new Lab();
+  readonly #pins: string | undefined;
+
+  /** @param pins a folder on a bpffs, where each node pins into a folder of its own; undefined: nothing is pinned. */
+  private constructor(pins: string | undefined) {
+    this.#pins = pins;
+  }
+
+  static async start(pins?: string): Promise<Lab> {
+    const lab = new Lab(pins);
     lab.#removeNamespaces();
     try {
       await lab.#build();
@@ -130,8 +137,14 @@ export class Lab {
     for (const pod of PODS) await this.policy(pod, {});
   }
 
+  /** Both nodes take the programs of this folder, one after the other. */
+  async load(objects: string): Promise<void> {
+    for (const node of [1, 2]) await this.node(node).ask({ do: "load", spec: { ...this.#spec(node), objects } });
+  }
+
   #spec(node: number): NodeSpec {
-    return { underlay: "eth0", mtu: MTU, router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), objects: join(ROOT, "build/bpf") };
+    const pins = this.#pins === undefined ? undefined : join(this.#pins, `n${node}`);
+    return { pins, underlay: "eth0", mtu: MTU, router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), objects: join(ROOT, "build/bpf") };
   }
 
   #cable(): void {

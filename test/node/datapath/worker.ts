@@ -18,6 +18,8 @@ export interface NodeSpec {
   readonly podCidrs: readonly string[];
   readonly otherCidrs: readonly string[];
   readonly objects: string;
+  /** Folder of the pins; undefined: nothing is pinned. */
+  readonly pins: string | undefined;
 }
 
 export interface PodLink {
@@ -33,13 +35,17 @@ export type Request =
   | { readonly do: "setUp"; readonly spec: NodeSpec }
   | { readonly do: "pod"; readonly spec: NodeSpec; readonly pod: PodLink }
   | { readonly do: "put"; readonly map: string; readonly key: string; readonly value: string }
+  /** Another version of the programs, as a new process would load it. */
+  | { readonly do: "load"; readonly spec: NodeSpec }
+  | { readonly do: "maps" }
   | { readonly do: "events" };
 
 const PLUGIN = join(import.meta.dirname, "../../../build/bin/cilium-cni");
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
 
 class Worker {
-  readonly #port = new LibbpfPort();
+  #port = new LibbpfPort();
+  #tunnel = 0;
   readonly #sysctl = new Sysctl();
   readonly #links = new Links(runCommand);
   readonly #veths = new PodVeths({ netlink: new Netlink(), sysctl: this.#sysctl, run: runCommand, plugin: PLUGIN });
@@ -54,6 +60,10 @@ class Worker {
         return await this.#pod(request.spec, request.pod);
       case "put":
         return this.#port.map(request.map)?.update(bytes(request.key), bytes(request.value));
+      case "load":
+        return void this.#load(request.spec);
+      case "maps":
+        return ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "flows"].map((name) => `${name} ${this.#port.map(name)?.valueSize} ${this.#port.map(name)?.count()}`);
       case "events":
         return this.#events?.take(10_000).map(({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }) => ({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }));
     }
@@ -63,15 +73,8 @@ class Worker {
     const host = new Host(runCommand, this.#sysctl);
     host.setSysctls([spec.underlay]);
     const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: 8472, mtu: spec.mtu });
-    const datapath = Datapath.load({
-      port: this.#port,
-      objects: spec.objects,
-      pinDir: undefined,
-      rodata: { config_vxlan_ifindex: devices.tunnel.ifindex, config_tunnel_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
-      maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
-    });
-    this.#datapath = datapath;
-    this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
+    this.#tunnel = devices.tunnel.ifindex;
+    const datapath = this.#load(spec);
     const underlay = await this.#links.find(spec.underlay);
     if (underlay === undefined) throw new Error(`no ${spec.underlay}`);
     datapath.attach("FROM_NETDEV", underlay.ifindex);
@@ -81,6 +84,20 @@ class Worker {
     await host.syncRoutes(spec.otherCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: destination.includes(":") ? spec.router6 : spec.router4 })));
     await new Nft(runCommand).apply({ underlay: [spec.underlay], podCidrs: spec.podCidrs, masqueradeExcept: [...spec.podCidrs, ...spec.otherCidrs] });
     this.#sysctl.forDevice(TUNNEL_DEVICE);
+  }
+
+  #load(spec: NodeSpec): Datapath {
+    this.#port = new LibbpfPort(spec.pins);
+    this.#datapath = Datapath.load({
+      port: this.#port,
+      objects: spec.objects,
+      pinDir: spec.pins,
+      rodata: { config_vxlan_ifindex: this.#tunnel, config_tunnel_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
+      maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
+    });
+    this.#events?.close();
+    this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
+    return this.#datapath;
   }
 
   /** @returns ifindex of the host's end. */
