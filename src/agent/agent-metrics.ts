@@ -6,7 +6,7 @@ import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
 
-/** `wantedEntries`: the configured size, which a pinned map takes over only when it is made anew. */
+/** `wantedEntries`: the configured size; a map whose content would not fit keeps its own. */
 export type SizedMap = BatchMap & { readonly wantedEntries: number };
 
 export interface MetricSources {
@@ -34,7 +34,7 @@ export class AgentMetrics {
   readonly #revision = this.metrics.gauge("applied_revision", "Revision of the node state that is in force");
   readonly #entries = this.metrics.gauge("map_entries", "Entries of a kernel map", ["map"]);
   readonly #capacity = this.metrics.gauge("map_capacity", "Most entries of a kernel map", ["map"]);
-  readonly #configured = this.metrics.gauge("map_capacity_configured", "Configured size of a kernel map; differs from map_capacity until the map is made anew", ["map"]);
+  readonly #configured = this.metrics.gauge("map_capacity_configured", "Configured size of a kernel map; less than map_capacity while its content would not fit into that", ["map"]);
   readonly #ipam = this.metrics.gauge("ipam_addresses", "Pod addresses of this node", ["family", "state"]);
   readonly #packets = this.metrics.gauge("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
   readonly #bytes = this.metrics.gauge("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);

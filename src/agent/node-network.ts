@@ -90,7 +90,7 @@ export class NodeNetwork {
       maxEntries: { policy: config.mapSizes.policy, ipcache: config.mapSizes.ipcache, flows: config.mapSizes.conntrack, interfaces: config.mapSizes.endpoints, endpoints: 2 * config.mapSizes.endpoints },
     });
     for (const { name, maxEntries, wantedEntries } of port.otherwiseSized) {
-      logger.warn("a kernel map keeps the size that it was made with: restart the node, or uninstall and install, for the configured one", { map: name, entries: maxEntries, configured: wantedEntries });
+      logger.warn("a kernel map is greater than configured: what it holds would not fit; the next start of the agent tries again", { map: name, entries: maxEntries, configured: wantedEntries });
     }
     programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     programs.attach("FROM_HOST", devices.host.ifindex);

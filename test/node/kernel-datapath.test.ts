@@ -109,6 +109,20 @@ function suite(): void {
     assert.equal(reachable(), true);
   });
 
+  it("what a start that died before its flip has left is removed, and not taken for what is in force", () => {
+    Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
+    const files = (): string[] => readdirSync(pinDir).sort();
+    const before = files();
+    const dead = new LibbpfPort(pinDir);
+    dead.load({ file: join(objects, "hooks.o"), maxEntries: { seen: 16 } });
+    dead.map("seen")?.update(new Uint8Array(4), new Uint8Array(8).fill(0xff));
+    assert.equal(files().length, before.length + 1);
+    const port = new LibbpfPort(pinDir);
+    Datapath.load({ port, objects, pinDir });
+    assert.deepEqual(files(), before);
+    assert.notEqual(count(port, Hook.FROM_CONTAINER), 0xffff_ffff_ffff_ffffn);
+  });
+
   it("detaches; absent filters and devices are no error", async () => {
     const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir });
     const device = await new Links(runCommand).find(spec.hostName);

@@ -84,10 +84,10 @@ test("another layout and back, under traffic: no connection is lost, nothing for
   const busy = [b1, c2].map((pod) => lab.connect(a1, pod.ipv4, 8080));
   for (const one of [...idle, ...busy]) ends.push(() => one.close());
   for (const [i, one] of [...idle, ...busy].entries()) assert.ok(await one.send(`first ${i}`));
-  let isOver = false;
+  const over = new AbortController();
   const talk = busy.map(async (one) => {
     let lines = 0;
-    while (!isOver) assert.ok(await one.send(`line ${lines}`), `line ${lines++}`);
+    while (!over.signal.aborted) assert.ok(await one.send(`line ${lines}`), `line ${lines++}`);
     return lines;
   });
   const [pinsBefore, mapsBefore] = [pins(1), await maps(1)];
@@ -102,7 +102,7 @@ test("another layout and back, under traffic: no connection is lost, nothing for
   assert.deepEqual(pins(1), pinsBefore);
   assert.deepEqual(counts(await maps(1)), counts(mapsBefore));
   for (const [i, one] of idle.entries()) assert.ok(await one.send(`third ${i}`), `connection ${i} after the downgrade`);
-  isOver = true;
+  over.abort();
   await Promise.all(talk);
   const sent = await Promise.all(servers.map((one) => one.stop()));
   await new Promise((resolve) => setTimeout(resolve, 300)); // what is on its way arrives
