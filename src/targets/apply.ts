@@ -10,16 +10,28 @@ import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
 import type { NodeState } from "../compile/state.ts";
 import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport, PeerRow } from "./desired.ts";
-import { EndpointsTarget } from "./endpoints.ts";
-import type { EndpointsStep } from "./endpoints.ts";
-import { Expander } from "./expand.ts";
+import { EndpointsTarget, ownerOf } from "./endpoints.ts";
+import type { EndpointRow as EndpointValue, EndpointsStep } from "./endpoints.ts";
+import { Expander, contentId } from "./expand.ts";
+import type { ContentId, Wanted } from "./expand.ts";
 import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
 import { PolicyTarget } from "./policy.ts";
 import type { PolicyFailure, PolicyResult } from "./policy.ts";
+import { PortClasses, numberRows } from "./ports.ts";
+import type { Numbered, PortClass } from "./ports.ts";
 import { RESERVED_LABELS, SelectorResolver } from "./resolve.ts";
 import { retain } from "./retain.ts";
 
-export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy";
+export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks";
+
+type PeerValue = Numbered<PeerRow>;
+
+/** Rows as the maps have them. */
+interface Admitted {
+  readonly from: Pick<DesiredState, "peers" | "identities">;
+  readonly peers: ReadonlyMap<string, PeerValue>;
+  readonly withheld: readonly string[];
+}
 
 export interface ApplierOptions {
   readonly maps: Readonly<Record<MapName, BatchMap>>;
@@ -31,21 +43,22 @@ export interface ApplierOptions {
 
 export class MapApplier implements Applier {
   readonly #endpoints: EndpointsTarget;
-  readonly #ipcache: MapReconciler<string, PeerRow>;
-  readonly #cidrs: MapReconciler<string, PeerRow>;
+  readonly #ipcache: MapReconciler<string, PeerValue>;
+  readonly #cidrs: MapReconciler<string, PeerValue>;
   readonly #nodes: MapReconciler<string, NodeRow>;
   readonly #policy: PolicyTarget;
   readonly #resolver = new SelectorResolver();
   readonly #expander = new Expander();
+  readonly #classes = new PortClasses();
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
   #lastState: NodeState | undefined;
   /** No address in the kernel has an identity that is not one of these. */
   #cleanFor: DesiredState["identities"] | undefined;
-  #admitted: { readonly from: DesiredState; readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } | undefined;
+  #admitted: Admitted | undefined;
 
   constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
-    const rows = { equal: sameFields<PeerRow>, nowMs };
+    const rows = { equal: sameFields<PeerValue>, nowMs };
     this.#endpoints = new EndpointsTarget(maps, nowMs);
     this.#ipcache = new MapReconciler(ipcacheTarget(maps.ipcache), rows);
     this.#cidrs = new MapReconciler(cidrsTarget(maps.cidrs), rows);
@@ -56,11 +69,12 @@ export class MapApplier implements Applier {
   apply(desired: DesiredState): ApplyReport {
     this.#recover();
     const { peers, withheld } = this.#admit(desired);
+    const rows = numberRows(desired.endpoints, this.#classes);
     const parts = new Parts();
     const prune = desired.synced;
 
     // Gone pods first: nothing may be judged for them while their address and rules go.
-    if (prune) parts.removed("endpoints", this.#endpoints.prune(desired.endpoints, this.#slots));
+    if (prune) parts.removed("endpoints", this.#endpoints.prune(rows, this.#slots));
     // Then gone addresses, before the rules that know their identity: without an entry a pod's address is
     // unknown and so closed; with an entry and without rules, a deny would be missing.
     if (prune) parts.removed("ipcache", this.#ipcache.prune(peers));
@@ -69,19 +83,25 @@ export class MapApplier implements Applier {
     parts.written("nodes", this.#nodes.put(desired.nodes));
     // Pod CIDRs before pods: they keep an unknown pod from being taken for the outside.
     parts.written("cidrs", this.#cidrs.put(desired.cidrs));
-    // Rules before the addresses that carry their identities.
+    // Rules before the addresses that carry their identities and classes.
     const state = retain(desired.nodeState, this.#lastState, identitiesOf(desired));
     this.#lastState = state;
-    const policy = this.#applyPolicy(state, desired);
-    parts.policy(policy);
+    const subjects = this.#subjects(state, rows.values());
+    const policy = this.#applyPolicy(state, subjects, desired);
+    parts.policy(policy, subjects);
     // Addresses before pods: a new pod is judged with all that is known.
-    parts.written("ipcache", this.#ipcache.put(peers));
+    const reachable = this.#ipcache.put(peers);
+    parts.written("ipcache", reachable);
     // Pods last, each with the slot of rules that are in force; without one it stays closed.
-    const slots = prune ? only(policy.slots, state.subjects) : policy.slots;
-    const endpoints = this.#endpoints.put(desired.endpoints, slots);
+    const slots = prune ? only(policy.slots, subjects) : policy.slots;
+    const endpoints = this.#endpoints.put(rows, slots);
     parts.written("endpoints", endpoints);
-    // Slots of identities that are subjects no more: no pod in the kernel refers to one.
-    if (prune) parts.refused("policy", this.#policy.release(new Set(state.subjects.keys())));
+    // Slots of owners that are here no more: no pod in the kernel refers to one.
+    if (prune) parts.refused("policy", this.#policy.release(new Set(subjects.keys())), subjects);
+    // Classes that no row in the kernel carries any more, as their pods have another identity or are gone.
+    if (prune && reachable.failures.length + endpoints.failures.length === 0 && this.#retireClasses(peers, rows)) {
+      parts.policy(this.#applyPolicy(state, subjects, desired), subjects);
+    }
     this.#slots = this.#policy.slots();
     // What gone pods' addresses referred to, in reverse.
     if (prune) parts.removed("cidrs", this.#cidrs.prune(desired.cidrs));
@@ -89,9 +109,9 @@ export class MapApplier implements Applier {
 
     return {
       ...parts.report(),
-      enforced: new Set([...policy.enforced].filter((identity) => desired.nodeState.subjects.has(identity))),
+      enforced: enforcedOf(policy, subjects, desired),
       withheldPeers: withheld,
-      readyEndpoints: readyEndpoints(desired, slots, endpoints),
+      readyEndpoints: readyEndpoints(rows, slots, endpoints),
     };
   }
 
@@ -107,36 +127,69 @@ export class MapApplier implements Applier {
 
   #recover(): void {
     if (this.#recovered) return;
-    this.#policy.recover(this.#endpoints.slots());
-    this.#slots = this.#endpoints.slots();
+    this.#policy.recover();
+    this.#slots = this.#policy.slots();
     this.#recovered = true;
   }
 
   /** Peers whose identity is known; the others stay out, and so closed, until it is. */
-  #admit(desired: DesiredState): { readonly peers: ReadonlyMap<string, PeerRow>; readonly withheld: readonly string[] } {
+  #admit(desired: DesiredState): Admitted {
     const last = this.#admitted;
     if (last?.from.peers === desired.peers && last.from.identities === desired.identities) return last;
     const withheld = [...desired.peers].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
     const outside = new Set(withheld);
-    const peers = outside.size === 0 ? desired.peers : new Map([...desired.peers].filter(([address]) => !outside.has(address)));
-    this.#admitted = { from: desired, peers, withheld };
+    const known = outside.size === 0 ? desired.peers : new Map([...desired.peers].filter(([address]) => !outside.has(address)));
+    this.#admitted = { from: desired, peers: numberRows(known, this.#classes), withheld };
     return this.#admitted;
   }
 
-  /** Addresses in the kernel whose identity no rule will know after this call. Only admitted peers are written later. */
+  /** Addresses in the kernel whose identity or class no rule will know after this call. Only admitted peers are written later. */
   #withdrawOrphans(desired: DesiredState, parts: Parts): void {
     if (this.#cleanFor === desired.identities) return;
-    const orphans = [...this.#ipcache.actual()].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
+    const isOrphan = ({ identity, ports }: PeerValue): boolean => !isKnown(desired, identity) || (ports !== undefined && !this.#classes.has(identity, ports));
+    const orphans = [...this.#ipcache.actual()].filter(([, row]) => isOrphan(row)).map(([address]) => address);
     const result = this.#ipcache.withdraw(orphans);
     parts.removed("ipcache", result);
     if (result.failures.length === 0) this.#cleanFor = desired.identities;
   }
 
-  #applyPolicy(state: NodeState, { identities, synced }: DesiredState): PolicyResult {
-    const selectors = this.#resolver.resolve(state.selectors, identities);
-    const ruleSets = this.#expander.expand(state.ruleSets, selectors);
-    return this.#policy.apply({ subjects: state.subjects, ruleSets, isComplete: synced });
+  /** Who obeys what: every identity of the node state, and every class of its pods that are here. */
+  #subjects(state: NodeState, rows: Iterable<EndpointValue>): Subjects {
+    const subjects = new Map<number, SubjectOf>();
+    for (const [identity, id] of state.subjects) subjects.set(identity, { identity, id, ports: undefined });
+    for (const { identity, ports: number } of rows) {
+      const id = state.subjects.get(identity);
+      const ports = this.#classes.byIdentity.get(identity)?.find((one) => one.number === number);
+      if (id !== undefined && ports !== undefined) subjects.set(ports.number, { identity, id, ports });
+    }
+    return subjects;
   }
+
+  #applyPolicy(state: NodeState, subjects: Subjects, { identities, synced }: DesiredState): PolicyResult {
+    const selectors = this.#resolver.resolve(state.selectors, identities);
+    const ruleSets = this.#expander.expand(state.ruleSets, subjects.values(), selectors, this.#classes.byIdentity);
+    const contents = new Map<number, ContentId>([...subjects].map(([owner, { id, ports }]) => [owner, contentId(id, state.ruleSets.get(id), ports)]));
+    return this.#policy.apply({ subjects: contents, ruleSets, isComplete: synced });
+  }
+
+  #retireClasses(peers: ReadonlyMap<string, PeerValue>, rows: ReadonlyMap<string, EndpointValue>): boolean {
+    const carried = [...peers.values(), ...rows.values()].flatMap(({ ports }) => ports ?? []);
+    return this.#classes.retain(new Set(carried)) > 0;
+  }
+}
+
+/** By owner: an identity or a class. */
+type Subjects = ReadonlyMap<number, SubjectOf>;
+
+interface SubjectOf extends Wanted {
+  readonly identity: number;
+  readonly ports: PortClass | undefined;
+}
+
+/** Identities of the node state, all owners of which obey it. */
+function enforcedOf(policy: PolicyResult, subjects: Subjects, { nodeState }: DesiredState): ReadonlySet<number> {
+  const failed = new Set([...subjects].filter(([owner]) => !policy.enforced.has(owner)).map(([, { identity }]) => identity));
+  return new Set([...nodeState.subjects.keys()].filter((identity) => !failed.has(identity)));
 }
 
 function isKnown({ identities }: DesiredState, identity: number): boolean {
@@ -151,9 +204,9 @@ function only<K, V>(map: ReadonlyMap<K, V>, keys: ReadonlyMap<K, unknown>): Read
   return new Map([...map].filter(([key]) => keys.has(key)));
 }
 
-function readyEndpoints(desired: DesiredState, slots: ReadonlyMap<number, number>, { failures }: EndpointsStep): ReadonlySet<string> {
+function readyEndpoints(rows: ReadonlyMap<string, EndpointValue>, slots: ReadonlyMap<number, number>, { failures }: EndpointsStep): ReadonlySet<string> {
   const failed = new Set(failures.map(({ key }) => key));
-  const ready = [...desired.endpoints].filter(([key, row]) => slots.has(row.identity) && !failed.has(key));
+  const ready = [...rows].filter(([key, row]) => slots.has(ownerOf(row)) && !failed.has(key));
   return new Set(ready.map(([key]) => key));
 }
 
@@ -177,15 +230,16 @@ class Parts {
     this.#fail(part, failures);
   }
 
-  policy(result: PolicyResult): void {
+  policy(result: PolicyResult, subjects: Subjects): void {
     const part = this.#of("policy");
     part.written += result.written;
     part.removed += result.removed;
-    this.refused("policy", result.failures);
+    this.refused("policy", result.failures, subjects);
   }
 
-  refused(part: PartName, failures: readonly PolicyFailure[]): void {
-    for (const { identities, error } of failures) {
+  refused(part: PartName, failures: readonly PolicyFailure[], subjects: Subjects): void {
+    for (const { owners, error } of failures) {
+      const identities = [...new Set(owners.flatMap((owner) => subjects.get(owner)?.identity ?? []))];
       this.#of(part).failures.push({ subject: identities.map((identity) => `identity ${identity}`).join(", "), identities, error });
     }
   }

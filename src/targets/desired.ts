@@ -7,6 +7,16 @@
  */
 import type { NodeState } from "../compile/state.ts";
 
+/** What a pod calls a port. `protocol` is an IANA number. */
+export interface NamedPortNumber {
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: number;
+}
+
+/** Each (name, protocol) once. Keep the reference of what did not change. */
+export type NamedPorts = readonly NamedPortNumber[];
+
 /** A pod of this node. `key` of the map that holds it: anything stable and unique, such as the container id. */
 export interface EndpointRow {
   /** 1..65535, unique on the node, stable over agent restarts. */
@@ -21,8 +31,7 @@ export interface EndpointRow {
   readonly hostMac: string;
   readonly ipv4: string | undefined;
   readonly ipv6: string | undefined;
-  /** Class of its identity and named ports (`ports.ts`); absent: it names none. */
-  readonly ports?: number;
+  readonly namedPorts?: NamedPorts;
 }
 
 /** What an address or a CIDR is. */
@@ -32,8 +41,8 @@ export interface PeerRow {
   readonly node: string | undefined;
   /** PEER_* of src/kernel/gen/types.ts. */
   readonly flags: number;
-  /** Class of the pod's identity and named ports (`ports.ts`); absent: it names none. */
-  readonly ports?: number;
+  /** Of a pod. */
+  readonly namedPorts?: NamedPorts;
 }
 
 /** Router addresses of a cluster node: the only addresses that may send with identity host through the tunnel. */
@@ -44,7 +53,10 @@ export interface NodeRow {
 
 export interface DesiredState {
   readonly nodeState: NodeState;
-  /** Every CiliumIdentity (and nothing reserved): number -> labels `source:key=value`. */
+  /**
+   * Number -> labels `source:key=value` of every CiliumIdentity, of identities of this node's own (from 1 << 24 on), and
+   * of reserved ones that have other labels here than everywhere.
+   */
   readonly identities: ReadonlyMap<number, readonly string[]>;
   readonly endpoints: ReadonlyMap<string, EndpointRow>;
   /** Exact address -> peer: all pods of the cluster with an identity, nodes, routers. */

@@ -13,8 +13,14 @@ import { formatAddress, parseAddress } from "../lib/ip.ts";
 import { MapReconciler } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { Failure } from "../reconcile/target.ts";
-import type { EndpointRow } from "./desired.ts";
+import type { EndpointRow as NamedRow } from "./desired.ts";
 import { MapTarget, addressKey, addressText, optionalAddress, optionalPorts, u32Key } from "./map-target.ts";
+import type { Numbered } from "./ports.ts";
+
+export type EndpointRow = Numbered<NamedRow>;
+
+/** Whose slot judges the pod: its class's, else its identity's. */
+export const ownerOf = ({ identity, ports }: EndpointRow): number => ports ?? identity;
 
 interface EndpointValue extends EndpointRow {
   /** 0: closed. */
@@ -72,12 +78,6 @@ export class EndpointsTarget {
     this.#endpoints = new MapReconciler(new MapTarget(maps.endpoints, addressKey, endpointValue), options);
   }
 
-  /** Identity -> slot, as the maps say: what a restarted agent knows of the slots. */
-  slots(): ReadonlyMap<number, number> {
-    const values = [...this.#interfaces.actual().values(), ...this.#endpoints.actual().values()];
-    return new Map(values.filter(({ subject }) => subject !== 0).map(({ identity, subject }) => [identity, subject]));
-  }
-
   put(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<number, number>): EndpointsStep {
     const { byIfindex, byAddress, conflicts } = wanted(rows, slots);
     const reachable = this.#endpoints.put(byAddress);
@@ -104,7 +104,7 @@ function wanted(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<numbe
   const byAddress = new Map<string, EndpointValue>();
   const conflicts: Failure<string>[] = [];
   for (const [key, row] of [...rows].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const subject = slots.get(row.identity) ?? 0;
+    const subject = slots.get(ownerOf(row)) ?? 0;
     const value: EndpointValue = { ...canonical(row), subject, ready: subject !== 0 };
     const addresses = [value.ipv4, value.ipv6].filter((address) => address !== undefined);
     if (byIfindex.has(row.ifindex) || addresses.some((address) => byAddress.has(address))) {

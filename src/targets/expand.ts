@@ -1,8 +1,13 @@
-/** Rule sets with resolved selectors → entries of the map `policy`. Pure. */
-import type { NodeState, PortMatch, Rule, RuleSet, RuleSetId } from "../compile/state.ts";
-import { Direction, Verdict } from "../kernel/gen/types.ts";
+/** Rule sets with resolved selectors → entries of the maps `policy` and `blocks`. Pure. */
+import type { CidrPeers, NamedPort, NodeState, NumberedPort, Rule, RuleSet, RuleSetId, SelectorId } from "../compile/state.ts";
+import { CLASS_BLOCKS, CLASS_PORTS, Direction, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Verdict } from "../kernel/gen/types.ts";
 import type { PolicyEntry, PolicyKey, Subject } from "../kernel/gen/types.ts";
 import { CodedError, asError } from "../lib/errors.ts";
+import { expandBlocks } from "./blocks.ts";
+import type { BlockEntry, ExpandedBlocks } from "./blocks.ts";
+import type { NamedPorts } from "./desired.ts";
+import { numbersOf } from "./ports.ts";
+import type { PortClass } from "./ports.ts";
 import type { ResolvedSelectors } from "./resolve.ts";
 
 /** A key of `policy` without its rule set: equal keys have equal text. */
@@ -16,6 +21,8 @@ export interface Entry {
 /** What a subject must obey, but for the number that it is written under. */
 export interface Expanded {
   readonly entries: ReadonlyMap<EntryKey, Entry>;
+  /** By text of the CIDR. */
+  readonly blocks: ReadonlyMap<string, BlockEntry>;
   readonly header: Header;
 }
 
@@ -38,73 +45,152 @@ function isStronger(a: PolicyEntry, b: PolicyEntry): boolean {
   return a.rule < b.rule;
 }
 
+/** What names of ports mean. */
+export interface PortNames {
+  /** What the subject's pods call their own. */
+  readonly own: NamedPorts;
+  /** Of all pods, by identity. */
+  readonly classes: ReadonlyMap<number, readonly PortClass[]>;
+}
+
+export const NO_NAMES: PortNames = { own: [], classes: new Map() };
+
+type Match = Pick<PolicyKey, "peer" | "protocol" | "port" | "portPrefix">;
+
 /** @throws CodedError UNKNOWN_SELECTOR: a rule names a selector that is not there. Nothing may be guessed then. */
-export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors): Expanded {
+export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, names = NO_NAMES): Expanded {
+  const blocks = expandBlocks(cidrSelectors(ruleSet, selectors));
   const entries = new Map<EntryKey, Entry>();
   for (const rule of ruleSet.rules) {
+    const direction = DIRECTIONS[rule.direction];
     const value: PolicyEntry = { precedence: rule.precedence, rule: rule.id, proxyPort: 0, verdict: VERDICTS[rule.verdict] };
-    for (const peer of peersOf(rule, selectors)) {
-      for (const port of rule.ports) {
-        const key = { direction: DIRECTIONS[rule.direction], peer, ...portKey(port) };
-        const text = entryKey(key);
-        const known = entries.get(text);
-        if (known === undefined || isStronger(value, known.value)) entries.set(text, { key, value });
-      }
+    for (const match of matchesOf(rule, peersOf(rule, selectors, blocks), names)) {
+      const key = { direction, ...match };
+      const text = entryKey(key);
+      const known = entries.get(text);
+      if (known === undefined || isStronger(value, known.value)) entries.set(text, { key, value });
     }
   }
-  const header: Header = {
+  return { entries, blocks: blocks.entries, header: headerOf(ruleSet, [...entries.values()]) };
+}
+
+function headerOf(ruleSet: RuleSet, entries: readonly Entry[]): Header {
+  const ingress = entries.filter(({ key }) => key.direction === Direction.INGRESS);
+  const egress = entries.filter(({ key }) => key.direction === Direction.EGRESS);
+  const flags = [
+    ingress.some(isOfBlocks) && SUBJECT_INGRESS_BLOCKS,
+    egress.some(isOfBlocks) && SUBJECT_EGRESS_BLOCKS,
+    egress.some(isOfPorts) && SUBJECT_NAMED_PORTS,
+  ];
+  return {
     ingressDefault: ruleSet.ingressDefault ?? 0,
     egressDefault: ruleSet.egressDefault ?? 0,
-    ingressPorts: portMask(entries.values(), Direction.INGRESS),
-    egressPorts: portMask(entries.values(), Direction.EGRESS),
+    ingressPorts: portMask(ingress),
+    egressPorts: portMask(egress),
     ingressEnforced: Number(ruleSet.ingressDefault !== undefined),
     egressEnforced: Number(ruleSet.egressDefault !== undefined),
-    flags: 0,
+    flags: flags.reduce<number>((sum, flag) => sum | Number(flag), 0),
   };
-  return { entries, header };
 }
 
-function peersOf(rule: Rule, selectors: ResolvedSelectors): Iterable<number> {
+const isOfPorts = ({ key }: Entry): boolean => key.peer >= CLASS_PORTS;
+const isOfBlocks = ({ key }: Entry): boolean => key.peer >= CLASS_BLOCKS && key.peer < CLASS_PORTS;
+
+function cidrSelectors(ruleSet: RuleSet, selectors: ResolvedSelectors): ReadonlyMap<SelectorId, CidrPeers> {
+  const found = new Map<SelectorId, CidrPeers>();
+  for (const { peer } of ruleSet.rules) {
+    const meaning = peer === undefined ? undefined : selectors.get(peer);
+    if (peer !== undefined && meaning !== undefined && "kind" in meaning) found.set(peer, meaning);
+  }
+  return found;
+}
+
+function peersOf(rule: Rule, selectors: ResolvedSelectors, blocks: ExpandedBlocks): ReadonlySet<number> | readonly number[] {
   if (rule.peer === undefined) return [ANY_PEER];
-  const peers = selectors.get(rule.peer);
-  if (peers === undefined) throw new CodedError("UNKNOWN_SELECTOR", `rule ${rule.id} names selector ${rule.peer}, which is not in the node state or of a kind that is not built yet`);
-  return peers;
+  const meaning = selectors.get(rule.peer);
+  if (meaning === undefined) throw new CodedError("UNKNOWN_SELECTOR", `rule ${rule.id} names selector ${rule.peer}, which is not in the node state`);
+  return "kind" in meaning ? (blocks.classes.get(rule.peer) ?? []) : meaning;
 }
 
-function portKey(match: PortMatch): Pick<PolicyKey, "protocol" | "port" | "portPrefix"> {
-  if ("name" in match) throw new CodedError("NOT_BUILT", `named port ${match.name}: named ports are not built yet`);
-  const { protocol, port, prefix } = match;
+function* matchesOf(rule: Rule, peers: ReadonlySet<number> | readonly number[], names: PortNames): Iterable<Match> {
+  for (const port of rule.ports) {
+    if (!("name" in port)) {
+      for (const peer of peers) yield { peer, ...numbered(port) };
+    } else if (rule.direction === "ingress") {
+      for (const { protocol, port: number } of numbersOf(names.own, port)) for (const peer of peers) yield { peer, ...numbered({ protocol, port: number, prefix: 16 }) };
+    } else {
+      yield* egressByName(rule, port, peers, names);
+    }
+  }
+}
+
+/** Each destination pod's own numbers, under the class of its names. */
+function* egressByName(rule: Rule, port: NamedPort, peers: ReadonlySet<number> | readonly number[], { classes }: PortNames): Iterable<Match> {
+  for (const identity of rule.peer === undefined ? classes.keys() : peers) {
+    if (identity >= CLASS_BLOCKS) throw new CodedError("NOT_BUILT", `rule ${rule.id} allows or denies port ${port.name} of address blocks: names are known of pods chosen by labels only`);
+    for (const { number: peer, ports } of classes.get(identity) ?? []) {
+      for (const { protocol, port: number } of numbersOf(ports, port)) yield { peer, ...numbered({ protocol, port: number, prefix: 16 }) };
+    }
+  }
+}
+
+function numbered({ protocol, port, prefix }: NumberedPort): Omit<Match, "peer"> {
   return { protocol, port: port & (0xffff << (16 - prefix)) & 0xffff, portPrefix: prefix };
 }
 
-/** Bit n is set: some key of that direction has n leading bits of the port. */
-function portMask(entries: Iterable<Entry>, direction: number): number {
+/** Bit n is set: some key has n leading bits of the port. */
+function portMask(entries: Iterable<Entry>): number {
   let mask = 0;
-  for (const { key } of entries) if (key.direction === direction) mask |= 1 << key.portPrefix;
+  for (const { key } of entries) mask |= 1 << key.portPrefix;
   return mask;
 }
 
-/** Expands again only where a rule set is new or one of its selectors means something else. */
+/** Name of a rule set as it is for pods that call their ports so. Those that name none have the plain one's. */
+export type ContentId = string;
+
+export function contentId(id: RuleSetId, ruleSet: RuleSet | undefined, ports: PortClass | undefined): ContentId {
+  return ports !== undefined && ruleSet?.rules.some(isIngressByName) === true ? `${id} ${ports.number}` : id;
+}
+
+const byName = ({ ports }: Rule): boolean => ports.some((port) => "name" in port);
+const isIngressByName = (rule: Rule): boolean => rule.direction === "ingress" && byName(rule);
+const isEgressByName = (rule: Rule): boolean => rule.direction === "egress" && byName(rule);
+
+/** A rule set to be expanded, for the pods of one class or (undefined) for those that name no ports. */
+export interface Wanted {
+  readonly id: RuleSetId;
+  readonly ports: PortClass | undefined;
+}
+
+interface Known {
+  readonly meanings: readonly unknown[];
+  readonly expanded: Expanded | Error;
+}
+
+/** Expands again only where a rule set is new or what it names means something else. */
 export class Expander {
-  #known = new Map<RuleSetId, { readonly peers: readonly (ReadonlySet<number> | undefined)[]; readonly expanded: Expanded | Error }>();
+  #known = new Map<ContentId, Known>();
 
   /** What did not change is the same object as before. The id of a rule set is the hash of its content. */
-  expand(ruleSets: NodeState["ruleSets"], selectors: ResolvedSelectors): ReadonlyMap<RuleSetId, Expanded | Error> {
+  expand(ruleSets: NodeState["ruleSets"], wanted: Iterable<Wanted>, selectors: ResolvedSelectors, classes: PortNames["classes"]): ReadonlyMap<ContentId, Expanded | Error> {
     const before = this.#known;
     this.#known = new Map();
-    for (const [id, ruleSet] of ruleSets) {
-      const peers = ruleSet.rules.map((rule) => (rule.peer === undefined ? undefined : selectors.get(rule.peer)));
-      const known = before.get(id);
-      const isCurrent = known !== undefined && peers.every((set, i) => set === known.peers[i]);
-      this.#known.set(id, isCurrent ? known : { peers, expanded: expandOrError(ruleSet, selectors) });
+    for (const { id, ports } of wanted) {
+      const ruleSet = ruleSets.get(id);
+      const content = contentId(id, ruleSet, ports);
+      if (ruleSet === undefined || this.#known.has(content)) continue;
+      const meanings = [ruleSet.rules.some(isEgressByName) && classes, ...ruleSet.rules.map(({ peer }) => peer !== undefined && selectors.get(peer))];
+      const known = before.get(content);
+      const isCurrent = known !== undefined && meanings.every((meaning, i) => meaning === known.meanings[i]);
+      this.#known.set(content, isCurrent ? known : { meanings, expanded: expandOrError(ruleSet, selectors, { own: ports?.ports ?? [], classes }) });
     }
     return new Map([...this.#known].map(([id, { expanded }]) => [id, expanded]));
   }
 }
 
-function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors): Expanded | Error {
+function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors, names: PortNames): Expanded | Error {
   try {
-    return expandRuleSet(ruleSet, selectors);
+    return expandRuleSet(ruleSet, selectors, names);
   } catch (thrown) {
     return asError(thrown);
   }

@@ -3,8 +3,9 @@ import { nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { BatchMap, Codec } from "../kernel/port.ts";
 import { MapTarget, addressKey, addressText, cidrKey, optionalAddress, optionalPorts } from "./map-target.ts";
 import type { NodeRow, PeerRow } from "./desired.ts";
+import type { Numbered } from "./ports.ts";
 
-const peerRow: Codec<PeerRow> = {
+const peerRow: Codec<Numbered<PeerRow>> = {
   size: peerCodec.size,
   encode: ({ identity, flags, node, ports = 0 }, into, at) => peerCodec.encode({ identity, flags, ports, node: optionalAddress(node) }, into, at),
   decode: (from, at) => {
@@ -23,6 +24,6 @@ const nodeRow: Codec<NodeRow> = {
   },
 };
 
-export const ipcacheTarget = (map: BatchMap): MapTarget<string, PeerRow> => new MapTarget(map, addressKey, peerRow);
-export const cidrsTarget = (map: BatchMap): MapTarget<string, PeerRow> => new MapTarget(map, cidrKey, peerRow);
+export const ipcacheTarget = (map: BatchMap): MapTarget<string, Numbered<PeerRow>> => new MapTarget(map, addressKey, peerRow);
+export const cidrsTarget = (map: BatchMap): MapTarget<string, Numbered<PeerRow>> => new MapTarget(map, cidrKey, peerRow);
 export const nodesTarget = (map: BatchMap): MapTarget<string, NodeRow> => new MapTarget(map, addressKey, nodeRow);

@@ -1,12 +1,15 @@
 /**
- * Programs policy: identities' rule sets into `policy` and `subjects`, so that at every moment each packet is
+ * Programs policy: rule sets into `policy`, `blocks` and `subjects`, so that at every moment each packet is
  * judged by the old rules or by the new ones, never by a mix.
  *
- *   subjects[slot of the identity] ──rule set number──▶ policy[(number, peer, port, …)]
+ *   subjects[slot of the owner] ──rule set number──▶ policy[(number, peer, port, …)], blocks[(number, CIDR)]
+ *
+ * An owner is an identity, or a class of named ports (`ports.ts`): the pods of one identity that call their ports alike.
  *
  * - Several changes are written whole under a fresh number; then each subject flips with one update. The old
  *   number's entries stay for a moment, for programs that have read the old number and not yet the entries.
- * - A change is written in place when any part of it that a running program sees is old or new: one entry;
+ * - Blocks are written whole only: an address's class never changes its meaning under a number.
+ * - A change of entries is written in place when any part of it that a running program sees is old or new: one entry;
  *   additions of one verdict (what decides a packet is its old decider or a new entry, and all of these say the
  *   same as the one that decides in the end); removals of one verdict, by the same argument backwards.
  * - A rule set number is used again only when nothing refers to it, a generation never: conntrack keeps
@@ -29,26 +32,26 @@ export class CapacityExceeded extends CodedError {
 }
 
 export interface PolicyDesired<Id> {
-  /** Rule set of each identity that runs here. */
+  /** Rule set of each owner that is here. */
   readonly subjects: ReadonlyMap<number, Id>;
   /** Content of each rule set, or why it cannot be known: its subjects then keep what they have. */
   readonly ruleSets: ReadonlyMap<Id, Expanded | Error>;
   /**
-   * The desired side has told all that it has. Before that nothing is taken away: identities whose rules are in
+   * The desired side has told all that it has. Before that nothing is taken away: owners whose rules are in
    * force keep them untouched (their peers may just not have been listed yet), only new ones are programmed.
    */
   readonly isComplete: boolean;
 }
 
 export interface PolicyFailure {
-  readonly identities: readonly number[];
+  readonly owners: readonly number[];
   readonly error: Error;
 }
 
 export interface PolicyResult {
   readonly written: number;
   readonly removed: number;
-  /** Identity -> slot, of all identities with a rule set in the kernel, current or last good. */
+  /** Owner -> slot, of all that have a rule set in the kernel, current or last good. */
   readonly slots: ReadonlyMap<number, number>;
   readonly enforced: ReadonlySet<number>;
   readonly failures: readonly PolicyFailure[];
@@ -82,15 +85,12 @@ export class PolicyTarget {
     this.#firstGeneration = firstGeneration;
   }
 
-  /** Reads the maps. `slots` is what the endpoints say about the slots of identities. */
-  recover(slots: ReadonlyMap<number, number>): void {
+  /** Reads the maps. */
+  recover(): void {
     this.#store.recover();
     this.#contents.clear();
     this.#generation = Math.max(this.#generation, this.#firstGeneration, this.#store.greatestGeneration());
-    for (const [identity, slot] of slots) {
-      const isFree = !this.#slots.has(identity) && ![...this.#slots.values()].includes(slot);
-      if (isFree && this.#store.subjects.has(slot)) this.#slots.set(identity, slot);
-    }
+    for (const [slot, { owner }] of this.#store.subjects) if (owner !== 0 && !this.#slots.has(owner)) this.#slots.set(owner, slot);
   }
 
   apply<Id>(desired: PolicyDesired<Id>): PolicyResult {
@@ -100,87 +100,95 @@ export class PolicyTarget {
     const failures: PolicyFailure[] = [];
     this.#trySweep(failures); // makes room first
     for (const [id, all] of usersByRuleSet(desired.subjects)) {
-      const identities = desired.isComplete ? all : all.filter((identity) => !this.#isInForce(identity));
+      const owners = desired.isComplete ? all : all.filter((owner) => !this.#isInForce(owner));
       try {
         const content = desired.ruleSets.get(id) ?? new CodedError("UNKNOWN_RULE_SET", `rule set ${String(id)} is not in the node state`);
         if (content instanceof Error) throw content;
-        if (identities.length > 0) this.#program(identities, content);
-        for (const identity of all) if (this.#obeys(identity, content)) enforced.add(identity);
+        if (owners.length > 0) this.#program(owners, content);
+        for (const owner of all) if (this.#obeys(owner, content)) enforced.add(owner);
       } catch (thrown) {
-        failures.push({ identities, error: asError(thrown) });
+        failures.push({ owners, error: asError(thrown) });
       }
     }
     this.#trySweep(failures);
     return { written: this.#written, removed: this.#removed, slots: this.slots(), enforced, failures };
   }
 
-  /** Identity -> slot, of all identities with a rule set in the kernel, current or last good. */
+  /** Owner -> slot, of all that have a rule set in the kernel, current or last good. */
   slots(): ReadonlyMap<number, number> {
     return new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
   }
 
   /** Its rules are in the kernel: the current ones, or the last good. */
-  #isInForce(identity: number): boolean {
-    return (this.#subjectOf(identity)?.ruleSet ?? 0) !== 0;
+  #isInForce(owner: number): boolean {
+    return (this.#subjectOf(owner)?.ruleSet ?? 0) !== 0;
   }
 
   /** What is in force is exactly this. */
-  #obeys(identity: number, content: Expanded): boolean {
-    const subject = this.#subjectOf(identity);
+  #obeys(owner: number, content: Expanded): boolean {
+    const subject = this.#subjectOf(owner);
     if (subject === undefined || subject.ruleSet === 0) return false;
     const { ruleSet, generation } = subject;
-    return sameFields(subject, { ...content.header, owner: identity, ruleSet, generation }) && this.#holds(ruleSet, content);
+    return sameFields(subject, { ...content.header, owner, ruleSet, generation }) && this.#holds(ruleSet, content);
   }
 
-  #program(identities: readonly number[], content: Expanded): void {
-    const { ruleSet, isChanged } = this.#place(identities, content);
-    for (const identity of identities) {
-      const slot = this.#slotFor(identity);
+  #program(owners: readonly number[], content: Expanded): void {
+    const { ruleSet, isChanged } = this.#place(owners, content);
+    for (const owner of owners) {
+      const slot = this.#slotFor(owner);
       const now = this.#store.subjects.get(slot);
-      const wanted = { ...content.header, owner: identity, ruleSet, generation: now?.generation ?? 0 };
+      const wanted = { ...content.header, owner, ruleSet, generation: now?.generation ?? 0 };
       if (isChanged || now === undefined || !sameFields(now, wanted)) this.#flip(slot, wanted);
     }
   }
 
-  /** Sees to it that `content` stands under some number. Subjects are not flipped yet, all of `identities` must be. */
-  #place(identities: readonly number[], content: Expanded): { readonly ruleSet: number; readonly isChanged: boolean } {
-    const current = new Set(identities.flatMap((identity) => this.#subjectOf(identity)?.ruleSet ?? []).filter((n) => n !== 0));
+  /** Sees to it that `content` stands under some number. Subjects are not flipped yet, all of `owners` must be. */
+  #place(owners: readonly number[], content: Expanded): { readonly ruleSet: number; readonly isChanged: boolean } {
+    const current = new Set(owners.flatMap((owner) => this.#subjectOf(owner)?.ruleSet ?? []).filter((n) => n !== 0));
     for (const ruleSet of [...current, ...this.#store.sets.keys()]) {
       if (ruleSet === 0 || !this.#holds(ruleSet, content)) continue;
       this.#contents.set(ruleSet, content);
       return { ruleSet, isChanged: false };
     }
-    for (const ruleSet of current) if (this.#changeInPlace(ruleSet, identities, content)) return { ruleSet, isChanged: true };
+    for (const ruleSet of current) if (this.#changeInPlace(ruleSet, owners, content)) return { ruleSet, isChanged: true };
+    return { ruleSet: this.#writeWhole(content), isChanged: true };
+  }
+
+  /** Under a fresh number, or not at all. */
+  #writeWhole(content: Expanded): number {
+    this.#checkCapacity("policy", content.entries.size);
+    this.#checkCapacity("blocks", content.blocks.size);
     const fresh = this.#store.newRuleSet();
     try {
-      this.#checkCapacity(content.entries.size);
+      this.#store.writeBlocks(fresh, [...content.blocks.values()]);
       this.#store.writeEntries(fresh, [...content.entries.values()]);
-      this.#written += content.entries.size;
     } catch (error) {
       this.#store.dropRuleSet(fresh);
       throw error;
     }
+    this.#written += content.entries.size + content.blocks.size;
     this.#contents.set(fresh, content);
-    return { ruleSet: fresh, isChanged: true };
+    return fresh;
   }
 
   #holds(ruleSet: number, content: Expanded): boolean {
-    return this.#contents.get(ruleSet) === content || sameEntries(this.#store.sets.get(ruleSet), content);
+    return this.#contents.get(ruleSet) === content || holdsExactly(this.#store.sets.get(ruleSet), content);
   }
 
-  /** false: it needs a copy. Only where no subject outside of `identities` obeys this rule set. */
-  #changeInPlace(ruleSet: number, identities: readonly number[], content: Expanded): boolean {
+  /** false: it needs a copy. Only where no subject outside of `owners` obeys this rule set. */
+  #changeInPlace(ruleSet: number, owners: readonly number[], content: Expanded): boolean {
     if (this.#hasReadersThatLeft(ruleSet)) return false;
     const users = [...this.#store.subjects].filter(([, subject]) => subject.ruleSet === ruleSet);
-    const allowed = new Set(identities.map((identity) => this.#slots.get(identity)));
+    const allowed = new Set(owners.map((owner) => this.#slots.get(owner)));
     const enforcement = ({ ingressEnforced, egressEnforced }: Header): string => `${ingressEnforced}${egressEnforced}`;
     const wanted = content.header;
     if (!users.every(([slot, subject]) => allowed.has(slot) && enforcement(subject) === enforcement(wanted))) return false;
-    const image = this.#store.sets.get(ruleSet) ?? new Map<string, Entry>();
+    const image = this.#store.sets.get(ruleSet);
+    if (image === undefined || !sameValues(image.blocks, content.blocks)) return false;
     const changes = compare(image, content);
     if (!isSafeInPlace(changes)) return false;
     const { puts, removes, replaced } = changes;
-    this.#checkCapacity(replaced ? 0 : puts.length);
+    this.#checkCapacity("policy", replaced ? 0 : puts.length);
     this.#contents.delete(ruleSet); // unknown while it is written, and when that fails
     this.#store.writeEntries(ruleSet, puts);
     this.#store.deleteEntries(ruleSet, removes);
@@ -190,9 +198,9 @@ export class PolicyTarget {
     return true;
   }
 
-  #checkCapacity(added: number): void {
-    const need = this.#store.count + added;
-    if (added > 0 && need > this.#store.size) throw new CapacityExceeded("policy", need, this.#store.size);
+  #checkCapacity(map: "policy" | "blocks", added: number): void {
+    const { count, size } = this.#store.fill(map);
+    if (added > 0 && count + added > size) throw new CapacityExceeded(map, count + added, size);
   }
 
   /** One update of the subject, under a new generation: conntrack judges its flows again. */
@@ -204,26 +212,26 @@ export class PolicyTarget {
     this.#written++;
   }
 
-  #subjectOf(identity: number): Subject | undefined {
-    const slot = this.#slots.get(identity);
+  #subjectOf(owner: number): Subject | undefined {
+    const slot = this.#slots.get(owner);
     return slot === undefined ? undefined : this.#store.subjects.get(slot);
   }
 
-  #slotFor(identity: number): number {
-    const known = this.#slots.get(identity);
+  #slotFor(owner: number): number {
+    const known = this.#slots.get(owner);
     if (known !== undefined) return known;
     const slot = this.#store.freeSlot(new Set(this.#slots.values()));
     if (slot === undefined) throw new CapacityExceeded("subjects", this.#slots.size + 1, this.#store.slotCount);
-    this.#slots.set(identity, slot);
+    this.#slots.set(owner, slot);
     return slot;
   }
 
   /**
-   * Frees the slots of identities other than these: call it when no endpoint in the kernel refers to another. A
+   * Frees the slots of owners other than these: call it when no endpoint in the kernel refers to another. A
    * freed slot is closed, not deleted: its generation keeps the counter growing.
    */
   release(keep: ReadonlySet<number>): readonly PolicyFailure[] {
-    for (const identity of this.#slots.keys()) if (!keep.has(identity)) this.#slots.delete(identity);
+    for (const owner of this.#slots.keys()) if (!keep.has(owner)) this.#slots.delete(owner);
     const taken = new Set(this.#slots.values());
     const failures: PolicyFailure[] = [];
     for (const [slot, subject] of this.#store.subjects) {
@@ -231,7 +239,7 @@ export class PolicyTarget {
       try {
         this.#flip(slot, { ...CLOSED, owner: 0, ruleSet: 0 });
       } catch (thrown) {
-        failures.push({ identities: [], error: asError(thrown) });
+        failures.push({ owners: [], error: asError(thrown) });
       }
     }
     this.#trySweep(failures);
@@ -242,7 +250,7 @@ export class PolicyTarget {
     try {
       this.#removed += this.sweep();
     } catch (thrown) {
-      failures.push({ identities: [], error: asError(thrown) });
+      failures.push({ owners: [], error: asError(thrown) });
     }
   }
 
@@ -271,7 +279,7 @@ export class PolicyTarget {
 }
 
 function usersByRuleSet<Id>(subjects: ReadonlyMap<number, Id>): ReadonlyMap<Id, readonly number[]> {
-  return Map.groupBy(subjects.keys(), (identity) => subjects.get(identity) as Id);
+  return Map.groupBy(subjects.keys(), (owner) => subjects.get(owner) as Id);
 }
 
 interface Changes {
@@ -285,12 +293,12 @@ function compare(image: Image, { entries }: Expanded): Changes {
   const puts: Entry[] = [];
   let replaced = false;
   for (const [key, entry] of entries) {
-    const now = image.get(key);
+    const now = image.entries.get(key);
     if (now !== undefined && sameFields(now.value, entry.value)) continue;
     replaced ||= now !== undefined;
     puts.push(entry);
   }
-  const removes = [...image].filter(([key]) => !entries.has(key)).map(([, entry]) => entry);
+  const removes = [...image.entries].filter(([key]) => !entries.has(key)).map(([, entry]) => entry);
   return { puts, removes, replaced };
 }
 
@@ -300,11 +308,15 @@ function isSafeInPlace({ puts, removes, replaced }: Changes): boolean {
   return new Set([...puts, ...removes].map(({ value }) => value.verdict)).size === 1;
 }
 
-function sameEntries(image: Image | undefined, { entries }: Expanded): boolean {
-  if (image === undefined || image.size !== entries.size) return false;
-  for (const [key, entry] of entries) {
-    const now = image.get(key);
-    if (now === undefined || !sameFields(now.value, entry.value)) return false;
+function holdsExactly(image: Image | undefined, { entries, blocks }: Expanded): boolean {
+  return image !== undefined && sameValues(image.entries, entries) && sameValues(image.blocks, blocks);
+}
+
+function sameValues<T extends { readonly value: object }>(now: ReadonlyMap<string, T>, wanted: ReadonlyMap<string, T>): boolean {
+  if (now.size !== wanted.size) return false;
+  for (const [key, { value }] of wanted) {
+    const held = now.get(key);
+    if (held === undefined || !sameFields(held.value, value)) return false;
   }
   return true;
 }

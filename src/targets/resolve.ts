@@ -1,6 +1,6 @@
-/** Peer selectors → identity numbers. Pure; what a selector means is in src/compile/selectors.ts, for operator and agent alike. */
+/** Peer selectors → identity numbers; address blocks stay what they are (`blocks.ts`). Pure; what a selector means is in src/compile/selectors.ts, for operator and agent alike. */
 import { selects as matches } from "../compile/selectors.ts";
-import type { LabelPeers, NodeState, SelectorId } from "../compile/state.ts";
+import type { CidrPeers, LabelPeers, NodeState, SelectorId } from "../compile/state.ts";
 import { Identity } from "../kernel/gen/types.ts";
 
 /** Labels of the identities whose numbers are fixed. */
@@ -31,7 +31,7 @@ export function selects(selector: LabelPeers, labels: readonly string[]): boolea
   return matches(selector, labelMap(labels));
 }
 
-export type ResolvedSelectors = ReadonlyMap<SelectorId, ReadonlySet<number>>;
+export type ResolvedSelectors = ReadonlyMap<SelectorId, ReadonlySet<number> | CidrPeers>;
 
 /**
  * Resolves again only what changed: labels of an identity never change, so an added identity is matched once
@@ -42,15 +42,14 @@ export class SelectorResolver {
   readonly #labels = new Map([...RESERVED_LABELS].map(([identity, labels]) => [identity, labelMap(labels)]));
   #resolved: ResolvedSelectors = new Map();
 
-  /** Identity numbers below 256 have the labels of RESERVED_LABELS. */
+  /** Reserved identities have the labels of RESERVED_LABELS where `identities` does not say others. */
   resolve(selectors: NodeState["selectors"], identities: ReadonlyMap<number, readonly string[]>): ResolvedSelectors {
     const touched = identities === this.#identities ? new Set<number>() : this.#follow(identities);
-    const resolved = new Map<SelectorId, ReadonlySet<number>>();
+    const resolved = new Map<SelectorId, ReadonlySet<number> | CidrPeers>();
     for (const [id, selector] of selectors) {
-      // Address blocks are no identities: a rule that names them is refused when it is expanded.
-      if (selector.kind !== "labels") continue;
       const known = this.#resolved.get(id); // the id is the hash of the selector's content
-      resolved.set(id, known === undefined ? this.#all(selector) : this.#update(selector, known, touched));
+      if (selector.kind === "cidrs") resolved.set(id, known ?? selector);
+      else resolved.set(id, known === undefined || "kind" in known ? this.#all(selector) : this.#update(selector, known, touched));
     }
     this.#resolved = resolved;
     return resolved;
@@ -73,16 +72,18 @@ export class SelectorResolver {
     return next ?? known;
   }
 
-  /** Takes the labels over; returns the identities that came, went or (which should not be) have other labels. */
+  /** Takes the labels over; returns the identities that came, went or (which only reserved ones should) have others. */
   #follow(identities: ReadonlyMap<number, readonly string[]>): ReadonlySet<number> {
     const touched = new Set<number>();
     for (const identity of this.#identities.keys()) {
-      if (identities.has(identity) || RESERVED_LABELS.has(identity)) continue;
-      this.#labels.delete(identity);
+      if (identities.has(identity)) continue;
+      const reserved = RESERVED_LABELS.get(identity);
+      if (reserved === undefined) this.#labels.delete(identity);
+      else this.#labels.set(identity, labelMap(reserved));
       touched.add(identity);
     }
     for (const [identity, labels] of identities) {
-      if (RESERVED_LABELS.has(identity) || isSame(this.#identities.get(identity), labels)) continue;
+      if (isSame(this.#identities.get(identity), labels)) continue;
       this.#labels.set(identity, labelMap(labels));
       touched.add(identity);
     }

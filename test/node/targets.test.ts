@@ -36,29 +36,29 @@ describe("targets on kernel maps", () => {
 
   it("policy: programs, is found again after a restart, and refuses what does not fit", () => {
     const port = new LibbpfPort();
-    const maps = { policy: open("rules", port), subjects: open("slots", port) };
+    const maps = { policy: open("rules", port), subjects: open("slots", port), blocks: open("blocks", port) };
     const rules = (count: number, verdict: "allow" | "deny" = "allow") =>
       expandRuleSet(
         {
           ingressDefault: 9,
           egressDefault: undefined,
-          rules: Array.from({ length: count }, (_, i) => ({ id: i + 1, direction: "ingress", peer: undefined, ports: [{ protocol: 6, port: i + 1, prefix: 16 }], verdict, precedence: 1 })),
+          rules: Array.from({ length: count }, (_, i) => ({ id: i + 1, direction: "ingress", peer: i === 0 ? "c" : undefined, ports: [{ protocol: 6, port: i + 1, prefix: 16 }], verdict, precedence: 1 })),
         },
-        new Map(),
+        new Map([["c", { kind: "cidrs", blocks: [{ cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] }, { cidr: "2001:db8::/32", except: [] }], scopes: ["world"] }]]),
       );
     let now = 0;
     const first = new PolicyTarget(maps, 1, () => now);
-    first.recover(new Map());
+    first.recover();
     const apply = (target: PolicyTarget, content: ReturnType<typeof rules>) => target.apply({ subjects: new Map([[256, "r"]]), ruleSets: new Map([["r", content]]), isComplete: true });
     assert.deepEqual(apply(first, rules(30)).failures, []);
     now += 1000;
     const second = new PolicyTarget(maps, 1, () => now);
-    second.recover(first.slots());
+    second.recover();
     const again = apply(second, rules(30));
     assert.equal(again.written + again.removed, 0);
     assert.deepEqual(apply(second, rules(20, "deny")).failures, []);
     now += 1000;
-    assert.equal(second.sweep(), 30);
+    assert.equal(second.sweep(), 30 + 3, "entries and blocks");
     const refused = apply(second, rules(63));
     assert.match(refused.failures[0]?.error.message ?? "", /map policy needs 83 entries and has room for 64/);
     assert.ok(refused.slots.has(256));

@@ -82,7 +82,7 @@ class Kernel {
   }
 
   applier(): MapApplier {
-    return new MapApplier({ maps: { ...this.maps, subjects: this.policy.subjects, policy: this.policy.policy }, nowMs: () => this.now, firstGeneration: 1 });
+    return new MapApplier({ maps: { ...this.maps, subjects: this.policy.subjects, policy: this.policy.policy, blocks: this.policy.blocks }, nowMs: () => this.now, firstGeneration: 1 });
   }
 
   endpoints(): types.Endpoint[] {
@@ -188,7 +188,7 @@ describe("MapApplier", () => {
     assert.deepEqual([...report.readyEndpoints], ["c1"]);
     assert.deepEqual([...report.enforced], [], "but it is not counted as enforced");
     const subject = kernel.endpoints()[0]?.subject;
-    assert.equal(judge(subject, { direction: "ingress", peer: 302, protocol: 6, port: 80 }, () => kernel.policy.picture()), false);
+    assert.equal(judge(subject, { direction: "ingress", peer: 302, address: "10.0.1.2", scope: "pods", names: [], protocol: 6, port: 80 }, () => kernel.policy.picture()), false);
     const restarted = kernel.applier().apply({ ...state, nodeState: nodeState(new Map()), identities: LABELS });
     assert.deepEqual([...restarted.readyEndpoints], [], "rules that cannot be known after a restart close the pod");
   });

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { Rule, RuleSet } from "../../../src/compile/state.ts";
+import type { CidrPeers, PortMatch, Rule, RuleSet } from "../../../src/compile/state.ts";
 import { expandRuleSet } from "../../../src/targets/expand.ts";
 import { CapacityExceeded, PolicyTarget } from "../../../src/targets/policy.ts";
 import type { PolicyDesired, PolicyResult } from "../../../src/targets/policy.ts";
-import { Maps, PACKETS, expected, judge } from "./policy-model.ts";
+import type { ResolvedSelectors as Selectors } from "../../../src/targets/resolve.ts";
+import { CLASSES, Maps, OWN, PACKETS, expected, judge } from "./policy-model.ts";
 
-type Selectors = ReadonlyMap<string, ReadonlySet<number>>;
 /** One desired state: rule set of each subject, and what the selectors mean. */
 interface Step {
   readonly subjects: ReadonlyMap<number, RuleSet>;
@@ -16,16 +16,30 @@ interface Step {
 
 const SUBJECTS = [256, 257, 258];
 
+const PORTS: readonly PortMatch[] = [
+  { protocol: 0, port: 0, prefix: 0 }, { protocol: 6, port: 0, prefix: 0 }, { protocol: 6, port: 80, prefix: 16 }, { protocol: 6, port: 80, prefix: 12 },
+];
+const NAMES: readonly PortMatch[] = [{ protocol: 6, name: "http" }, { protocol: 0, name: "http" }];
+const BLOCKS = ["c1", "c2"];
+
 const rule: fc.Arbitrary<Rule> = fc
   .record({
     direction: fc.constantFrom("ingress", "egress"),
-    peer: fc.constantFrom(undefined, "s1", "s2"),
-    ports: fc.subarray([{ protocol: 0, port: 0, prefix: 0 }, { protocol: 6, port: 0, prefix: 0 }, { protocol: 6, port: 80, prefix: 16 }, { protocol: 6, port: 80, prefix: 12 }], { minLength: 1, maxLength: 2 }),
+    peer: fc.constantFrom(undefined, "s1", "s2", ...BLOCKS),
+    ports: fc.subarray([...PORTS, ...NAMES], { minLength: 1, maxLength: 2 }),
     verdict: fc.constantFrom("allow", "deny"),
     rank: fc.integer({ min: 0, max: 2 }),
     id: fc.integer({ min: 1, max: 9 }),
   })
+  .filter(({ direction, peer, ports }) => direction === "ingress" || !BLOCKS.includes(peer ?? "") || ports.every((port) => !("name" in port)))
   .map(({ rank, ...rest }) => ({ ...rest, precedence: rank * 2 + (rest.verdict === "deny" ? 1 : 0) }) as Rule);
+
+const cidrs = ["0.0.0.0/0", "::/0", "198.51.100.0/24", "198.51.100.0/29", "10.0.0.0/8", "10.0.1.2/31"];
+const blocks: fc.Arbitrary<CidrPeers> = fc.record({
+  kind: fc.constant("cidrs" as const),
+  blocks: fc.array(fc.record({ cidr: fc.constantFrom(...cidrs), except: fc.subarray(cidrs, { maxLength: 2 }) }), { minLength: 1, maxLength: 3 }),
+  scopes: fc.constantFrom(["world"], ["world", "nodes"], ["world", "nodes", "pods"]),
+});
 
 const ruleSet: fc.Arbitrary<RuleSet> = fc.record({
   ingressDefault: fc.constantFrom(undefined, 100, 101),
@@ -33,22 +47,22 @@ const ruleSet: fc.Arbitrary<RuleSet> = fc.record({
   rules: fc.array(rule, { maxLength: 4 }),
 });
 
-const peers = fc.subarray([301, 302]).map((list) => new Set(list));
+const peers = fc.subarray([301, 302, 9]).map((list) => new Set(list));
 const step: fc.Arbitrary<Step> = fc
-  .tuple(fc.array(fc.option(ruleSet, { nil: undefined }), { minLength: 3, maxLength: 3 }), fc.boolean(), peers, peers)
-  .map(([sets, isShared, s1, s2]) => ({
+  .tuple(fc.array(fc.option(ruleSet, { nil: undefined }), { minLength: 3, maxLength: 3 }), fc.boolean(), peers, peers, blocks, blocks)
+  .map(([sets, isShared, s1, s2, c1, c2]) => ({
     subjects: new Map(SUBJECTS.flatMap((identity, i) => {
       const set = sets[isShared ? 0 : i];
       return set === undefined ? [] : [[identity, set] as const];
     })),
-    selectors: new Map([["s1", s1], ["s2", s2]]),
+    selectors: new Map<string, ReadonlySet<number> | CidrPeers>([["s1", s1], ["s2", s2], ["c1", c1], ["c2", c2]]),
   }));
 
 function desiredOf({ subjects, selectors }: Step, isComplete = true): PolicyDesired<RuleSet> {
   const sets = new Set(subjects.values());
   return {
     subjects,
-    ruleSets: new Map([...sets].map((set) => [set, expandRuleSet(set, selectors)])),
+    ruleSets: new Map([...sets].map((set) => [set, expandRuleSet(set, selectors, { own: OWN, classes: CLASSES.byIdentity })])),
     isComplete,
   };
 }
@@ -67,14 +81,14 @@ class World {
   target: PolicyTarget;
   result: PolicyResult | undefined;
 
-  constructor(size?: number) {
-    this.maps = new Maps(size);
+  constructor(policySize?: number, blocksSize?: number) {
+    this.maps = new Maps(policySize, undefined, blocksSize);
     this.target = this.open();
   }
 
-  open(slots: ReadonlyMap<number, number> = new Map()): PolicyTarget {
+  open(): PolicyTarget {
     const target = new PolicyTarget(this.maps, 1000, () => this.now);
-    target.recover(slots);
+    target.recover();
     return target;
   }
 
@@ -103,7 +117,7 @@ describe("PolicyTarget", () => {
           slotsBefore = slots;
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
@@ -120,6 +134,7 @@ describe("PolicyTarget", () => {
         for (const identity of SUBJECTS) assert.deepEqual(PACKETS.map((p) => judge(slots.get(identity), p, () => picture)), verdicts(last, identity));
         const numbers = new Set([...picture.subjects.values()].map((subject) => subject.ruleSet).filter((n) => n !== 0));
         assert.ok([...picture.policy.keys()].every((key) => numbers.has(Number(key.split(":")[0]))), "no entry that nothing refers to");
+        assert.ok(picture.blocks.every((block) => numbers.has(block.ruleSet)), "no block that nothing refers to");
         const generations = [...picture.subjects.values()].map((subject) => subject.generation);
         assert.equal(new Set(generations).size, generations.length, "no generation twice");
       }),
@@ -134,7 +149,7 @@ describe("PolicyTarget", () => {
         const { slots } = world.apply(last);
         world.now += 1000;
         world.target.sweep();
-        world.target = world.open(slots);
+        world.target = world.open();
         const again = world.apply(last);
         assert.equal(world.maps.snapshots.length, 1, "no write");
         assert.deepEqual(new Map(again.slots), new Map(slots));
@@ -147,7 +162,7 @@ describe("PolicyTarget", () => {
     const set = (id: number): RuleSet => ({ ingressDefault: id, egressDefault: undefined, rules: [] });
     const seen = new Set<number>();
     for (let i = 1; i < 6; i++) {
-      world.target = world.open(world.result?.slots);
+      world.target = world.open();
       const { slots } = world.apply({ subjects: new Map([[256, set(i)]]), selectors: new Map() });
       const { generation } = world.maps.picture().subjects.get(slots.get(256) as number) ?? { generation: 0 };
       assert.ok(generation > 1000 && !seen.has(generation));
@@ -226,12 +241,35 @@ describe("PolicyTarget: how changes are written", () => {
     const next: Step = { subjects: new Map([[256, large], [257, withRules(allow(undefined, 90))]]), selectors };
     const { failures, enforced, slots } = world.apply(next);
     const [failure] = failures;
-    assert.deepEqual(failure?.identities, [256]);
+    assert.deepEqual(failure?.owners, [256]);
     assert.ok(failure?.error instanceof CapacityExceeded);
     assert.deepEqual(failure.error.fields, { map: "policy", need: 8, size: 5 });
     assert.deepEqual([...enforced], [257]);
     const picture = world.maps.picture();
     assert.deepEqual(PACKETS.map((p) => judge(slots.get(256), p, () => picture)), PACKETS.map((p) => expected(small, selectors, p)));
+  });
+
+  it("refuses blocks that do not fit, and writes no part of their rule set", () => {
+    const world = new World(undefined, 2);
+    const c1: CidrPeers = { kind: "cidrs", blocks: [{ cidr: "10.0.0.0/8", except: ["10.1.0.0/16", "10.2.0.0/16"] }], scopes: ["world"] };
+    const { failures, slots } = world.apply({ subjects: new Map([[256, withRules(allow("c1", 80))]]), selectors: new Map([["c1", c1]]) });
+    const error = failures[0]?.error;
+    assert.ok(error instanceof CapacityExceeded);
+    assert.deepEqual(error.fields, { map: "blocks", need: 3, size: 2 });
+    assert.deepEqual([slots.size, world.maps.picture().policy.size, world.maps.picture().blocks.length], [0, 0, 0]);
+  });
+
+  it("keeps a changed rule set's old blocks beside the new ones, and deletes them with their number", () => {
+    const world = new World();
+    const of = (...list: string[]): Step => ({ subjects: new Map([[256, withRules(allow("c1", 80))]]), selectors: new Map([["c1", { kind: "cidrs", blocks: list.map((cidr) => ({ cidr, except: [] })), scopes: ["world"] }]]) });
+    world.apply(of("10.0.0.0/8"));
+    const old = numberOf(world, 256);
+    world.apply(of("10.0.0.0/8", "11.0.0.0/8"));
+    assert.notEqual(numberOf(world, 256), old);
+    assert.equal(world.maps.picture().blocks.length, 3);
+    world.now += 1000;
+    world.target.sweep();
+    assert.deepEqual(world.maps.picture().blocks.map(({ ruleSet }) => ruleSet), [numberOf(world, 256), numberOf(world, 256)]);
   });
 
   it("closes nothing and takes nothing away before everything is known", () => {
@@ -247,8 +285,8 @@ describe("PolicyTarget: how changes are written", () => {
   it("knows, before everything is known, whose rules are exactly those of the node state: their pods may start", () => {
     const world = new World();
     const step: Step = { subjects: new Map([[256, withRules(allow("s1", 80))], [257, withRules(allow("s1", 81))]]), selectors };
-    const { slots } = world.apply(step);
-    const restarted = world.open(slots);
+    world.apply(step);
+    const restarted = world.open();
     const { enforced } = restarted.apply(desiredOf({ subjects: new Map([...step.subjects, [257, withRules(allow("s1", 82))]]), selectors }, false));
     assert.deepEqual([...enforced], [256]);
   });

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { LabelPeers, Requirement } from "../../../src/compile/state.ts";
 import { SelectorResolver, selects } from "../../../src/targets/resolve.ts";
+import type { ResolvedSelectors } from "../../../src/targets/resolve.ts";
 
 const web = ["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop", "k8s:tier="];
 const requirement = (key: string, operator: Requirement["operator"], ...values: string[]): LabelPeers => ({ kind: "labels", requirements: [{ key, operator, values }] });
@@ -57,6 +58,6 @@ const SELECTORS: Readonly<Record<string, LabelPeers>> = {
   host: requirement("reserved:host", "Exists"),
 };
 
-function sorted(resolved: ReadonlyMap<string, ReadonlySet<number>>): unknown {
-  return [...resolved].map(([id, set]) => [id, [...set].sort()]).sort();
+function sorted(resolved: ResolvedSelectors): unknown {
+  return [...resolved].map(([id, meaning]) => [id, "kind" in meaning ? meaning : [...meaning].sort()]).sort();
 }
