@@ -14,6 +14,7 @@ export interface Schema {
   readonly enum?: readonly string[];
   readonly "x-kubernetes-validations"?: readonly CelRule[];
   readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
+  readonly "x-kubernetes-int-or-string"?: boolean;
 }
 
 export interface CelRule {

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { loadAll } from "js-yaml";
+import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
 import { describeError } from "../lib/errors.ts";
 
@@ -19,6 +20,13 @@ interface Head {
   readonly apiVersion?: unknown;
   readonly kind?: unknown;
   readonly metadata?: { readonly name?: unknown; readonly namespace?: unknown };
+}
+
+const POLICY_KINDS: readonly PolicyKind[] = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"];
+
+/** Other products have kinds of these names too. */
+function isOfGroup(apiVersion: unknown, kind: PolicyKind): boolean {
+  return apiVersion === (kind === "NetworkPolicy" ? "networking.k8s.io/v1" : "cilium.io/v2");
 }
 
 /** `-` is standard input. */
@@ -45,12 +53,13 @@ export function validateText(file: string, source: string, validator: Validator)
 function validate(file: string, document: Head, index: number, validator: Validator): Finding {
   const { name, namespace } = document.metadata ?? {};
   const object = typeof name === "string" ? [namespace, name].filter((part) => typeof part === "string").join("/") : `document ${index + 1}`;
-  if (document.kind !== "CiliumNetworkPolicy") {
+  const kind = POLICY_KINDS.find((candidate) => candidate === document.kind);
+  if (kind === undefined || !isOfGroup(document.apiVersion, kind)) {
     const isOurs = typeof document.apiVersion === "string" && document.apiVersion.startsWith("cilium.io/");
     const message = isOurs ? `the kind ${String(document.kind)} is not built yet` : `${String(document.kind)} is no policy, not checked`;
     return { file, object, outcome: isOurs ? "invalid" : "skipped", problems: [message] };
   }
-  const problems = validator.policy(document).map(({ path, message }) => `${path}: ${message}`);
+  const problems = validator.policy(document, kind).map(({ path, message }) => `${path}: ${message}`);
   return { file, object, outcome: problems.length === 0 ? "valid" : "invalid", problems };
 }
 

@@ -5,20 +5,28 @@
  *   identities ----------------------┴-compileSubject--> rule set of one identity ┐
  *   subjects of the node ---------------------------------------------------------┴-compileNode--> NodeState
  *
- * What one identity must obey depends on its labels and its namespace's policies only, so it is computed once for all
+ * What one identity must obey depends on its labels and the policies of its namespace and of the cluster only, so it is computed once for all
  * nodes (`SubjectCompiler`) and a node's state is the union over the identities that run there.
  */
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
 import { NAMESPACE_LABEL } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
-import { draftPolicy } from "./policy.ts";
-import type { PolicyDraft } from "./policy.ts";
+import { ANY_PORT } from "./draft.ts";
+import type { PolicyDraft, RuleDraft } from "./draft.ts";
+import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
+import type { PolicyOptions } from "./policy.ts";
 import { selects } from "./selectors.ts";
 import type { Direction, NodeState, PeerSelector, PolicyRef, RoutingDecision, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
 
-/** Allow is the weakest verdict; deny, when the language has it, is greater. */
+/**
+ * Precedences: the greatest decides, whatever the width of peers or ports. Deny beats allow always. There is room above
+ * for tiers that an administrator puts before these policies, and below for those that he puts after them.
+ */
+export const DENY_PRECEDENCE = 2000;
 export const ALLOW_PRECEDENCE = 1000;
+/** What a direction that no policy closes lets through, where policies only deny. */
+export const OPEN_PRECEDENCE = 100;
 
 /** What one identity must obey, with the words of its rules. `keys` says which number each rule's key was given. */
 export interface CompiledSubject {
@@ -45,7 +53,7 @@ function numbered(key: string, attempt: number): RuleId {
 export const plainNumbers: RuleNumbers = (key) => numbered(key, 0);
 
 export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers): CompiledSubject {
-  const selecting = drafts.filter((draft) => selects(draft.subject, labels)).sort((a, b) => (a.ref.uid < b.ref.uid ? -1 : 1));
+  const selecting = drafts.filter((draft) => selects(draft.subject, labels)).sort((a, b) => (a.ref.uid === b.ref.uid ? 0 : a.ref.uid < b.ref.uid ? -1 : 1));
   const names = new Map<RuleId, RuleName>();
   const keys = new Map<string, RuleId>();
   const name = (key: string, words: RuleName): RuleId => {
@@ -54,49 +62,83 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     keys.set(key, id);
     return id;
   };
-  const rules: Rule[] = [];
   const selectors = new Map<SelectorId, PeerSelector>();
-  for (const draft of selecting) {
-    for (const { direction, path, peer, ports } of draft.rules) {
-      const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path });
-      rules.push({ id, direction, peer, ports, verdict: "allow", precedence: ALLOW_PRECEDENCE });
-      const selector = peer === undefined ? undefined : draft.selectors.get(peer);
-      if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
-    }
-  }
+  const rules: Rule[] = [];
+  const add = (draft: PolicyDraft, { direction, path, peer, ports, verdict }: RuleDraft, precedence: number): void => {
+    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path });
+    rules.push({ id, direction, peer, ports, verdict, precedence });
+    const selector = peer === undefined ? undefined : draft.selectors.get(peer);
+    if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
+  };
   const defaults = DIRECTIONS.map((direction) => {
-    const policies = selecting.filter((draft) => draft.enforces.has(direction)).map((draft) => draft.ref);
+    const closers = selecting.filter((draft) => draft.enforces.has(direction));
+    const parts = closers.length > 0 ? selecting.flatMap((draft) => rulesOf(draft, direction)) : selecting.flatMap((draft) => openRulesOf(draft, direction));
+    for (const [draft, rule, precedence] of parts) add(draft, rule, precedence);
+    const policies = refsOf(closers.length > 0 ? closers : parts.map(([draft]) => draft));
     if (policies.length === 0) return undefined;
     return name(`default-deny/${direction}/${policies.map((ref) => ref.uid).join(",")}`, { kind: "default-deny", direction, policies, path: "" });
   });
+  // A policy without effect on this identity is named all the same: the node is to say that it knows it.
+  for (const { ref, path, enforces } of selecting) {
+    if (enforces.size === 0) name(`${ref.uid}/${path}`, { kind: "rule", direction: "ingress", policies: [ref], path });
+  }
   const ruleSet: RuleSet = { ingressDefault: defaults[0], egressDefault: defaults[1], rules };
-  return { ruleSet, selectors, names, keys, policies: selecting.map((draft) => draft.ref) };
+  return { ruleSet, selectors, names, keys, policies: refsOf(selecting) };
+}
+
+type WeighedRule = readonly [draft: PolicyDraft, rule: RuleDraft, precedence: number];
+
+function rulesOf(draft: PolicyDraft, direction: Direction): readonly WeighedRule[] {
+  const rules = draft.rules.filter((rule) => rule.direction === direction);
+  return rules.map((rule) => [draft, rule, rule.verdict === "deny" ? DENY_PRECEDENCE : ALLOW_PRECEDENCE] as const);
+}
+
+/** Where no policy closes the direction, what is not denied is allowed; without denials there is nothing to enforce. */
+function openRulesOf(draft: PolicyDraft, direction: Direction): readonly WeighedRule[] {
+  const denials = rulesOf(draft, direction).filter(([, rule]) => rule.verdict === "deny");
+  if (denials.length === 0) return [];
+  const open: RuleDraft = { direction, verdict: "allow", path: `${draft.path}.enableDefaultDeny.${direction}`, peer: undefined, ports: [ANY_PORT] };
+  return [...denials, [draft, open, OPEN_PRECEDENCE]];
+}
+
+/** In the order of the drafts, each policy once. */
+function refsOf(drafts: readonly PolicyDraft[]): readonly PolicyRef[] {
+  return [...new Map(drafts.map(({ ref }) => [ref.uid, ref])).values()];
 }
 
 export function ruleSetId(ruleSet: RuleSet): RuleSetId {
   return contentHash(canonicalJson(ruleSet));
 }
 
-/** Rule sets by identity, kept until the labels or the policies of the namespace change. The result never depends on the cache. */
-export class SubjectCompiler {
-  readonly #drafts = new WeakMap<PolicyRow, PolicyDraft>();
-  readonly #subjects = new WeakMap<Labels, { readonly policies: readonly PolicyRow[]; readonly subject: CompiledSubject }>();
+/** The policies that may select an identity: of its namespace and of the whole cluster. A new array stands for a change. */
+type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwide: readonly PolicyRow[]];
 
-  /** `policies` are those of the labels' namespace; a new array stands for a change. */
-  compile(labels: Labels, policies: readonly PolicyRow[]): CompiledSubject {
+/** Rule sets by identity, kept until the labels or the policies change. The result never depends on the cache. */
+export class SubjectCompiler {
+  readonly #options: PolicyOptions;
+  readonly #drafts = new WeakMap<PolicyRow, readonly PolicyDraft[]>();
+  readonly #subjects = new WeakMap<Labels, { readonly lists: PolicyLists; readonly subject: CompiledSubject }>();
+
+  constructor(options: PolicyOptions = PLAIN_OPTIONS) {
+    this.#options = options;
+  }
+
+  compile(labels: Labels, lists: PolicyLists): CompiledSubject {
     const known = this.#subjects.get(labels);
-    if (known !== undefined && known.policies === policies) return known.subject;
-    const subject = compileSubject(labels, this.drafts(policies));
-    this.#subjects.set(labels, { policies, subject });
+    if (known !== undefined && known.lists[0] === lists[0] && known.lists[1] === lists[1]) return known.subject;
+    const subject = compileSubject(labels, this.drafts(lists));
+    this.#subjects.set(labels, { lists, subject });
     return subject;
   }
 
-  drafts(policies: readonly PolicyRow[]): readonly PolicyDraft[] {
-    return policies.map((row) => {
-      const draft = this.#drafts.get(row) ?? draftPolicy(row);
-      this.#drafts.set(row, draft);
-      return draft;
-    });
+  drafts(lists: PolicyLists): readonly PolicyDraft[] {
+    return lists.flatMap((policies) => policies.flatMap((row) => this.draft(row)));
+  }
+
+  draft(row: PolicyRow): readonly PolicyDraft[] {
+    const drafts = this.#drafts.get(row) ?? draftPolicy(row, this.#options);
+    this.#drafts.set(row, drafts);
+    return drafts;
   }
 }
 
@@ -119,8 +161,9 @@ export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDe
   return assemble(subjects, routing);
 }
 
-function policiesOf(snapshot: Snapshot, labels: Labels): readonly PolicyRow[] {
-  return snapshot.policies.get(labels.get(NAMESPACE_LABEL) ?? "") ?? NO_POLICIES;
+function policiesOf({ policies }: Snapshot, labels: Labels): PolicyLists {
+  const namespace = labels.get(NAMESPACE_LABEL);
+  return [(namespace === undefined ? undefined : policies.get(namespace)) ?? NO_POLICIES, policies.get("") ?? NO_POLICIES];
 }
 
 function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: RoutingDecision): NodeState {

@@ -1,5 +1,8 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
 export * from "./compile.ts";
+export { draftPolicy } from "./policy.ts";
+export type { PolicyOptions } from "./policy.ts";
+export type { PolicyDraft } from "./draft.ts";
 export { peerSelector, selectorId, selects, subjectSelector } from "./selectors.ts";
 export type { LabelSelector } from "./selectors.ts";
 export type * from "./state.ts";

@@ -1,28 +1,32 @@
 /** Selectors of the policy language, made explicit, and how they match labels. The agent uses the same functions. */
-import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { splitLabelKey } from "../api/label-keys.ts";
+import type { PolicySpec } from "../api/meaning.ts";
 import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { LabelPeers, PeerSelector, Requirement, SelectorId } from "./state.ts";
 
-export type LabelSelector = CiliumNetworkPolicy["spec"]["endpointSelector"];
+export type LabelSelector = PolicySpec["endpointSelector"];
 
 /**
- * A selector of a namespaced policy means pods of that namespace, unless it names namespaces itself. A key without
- * source is of any source that pods' labels may have.
+ * A selector of a namespaced policy means pods of that namespace, unless it names namespaces or something that is no
+ * pod. Without a namespace (a policy of the whole cluster) it means pods of any. A key without source is of any source
+ * that pods' labels may have.
  */
 export function peerSelector(selector: LabelSelector, namespace: string): LabelPeers {
   const requirements = requirementsOf(selector);
-  if (!requirements.some(({ key }) => namesNamespace(key))) {
-    requirements.push({ key: NAMESPACE_LABEL, operator: "In", values: [namespace] });
-  }
-  return normalized(requirements);
+  const isLocal = namespace !== "" && !requirements.some(({ key }) => namesNamespace(key) || key.startsWith("reserved:"));
+  return normalized(isLocal ? [...requirements, ofNamespace(namespace)] : requirements);
 }
 
-/** The subjects of a policy are always pods of its own namespace. */
+/** The subjects of a policy: pods of its own namespace, or of the whole cluster. */
 export function subjectSelector(selector: LabelSelector, namespace: string): LabelPeers {
-  return normalized([...requirementsOf(selector), { key: NAMESPACE_LABEL, operator: "In", values: [namespace] }]);
+  const requirements = requirementsOf(selector);
+  return normalized(namespace === "" ? requirements : [...requirements, ofNamespace(namespace)]);
+}
+
+function ofNamespace(namespace: string): Requirement {
+  return { key: NAMESPACE_LABEL, operator: "In", values: [namespace] };
 }
 
 export function selectorId(selector: PeerSelector): SelectorId {
@@ -84,7 +88,7 @@ function withSource(key: string): string {
 }
 
 /** Equal selectors get equal ids: requirements in order, each once. */
-function normalized(requirements: readonly Requirement[]): LabelPeers {
+export function normalized(requirements: readonly Requirement[]): LabelPeers {
   const byText = new Map(requirements.map((requirement) => [canonicalJson(requirement), requirement]));
   return { kind: "labels", requirements: [...byText.keys()].sort().flatMap((text) => byText.get(text) ?? []) };
 }

@@ -10,6 +10,10 @@
  * pairs on the wire), so that equal states give equal bytes and equal hashes.
  */
 
+import type { PolicyKind } from "../api/policy-kinds.ts";
+
+export type { PolicyKind } from "../api/policy-kinds.ts";
+
 /** Content hash of a rule set (lower-case hex, 16 digits). Equal rule sets have one id on all nodes. */
 export type RuleSetId = string;
 /** Content hash of a peer selector (lower-case hex, 16 digits). */
@@ -100,8 +104,6 @@ export interface RuleName {
   /** Path of the rule inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
 }
-
-export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
 
 export interface PolicyRef {
   readonly kind: PolicyKind;

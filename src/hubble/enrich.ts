@@ -57,7 +57,7 @@ function ruleOf(id: number, context: EnrichContext): EventRule | undefined {
   if (id === 0) return undefined;
   const name = context.ruleName(id);
   if (name === undefined) return { id, kind: "rule", policies: [], path: "", references: [] };
-  const policies = name.policies.map((policy) => `${policy.namespace}/${policy.name}`).sort();
+  const policies = name.policies.map(({ namespace, name: own }) => (namespace === "" ? own : `${namespace}/${own}`)).sort();
   return { id, kind: name.kind, policies, path: name.path, references: name.policies };
 }
 

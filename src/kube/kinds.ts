@@ -3,8 +3,10 @@ import type { KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import type { CiliumClusterwideNetworkPolicy } from "../api/gen/ciliumclusterwidenetworkpolicies.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import type { NetworkPolicy } from "../api/network-policy.ts";
 import { resourceType } from "./resource.ts";
 
 export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
@@ -15,6 +17,14 @@ export const LEASES = resourceType<Lease>("coordination.k8s.io", "v1", "leases",
 export const CRDS = resourceType("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
 
 export const CILIUM_NETWORK_POLICIES = resourceType<CiliumNetworkPolicy>("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", true);
+export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resourceType<CiliumClusterwideNetworkPolicy>(
+  "cilium.io",
+  "v2",
+  "ciliumclusterwidenetworkpolicies",
+  "CiliumClusterwideNetworkPolicy",
+  false,
+);
+export const NETWORK_POLICIES = resourceType<NetworkPolicy>("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true);
 export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resourceType<CiliumNode>("cilium.io", "v2", "ciliumnodes", "CiliumNode", false);

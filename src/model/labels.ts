@@ -14,7 +14,7 @@ export const CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster";
 export const SERVICE_ACCOUNT_LABEL = "k8s:io.cilium.k8s.policy.serviceaccount";
 
 /** The chart refuses every other `cluster.name`. */
-const CLUSTER_NAME = "default";
+export const CLUSTER_NAME = "default";
 
 /** The labels that make the identity of the pod. Both must be of the same namespace. */
 export function identityLabels(pod: Pod, namespace: Namespace): Labels {

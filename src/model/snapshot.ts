@@ -2,22 +2,36 @@
  * What the compiler reads. Rows are immutable; the maps are live views that do not change while a compilation runs,
  * as that is synchronous: a snapshot of 100,000 pods costs nothing.
  */
-import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import type { NetworkPolicySpec } from "../api/network-policy.ts";
+import type { PolicySpec } from "../api/meaning.ts";
 import type { Labels } from "./labels.ts";
 
-/** A policy in the version that is enforced: its last valid one. */
-export interface PolicyRow {
+interface PolicyHead {
+  /** Empty for a kind of the whole cluster. */
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  /** metadata.generation of the version in `spec`. */
+  /** metadata.generation of the version that is here. */
   readonly generation: number;
-  readonly spec: CiliumNetworkPolicy["spec"];
 }
+
+export interface CiliumPolicyRow extends PolicyHead {
+  readonly kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy";
+  readonly spec?: PolicySpec | undefined;
+  readonly specs?: readonly PolicySpec[] | undefined;
+}
+
+export interface KubernetesPolicyRow extends PolicyHead {
+  readonly kind: "NetworkPolicy";
+  readonly spec: NetworkPolicySpec;
+}
+
+/** A policy in the version that is enforced: its last valid one. */
+export type PolicyRow = CiliumPolicyRow | KubernetesPolicyRow;
 
 export interface Snapshot {
   readonly identities: ReadonlyMap<number, Labels>;
-  /** Namespace -> its policies with a valid version, in any order. */
+  /** Namespace -> its policies with a valid version, in any order; under "" those of the whole cluster. */
   readonly policies: ReadonlyMap<string, readonly PolicyRow[]>;
   /** Node -> identities of the managed pods that are scheduled there. */
   readonly subjects: ReadonlyMap<string, ReadonlySet<number>>;

@@ -20,6 +20,8 @@ export interface OperatorConfig {
   readonly identity: string;
   readonly tunnelPort: number;
   readonly masquerade: boolean;
+  /** What address blocks of Cilium's policies match beside the world. */
+  readonly policyCidrMatchMode: ReadonlySet<"nodes" | "pods">;
   readonly healthPort: number;
   /** 0: no metrics. */
   readonly metricsPort: number;
@@ -50,11 +52,24 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     identity: nonEmpty(env["POD_NAME"]) ?? nonEmpty(env["HOSTNAME"]) ?? `cilium-operator-${process.pid}`,
     tunnelPort: integer(keys, "tunnel-port", 8472, 1, 65535),
     masquerade: boolean(keys, "enable-masquerade", true),
+    policyCidrMatchMode: cidrMatchMode(keys),
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),
     metricsAllowFrom: cidrs(keys, "operator-prometheus-allow-from"),
     identityQuietMs: integer(keys, "identity-quiet-seconds", 900, 1, 86_400) * 1000,
   };
+}
+
+/** Words with commas or spaces between them. */
+function cidrMatchMode(keys: ReadonlyMap<string, string>): ReadonlySet<"nodes" | "pods"> {
+  const key = "policy-cidr-match-mode";
+  const words = (keys.get(key) ?? "").split(/[\s,]+/).filter((word) => word !== "");
+  return new Set(
+    words.map((word) => {
+      if (word !== "nodes" && word !== "pods") throw new ConfigError(key, `${JSON.stringify(word)} is neither nodes nor pods`);
+      return word;
+    }),
+  );
 }
 
 /** A ConfigMap volume: each key is a file; names that start with two dots are the volume's own. */

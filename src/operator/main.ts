@@ -29,6 +29,7 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
     namespace: config.namespace,
     createCrds: config.createCrds,
     routing: { mode: "tunnel", tunnelPort: config.tunnelPort, masquerade: config.masquerade },
+    policyOptions: { cidrMatchMode: config.policyCidrMatchMode },
     identityQuietMs: config.identityQuietMs,
   });
   const election = new LeaderElection({

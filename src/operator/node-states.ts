@@ -1,6 +1,6 @@
 /** Keeps the node state of every node what the compiler says. Key: the node's name. */
 import { SubjectCompiler, compileNode } from "../compile/index.ts";
-import type { NodeState, RoutingDecision } from "../compile/index.ts";
+import type { NodeState, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { FormatNotUnderstood, statusName } from "../feed/index.ts";
 import type { Document, NodeStateWriter } from "../feed/index.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -20,6 +20,7 @@ export interface NodeStatesOptions {
   readonly nodes: Source<NodeRow>;
   readonly states: Source<NodeStateRow>;
   readonly routing: RoutingDecision;
+  readonly policyOptions: PolicyOptions;
   readonly leadership: Leadership;
   /** Hears of every policy whose entry in a node's state changed. */
   readonly onMarks: (uids: Iterable<string>) => void;
@@ -34,7 +35,7 @@ export interface NodeRecord {
 
 export class NodeStates implements Reconciler {
   readonly #options: NodeStatesOptions;
-  readonly #compiler = new SubjectCompiler();
+  readonly #compiler: SubjectCompiler;
   readonly #records = new Map<string, NodeRecord>();
   /** Node -> why its agent cannot be told what the policies say. */
   readonly #refusals = new Map<string, string>();
@@ -43,6 +44,7 @@ export class NodeStates implements Reconciler {
 
   constructor(options: NodeStatesOptions) {
     this.#options = options;
+    this.#compiler = new SubjectCompiler(options.policyOptions);
   }
 
   /** Node -> what its agent is told now. */

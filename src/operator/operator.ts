@@ -4,19 +4,22 @@
  *
  *   pods, namespaces ─> Cluster ──────┬─> identities queue ──> CiliumIdentity
  *   CiliumIdentity ───────┘           ├─> nodes queue ───────> CiliumNodeState of a node
- *   CiliumNetworkPolicy ─> PolicyBook ┘        │ marks
+ *   policies of all kinds ─> PolicyBook ┘      │ marks
  *   CiliumEndpoint, acknowledgements, agents ──┴─────────────> policies queue ─> status and Events of a policy
  */
 import { join } from "node:path";
 import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
-import type { RoutingDecision } from "../compile/index.ts";
+import type { CiliumNetworkPolicy, NetworkPolicy } from "../api/index.ts";
+import type { PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { NodeStateWriter } from "../feed/index.ts";
 import {
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_ENDPOINTS,
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODE_STATES,
   NAMESPACES,
+  NETWORK_POLICIES,
   NODES,
   PODS,
 } from "../kube/index.ts";
@@ -35,7 +38,7 @@ import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
 import { decodeAgent, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
-import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow, PolicyObject } from "./rows.ts";
+import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
 import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
 export interface CiliumOperatorOptions {
@@ -48,6 +51,7 @@ export interface CiliumOperatorOptions {
   readonly namespace: string;
   readonly createCrds: boolean;
   readonly routing: RoutingDecision;
+  readonly policyOptions: PolicyOptions;
   readonly identityQuietMs: number;
 }
 
@@ -57,7 +61,9 @@ interface Sources {
   readonly nodes: Source<NodeRow>;
   readonly identities: Source<IdentityRow>;
   readonly endpoints: Source<EndpointRow>;
-  readonly policies: Source<PolicyObject>;
+  readonly policies: Source<CiliumNetworkPolicy>;
+  readonly clusterwide: Source<CiliumNetworkPolicy>;
+  readonly networkPolicies: Source<NetworkPolicy>;
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
 }
@@ -113,6 +119,8 @@ export class CiliumOperator extends SafeOperator {
       identities: await this.follow({ type: CILIUM_IDENTITIES, decode: decodeIdentity }),
       endpoints: await this.follow({ type: CILIUM_ENDPOINTS, decode: decodeEndpoint }),
       policies: await this.follow({ type: CILIUM_NETWORK_POLICIES, decode: (policy) => policy }),
+      clusterwide: await this.follow({ type: CILIUM_CLUSTERWIDE_NETWORK_POLICIES, decode: (policy) => policy }),
+      networkPolicies: await this.follow({ type: NETWORK_POLICIES, decode: (policy) => policy }),
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
     };
@@ -120,7 +128,9 @@ export class CiliumOperator extends SafeOperator {
     sources.namespaces.subscribe({ changed: (name, value) => this.#cluster.namespaceChanged(name, value) });
     sources.identities.subscribe({ changed: (_key, value, previous) => this.#identityChanged(value, previous) });
     sources.pods.subscribe({ changed: (_key, value, previous) => this.#cluster.podChanged(value, previous) });
-    sources.policies.subscribe({ changed: (key, value) => this.#policies.changed(key, value) });
+    sources.policies.subscribe({ changed: (key, value) => this.#policies.changed("CiliumNetworkPolicy", key, value) });
+    sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
+    sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
     sources.nodes.subscribe({ changed: (node) => this.#work?.nodes.add(node) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
@@ -155,7 +165,7 @@ export class CiliumOperator extends SafeOperator {
   }
 
   async #run(sources: Sources, leadership: Leadership): Promise<void> {
-    const { client, events, routing, identityQuietMs } = this.#options;
+    const { client, events, routing, policyOptions, identityQuietMs } = this.#options;
     const { signal } = leadership;
     const nodeStates = new NodeStates({
       client,
@@ -165,6 +175,7 @@ export class CiliumOperator extends SafeOperator {
       nodes: sources.nodes,
       states: sources.states,
       routing,
+      policyOptions,
       leadership,
       onMarks: (uids) => this.#addPolicies(uids),
     });
@@ -181,7 +192,7 @@ export class CiliumOperator extends SafeOperator {
     // A status needs to know what every node is told, or it would say 0 of 3 after each change of the leader.
     await Promise.race([work.nodes.idle(), sleep(FIRST_PASS_MS, signal)]);
     work.policies.run(statuses, signal);
-    for (const key of sources.policies.objects.keys()) work.policies.add(key);
+    for (const key of this.#policies.keys()) work.policies.add(key);
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
   }
 
@@ -255,11 +266,13 @@ export class CiliumOperator extends SafeOperator {
   }
 
   #addNodesOf(namespace: string): void {
-    for (const node of this.#cluster.nodesOfNamespace(namespace)) this.#work?.nodes.add(node);
+    const nodes = namespace === "" ? (this.#sources?.nodes.objects.keys() ?? []) : this.#cluster.nodesOfNamespace(namespace);
+    for (const node of nodes) this.#work?.nodes.add(node);
   }
 
+  /** Those that may select a pod of the namespace. */
   #addPoliciesOf(namespace: string): void {
-    for (const key of this.#policies.keysOf(namespace)) this.#addPolicy(key);
+    for (const where of [namespace, ""]) for (const key of this.#policies.keysOf(where)) this.#addPolicy(key);
   }
 
   #addPolicies(uids: Iterable<string>): void {

@@ -1,34 +1,47 @@
 /**
- * Every CiliumNetworkPolicy and the version of it that is enforced: the current one when it is valid, else the last
- * one that was. That one is remembered here and, so that a restart does not forget it, in the policy's own status:
- * there it also covers pods that come later, and goes with the object.
+ * Every policy, of whatever kind, and the version of it that is enforced: the current one when it is valid, else the
+ * last one that was. That one is remembered here and, so that a restart does not forget it, in the policy's own status:
+ * there it also covers pods that come later, and goes with the object. NetworkPolicy has no status; it is checked by the
+ * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
-import type { Problem, Validator } from "../api/index.ts";
+import type { NetworkPolicy, PolicyKind, Problem, Validator } from "../api/index.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import { refOf } from "../kube/resource.ts";
 import type { PolicyRow } from "../model/index.ts";
 
+/** Of the kind of its entry; CiliumClusterwideNetworkPolicy has the schema of CiliumNetworkPolicy. */
+export type PolicyObject = CiliumNetworkPolicy | NetworkPolicy;
+/** What of an object is the policy. */
+type Content = Pick<CiliumNetworkPolicy, "spec" | "specs"> | Pick<NetworkPolicy, "spec">;
+
 export interface PolicyEntry {
-  readonly object: CiliumNetworkPolicy;
+  readonly kind: PolicyKind;
+  readonly object: PolicyObject;
   readonly problems: readonly Problem[];
   /** The version that is enforced; undefined when no version ever was valid. */
   readonly effective: PolicyRow | undefined;
 }
 
 export interface PolicyListener {
-  /** The enforced policies of the namespace changed. */
+  /** The enforced policies of the namespace changed; "" stands for those of the whole cluster. */
   policiesChanged(namespace: string): void;
   /** Anything of the object changed, also its status. */
-  policyChanged(key: string): void;
+  policyChanged(key: PolicyKey): void;
+}
+
+/** `kind:namespace/name`, or `kind:name`. */
+export type PolicyKey = string;
+
+export function policyKey(kind: PolicyKind, key: string): PolicyKey {
+  return `${kind}:${key}`;
 }
 
 export class PolicyBook {
   readonly #validator: Validator;
   readonly #listener: PolicyListener;
-  readonly #entries = new Map<string, PolicyEntry>();
-  readonly #byUid = new Map<string, string>();
-  readonly #byNamespace = new Map<string, Set<string>>();
+  readonly #entries = new Map<PolicyKey, PolicyEntry>();
+  readonly #byUid = new Map<string, PolicyKey>();
+  readonly #byNamespace = new Map<string, Set<PolicyKey>>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
 
   constructor(validator: Validator, listener: PolicyListener) {
@@ -36,35 +49,42 @@ export class PolicyBook {
     this.#listener = listener;
   }
 
-  /** Namespace -> enforced policies; a change makes a new array. */
+  /** Namespace -> enforced policies, under "" those of the whole cluster; a change makes a new array. */
   get effective(): ReadonlyMap<string, readonly PolicyRow[]> {
     return this.#effective;
   }
 
-  get(key: string): PolicyEntry | undefined {
+  get(key: PolicyKey): PolicyEntry | undefined {
     return this.#entries.get(key);
   }
 
-  /** Keys of the policies of a namespace. */
-  keysOf(namespace: string): Iterable<string> {
+  keys(): Iterable<PolicyKey> {
+    return this.#entries.keys();
+  }
+
+  /** Keys of the policies of a namespace; of "" those of the whole cluster. */
+  keysOf(namespace: string): Iterable<PolicyKey> {
     return this.#byNamespace.get(namespace) ?? [];
   }
 
-  keyOfUid(uid: string): string | undefined {
+  keyOfUid(uid: string): PolicyKey | undefined {
     return this.#byUid.get(uid);
   }
 
-  changed(key: string, object: CiliumNetworkPolicy | undefined): void {
+  /** `name` as in `keyOf`. */
+  changed(kind: PolicyKind, name: string, object: PolicyObject | undefined): void {
+    const key = policyKey(kind, name);
     const previous = this.#entries.get(key);
-    const entry = object === undefined ? undefined : this.#entryOf(object, previous);
-    if (previous !== undefined) this.#byUid.delete(previous.object.metadata.uid ?? "");
-    if (entry === undefined) {
+    const entry = object === undefined ? undefined : this.#entryOf(kind, object, previous);
+    if (previous !== undefined) {
+      this.#byUid.delete(previous.object.metadata.uid ?? "");
+      this.#byNamespace.get(previous.object.metadata.namespace ?? "")?.delete(key);
       this.#entries.delete(key);
-      this.#byNamespace.get(refOf(key).namespace ?? "")?.delete(key);
-    } else {
+    }
+    if (entry !== undefined) {
       this.#entries.set(key, entry);
       this.#byUid.set(entry.object.metadata.uid ?? "", key);
-      const namespace = refOf(key).namespace ?? "";
+      const namespace = entry.object.metadata.namespace ?? "";
       const keys = this.#byNamespace.get(namespace);
       if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
       else keys.add(key);
@@ -73,30 +93,31 @@ export class PolicyBook {
     this.#listener.policyChanged(key);
   }
 
-  #entryOf(object: CiliumNetworkPolicy, previous: PolicyEntry | undefined): PolicyEntry {
+  #entryOf(kind: PolicyKind, object: PolicyObject, previous: PolicyEntry | undefined): PolicyEntry {
     const { uid, generation = 0 } = object.metadata;
     const isSameObject = previous?.object.metadata.uid === uid;
-    // Only the spec counts in the generation: a change of the status needs no new look.
-    if (isSameObject && previous?.object.metadata.generation === generation && canonicalJson(previous.object.spec) === canonicalJson(object.spec)) {
-      return { object, problems: previous.problems, effective: previous.effective ?? this.#lastValid(object) };
+    const content = contentOf(kind, object);
+    // Only the content counts in the generation: a change of the status needs no new look.
+    if (isSameObject && previous?.object.metadata.generation === generation && canonicalJson(contentOf(kind, previous.object)) === canonicalJson(content)) {
+      return { kind, object, problems: previous.problems, effective: previous.effective ?? this.#lastValid(kind, object) };
     }
-    const problems = this.#validator.policy(object);
-    if (problems.length === 0) return { object, problems, effective: rowOf(object, generation, object.spec) };
-    return { object, problems, effective: (isSameObject ? previous?.effective : undefined) ?? this.#lastValid(object) };
+    const problems = this.#validator.policy(object, kind);
+    if (problems.length === 0) return { kind, object, problems, effective: rowOf(kind, object, generation, content) };
+    return { kind, object, problems, effective: (isSameObject ? previous?.effective : undefined) ?? this.#lastValid(kind, object) };
   }
 
   /** The version in the status, if it is valid by today's rules. */
-  #lastValid(object: CiliumNetworkPolicy): PolicyRow | undefined {
-    const stored = object.status?.lastValid;
+  #lastValid(kind: PolicyKind, object: PolicyObject): PolicyRow | undefined {
+    const stored = "status" in object ? object.status?.lastValid : undefined;
     if (stored === undefined) return undefined;
-    let spec: CiliumNetworkPolicy["spec"];
+    let content: Content;
     try {
-      spec = JSON.parse(stored.spec) as CiliumNetworkPolicy["spec"];
+      content = contentOf(kind, { metadata: object.metadata, ...parsed("spec", stored.spec), ...parsed("specs", stored.specs) });
     } catch {
       return undefined;
     }
-    if (this.#validator.policy({ ...object, spec }).length > 0) return undefined;
-    return rowOf(object, stored.generation, spec);
+    if (this.#validator.policy({ metadata: object.metadata, ...content }, kind).length > 0) return undefined;
+    return rowOf(kind, object, stored.generation, content);
   }
 
   #publish(previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
@@ -110,7 +131,17 @@ export class PolicyBook {
   }
 }
 
-function rowOf(object: CiliumNetworkPolicy, generation: number, spec: CiliumNetworkPolicy["spec"]): PolicyRow {
+function parsed(field: "spec" | "specs", text: string | undefined): object {
+  return text === undefined ? {} : { [field]: JSON.parse(text) as unknown };
+}
+
+function contentOf(kind: PolicyKind, object: PolicyObject): Content {
+  const { spec, specs } = object as CiliumNetworkPolicy;
+  if (kind === "NetworkPolicy") return { spec: (object as NetworkPolicy).spec ?? {} };
+  return { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
+}
+
+function rowOf(kind: PolicyKind, object: PolicyObject, generation: number, content: Content): PolicyRow {
   const { namespace = "", name, uid = "" } = object.metadata;
-  return { namespace, name, uid, generation, spec };
+  return { kind, namespace, name, uid, generation, ...content } as PolicyRow;
 }

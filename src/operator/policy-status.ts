@@ -2,7 +2,7 @@
 import { formatProblems } from "../api/index.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import type { PolicyEntry } from "./policies.ts";
+import type { PolicyEntry, PolicyObject } from "./policies.ts";
 
 export type PolicyStatus = NonNullable<CiliumNetworkPolicy["status"]>;
 export type Condition = NonNullable<PolicyStatus["conditions"]>[number];
@@ -28,7 +28,7 @@ const MAX_MESSAGE = 2000;
 type Verdict = Pick<Condition, "status" | "reason" | "message">;
 
 export function policyStatus(entry: PolicyEntry, findings: Findings, now: string): PolicyStatus {
-  const { object, effective } = entry;
+  const { object } = entry;
   const enforced = findings.nodes.filter(({ standing }) => standing === "enforced").length;
   const failing = findings.nodes.filter(({ standing }) => standing !== "enforced").slice(0, MAX_NODES);
   const valid = validity(entry);
@@ -42,9 +42,16 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
     enforced: `${enforced}/${findings.nodes.length}`,
     endpoints: findings.endpoints,
     ...(failing.length === 0 ? {} : { failingNodes: failing.map(({ node, message }) => ({ node, message })) }),
-    ...(effective === undefined ? {} : { lastValid: { generation: effective.generation, spec: canonicalJson(effective.spec) } }),
+    ...lastValid(entry),
     conditions: verdicts.map(([type, verdict]) => condition(type, verdict, object, now)),
   };
+}
+
+/** As text: the API server must not judge or change it. */
+function lastValid({ effective }: PolicyEntry): Pick<PolicyStatus, "lastValid"> {
+  if (effective === undefined || effective.kind === "NetworkPolicy") return {};
+  const { generation, spec, specs } = effective;
+  return { lastValid: { generation, ...(spec === undefined ? {} : { spec: canonicalJson(spec) }), ...(specs === undefined ? {} : { specs: canonicalJson(specs) }) } };
 }
 
 function validity({ object, problems, effective }: PolicyEntry): Verdict {
@@ -85,10 +92,15 @@ function readiness(valid: Verdict, enforcement: Verdict): Verdict {
 }
 
 /** The time moves only with the status of the condition, as Kubernetes has it. */
-function condition(type: string, verdict: Verdict, object: CiliumNetworkPolicy, now: string): Condition {
-  const known = object.status?.conditions?.find((other) => other.type === type);
+function condition(type: string, verdict: Verdict, object: PolicyObject, now: string): Condition {
+  const known = statusOf(object)?.conditions?.find((other) => other.type === type);
   const lastTransitionTime = known?.status === verdict.status ? known.lastTransitionTime : now;
   return { type, ...verdict, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime };
+}
+
+/** NetworkPolicy has none. */
+export function statusOf(object: PolicyObject): PolicyStatus | undefined {
+  return "status" in object ? object.status : undefined;
 }
 
 export interface Transition {

@@ -3,7 +3,6 @@ import { isFinished } from "../api/core.ts";
 import type { Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
-import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import { identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
@@ -61,9 +60,6 @@ export function decodeEndpoint(endpoint: CiliumEndpoint): EndpointRow | undefine
   if (status === undefined || status.identity.id === 0) return undefined;
   return { namespace: metadata.namespace ?? "", node: status.networking.nodeName, identity: status.identity.id };
 }
-
-/** The whole object: it is validated, and its status compared. */
-export type PolicyObject = CiliumNetworkPolicy;
 
 /** What is kept of the objects of a node's state: the manifest, the acknowledgement, or that a part exists. */
 export interface NodeStateRow {

@@ -1,5 +1,5 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { subjectSelector, selects } from "../compile/index.ts";
+import { draftPolicy, selects } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
 import type { Source } from "../kube/source.ts";
@@ -18,9 +18,10 @@ export class EndpointCounts {
     if (value !== undefined) this.#add(value, 1);
   }
 
-  /** Identity -> node -> endpoints. */
-  of(namespace: string): ReadonlyMap<number, ReadonlyMap<string, number>> {
-    return this.#counts.get(namespace) ?? new Map<number, Map<string, number>>();
+  /** Identity, and endpoints by node, of one namespace; of "" those of all. */
+  *of(namespace: string): Iterable<readonly [identity: number, nodes: ReadonlyMap<string, number>]> {
+    const namespaces = namespace === "" ? this.#counts.keys() : [namespace];
+    for (const name of namespaces) yield* this.#counts.get(name) ?? [];
   }
 
   #add({ namespace, identity, node }: EndpointRow, by: number): void {
@@ -80,12 +81,12 @@ export class Standings {
   of(entry: PolicyEntry): Findings {
     const { effective } = entry;
     if (effective === undefined) return { endpoints: 0, nodes: [] };
-    const selector = subjectSelector(effective.spec.endpointSelector, effective.namespace);
+    const subjects = draftPolicy(effective).map(({ subject }) => subject);
     const selected = new Set<string>();
     let endpoints = 0;
     for (const [identity, nodes] of this.#options.endpoints.of(effective.namespace)) {
       const labels = this.#options.labels.get(identity);
-      if (labels === undefined || !selects(selector, labels)) continue;
+      if (labels === undefined || !subjects.some((subject) => selects(subject, labels))) continue;
       for (const [node, count] of nodes) {
         endpoints += count;
         selected.add(node);

@@ -30,7 +30,7 @@ describe("a real API server", () => {
   before(async () => {
     server = await startApiServer({ users: ["nobody"] });
     client = clientOf(server.kubeconfig);
-    for (const crd of ["ciliumnetworkpolicies", "ciliumnodestates", "ciliumidentities", "ciliumendpoints", "ciliumnodes"]) {
+    for (const crd of ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumnodestates", "ciliumidentities", "ciliumendpoints", "ciliumnodes"]) {
       const applied = kubectl("", "apply", "-f", join(import.meta.dirname, `../../crds/${crd}.yaml`));
       assert.equal(applied.status, 0, applied.stderr);
     }

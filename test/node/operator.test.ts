@@ -6,7 +6,7 @@ import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NODES, PODS } from "../../src/kube/index.ts";
+import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
@@ -94,7 +94,7 @@ describe("operator", () => {
   });
 
   test("applies the definitions, then says for every node what runs there", async () => {
-    await eventually("definitions", async () => (await client.list(CRDS)).items.length === 5);
+    await eventually("definitions", async () => (await client.list(CRDS)).items.length === 6);
     await eventually("manifests", async () => (await client.list(CILIUM_NODE_STATES)).items.filter((item) => item.manifest !== undefined).length === 3, 20_000);
     for (const agent of agents.values()) await agent.start();
     for (const [name, node, app] of [["api-1", "n1", "api"], ["api-2", "n2", "api"], ["fe-1", "n3", "frontend"]] as const) {
@@ -210,6 +210,39 @@ describe("operator", () => {
     await enforced("api", "1/1", "Enforced");
     await client.patch(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "api" }, { spec: FRONTEND_TO_API });
     await enforced("api", "2/2", "Enforced");
+  });
+
+  test("a policy of the whole cluster counts its pods of every namespace, and keeps its last good version", async () => {
+    const wide = async () => (await client.get(CILIUM_CLUSTERWIDE_NETWORK_POLICIES, { name: "wide" })) ?? assert.fail("no policy");
+    const said = (enforcedNodes: string, generation: number) =>
+      eventually(`wide ${enforcedNodes}`, async () => {
+        const object = await wide();
+        return object.status?.enforced === enforcedNodes && condition(object, "Enforced").observedGeneration === generation ? object : undefined;
+      });
+    await client.create(CILIUM_CLUSTERWIDE_NETWORK_POLICIES, { metadata: { name: "wide" }, specs: [{ endpointSelector: {}, egressDeny: [{ toEntities: ["world"] }] }] });
+    const object = await said("3/3", 1);
+    assert.equal(object.status?.endpoints, 3);
+    assert.equal(condition(object, "Ready").status, "True");
+    await client.patch(CILIUM_CLUSTERWIDE_NETWORK_POLICIES, { name: "wide" }, { specs: [{ endpointSelector: {}, egress: [{ toFqdn: [] }] }] });
+    const invalid = await said("3/3", 2);
+    assert.match(condition(invalid, "Valid").message, /specs\[0\]\.egress\[0\]\.toFqdn: unknown field.*generation 1 stays enforced/);
+    assert.deepEqual(JSON.parse(invalid.status?.lastValid?.specs ?? ""), [{ egressDeny: [{ toEntities: ["world"] }], endpointSelector: {} }]);
+    await client.delete(CILIUM_CLUSTERWIDE_NETWORK_POLICIES, { name: "wide" });
+    await eventually("gone from every node", () => [...agents.values()].every((agent) => ![...(agent.latest?.state.policies.keys() ?? [])].includes(object.metadata.uid ?? "")));
+  });
+
+  test("a NetworkPolicy is compiled for the nodes of its pods; what we cannot say of one is told as an Event", async () => {
+    const native = (name: string, spec: object) => client.create(NETWORK_POLICIES, { metadata: { namespace: NS, name }, spec });
+    const created = await native("native", { podSelector: { matchLabels: { app: "frontend" } }, ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] } }], ports: [{ port: "http" }] }] });
+    const state = await eventually("it is on n3", () => (agentOf("n3").latest?.state.policies.has(created.metadata.uid ?? "") === true ? agentOf("n3").latest?.state : undefined));
+    assert.deepEqual([...state.selectors.values()], [{ kind: "cidrs", blocks: [{ cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] }], scopes: ["world", "nodes", "pods"] }]);
+    assert.equal(agentOf("n1").latest?.state.policies.has(created.metadata.uid ?? ""), false);
+    await native("churning", { podSelector: { matchLabels: { "pod-template-hash": "x" } } });
+    await eventually("an Event says why", async () => {
+      const { items } = await client.list(EVENTS, { namespace: NS });
+      return items.find(({ involvedObject, reason, message }) => involvedObject.name === "churning" && reason === "Invalid" && /spec\.podSelector: pod-template-hash/.test(message));
+    });
+    for (const name of ["native", "churning"]) await client.delete(NETWORK_POLICIES, { namespace: NS, name });
   });
 
   test("a policy that selects no pod is enforced on 0/0 nodes", async () => {

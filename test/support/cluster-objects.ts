@@ -66,7 +66,7 @@ export async function setAgentPod(client: KubeClient, node: string, ready: boole
 }
 
 export function policy(namespace: string, name: string, spec: unknown): CiliumNetworkPolicy {
-  return { metadata: { namespace, name }, spec: spec as CiliumNetworkPolicy["spec"] };
+  return { metadata: { namespace, name }, spec: spec as NonNullable<CiliumNetworkPolicy["spec"]> };
 }
 
 export async function getPolicy(client: KubeClient, namespace: string, name: string): Promise<CiliumNetworkPolicy> {

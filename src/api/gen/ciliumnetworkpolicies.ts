@@ -2,7 +2,7 @@
 import type { ObjectMeta } from "../meta.ts";
 
 /**
- * Which traffic the pods of a namespace may receive and send, by the labels of their peers.
+ * Which traffic the pods of a namespace may receive and send.
  */
 export interface CiliumNetworkPolicy {
   /**
@@ -10,30 +10,43 @@ export interface CiliumNetworkPolicy {
    */
   apiVersion?: string;
   /**
-   * CiliumNetworkPolicy.
+   * Name of the kind.
    */
   kind?: string;
   metadata: ObjectMeta;
   /**
-   * Several rules in one object. Not supported yet; write one policy for each.
+   * The pods that are selected and the traffic that they may have.
    */
-  specs?: {
-    [k: string]: unknown;
-  }[];
-  /**
-   * The pods that the policy selects and the traffic that they may have.
-   */
-  spec: {
+  spec?: {
     /**
      * Why the policy exists, for its readers.
      */
     description?: string;
     /**
-     * Pods by their labels; an empty selector selects all pods of the namespace.
+     * Words for its readers and tools. They decide nothing.
+     *
+     * Items: One label.
+     */
+    labels?: {
+      /**
+       * Key of the label.
+       */
+      key: string;
+      /**
+       * Where the label comes from, such as k8s.
+       */
+      source?: string;
+      /**
+       * Value of the label.
+       */
+      value?: string;
+    }[];
+    /**
+     * Pods by their labels; an empty selector selects all pods of the policy's scope.
      */
     endpointSelector: {
       /**
-       * Labels that a pod must have. A key may start with its source, k8s or any, and a colon.
+       * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
        */
       matchLabels?: {
         /**
@@ -48,7 +61,7 @@ export interface CiliumNetworkPolicy {
        */
       matchExpressions?: {
         /**
-         * Key of the label. It may start with its source, k8s or any, and a colon.
+         * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
          */
         key: string;
         /**
@@ -64,19 +77,32 @@ export interface CiliumNetworkPolicy {
       }[];
     };
     /**
+     * Whether a direction is closed for everything that no policy allows. Absent, each direction that the policy has a section for is. One policy that closes a direction is enough.
+     */
+    enableDefaultDeny?: {
+      /**
+       * Whether this policy closes ingress.
+       */
+      ingress?: boolean;
+      /**
+       * Whether this policy closes egress.
+       */
+      egress?: boolean;
+    };
+    /**
      * What the pods may receive. Present, even empty, it closes them for everything that no item allows.
      *
      * Items: Peers and ports that are allowed. An item without peers and ports allows nothing.
      */
     ingress?: {
       /**
-       * Peers, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace. Absent, any peer; empty, none.
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
        *
-       * Items: Peers by their labels; an empty selector selects all pods of the namespace.
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
        */
       fromEndpoints?: {
         /**
-         * Labels that a pod must have. A key may start with its source, k8s or any, and a colon.
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
          */
         matchLabels?: {
           /**
@@ -91,7 +117,7 @@ export interface CiliumNetworkPolicy {
          */
         matchExpressions?: {
           /**
-           * Key of the label. It may start with its source, k8s or any, and a colon.
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
            */
           key: string;
           /**
@@ -107,29 +133,82 @@ export interface CiliumNetworkPolicy {
         }[];
       }[];
       /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      fromCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      fromCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      fromEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
        * Ports of the receiving side. Absent, all ports of all protocols.
        *
        * Items: A list of ports.
        */
       toPorts?: {
         /**
-         * Ports that are allowed.
+         * The ports.
          *
-         * Items: One port.
+         * Items: One port, or a range of them.
          */
         ports: {
           /**
-           * Number of the port, 1 to 65535, as a string. Named ports are not supported yet.
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
            */
           port: string;
           /**
-           * TCP, UDP, or ANY for both; absent, ANY.
-           */
-          protocol?: "TCP" | "UDP" | "ANY";
-          /**
-           * Last port of a range. Not supported yet.
+           * Last port of a range that begins with port. 0, none.
            */
           endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -163,6 +242,28 @@ export interface CiliumNetworkPolicy {
         };
       }[];
       /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
        * Rules on HTTP, DNS or Kafka requests. Not supported yet.
        */
       rules?: {
@@ -174,20 +275,6 @@ export interface CiliumNetworkPolicy {
       fromRequires?: {
         [k: string]: unknown;
       }[];
-      /**
-       * Address blocks. Not supported yet.
-       */
-      fromCIDR?: string[];
-      /**
-       * Address blocks with exceptions. Not supported yet.
-       */
-      fromCIDRSet?: {
-        [k: string]: unknown;
-      }[];
-      /**
-       * Named peers such as world or host. Not supported yet.
-       */
-      fromEntities?: string[];
       /**
        * Nodes by their labels. Not supported yet.
        */
@@ -201,9 +288,178 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * ICMP types. Not supported yet.
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * What the pods never receive, whatever any policy allows. Present, it closes ingress as the section ingress does.
+     *
+     * Items: Peers and ports that are denied. An item without peers and ports denies nothing by itself.
+     */
+    ingressDeny?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      fromEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      fromCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      fromCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      fromEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
        */
       icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      fromRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      fromNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      fromGroups?: {
         [k: string]: unknown;
       }[];
       /**
@@ -220,13 +476,13 @@ export interface CiliumNetworkPolicy {
      */
     egress?: {
       /**
-       * Peers, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace. Absent, any peer; empty, none.
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
        *
-       * Items: Peers by their labels; an empty selector selects all pods of the namespace.
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
        */
       toEndpoints?: {
         /**
-         * Labels that a pod must have. A key may start with its source, k8s or any, and a colon.
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
          */
         matchLabels?: {
           /**
@@ -241,7 +497,7 @@ export interface CiliumNetworkPolicy {
          */
         matchExpressions?: {
           /**
-           * Key of the label. It may start with its source, k8s or any, and a colon.
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
            */
           key: string;
           /**
@@ -257,29 +513,82 @@ export interface CiliumNetworkPolicy {
         }[];
       }[];
       /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      toCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      toCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      toEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
        * Ports of the receiving side. Absent, all ports of all protocols.
        *
        * Items: A list of ports.
        */
       toPorts?: {
         /**
-         * Ports that are allowed.
+         * The ports.
          *
-         * Items: One port.
+         * Items: One port, or a range of them.
          */
         ports: {
           /**
-           * Number of the port, 1 to 65535, as a string. Named ports are not supported yet.
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
            */
           port: string;
           /**
-           * TCP, UDP, or ANY for both; absent, ANY.
-           */
-          protocol?: "TCP" | "UDP" | "ANY";
-          /**
-           * Last port of a range. Not supported yet.
+           * Last port of a range that begins with port. 0, none.
            */
           endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -313,6 +622,28 @@ export interface CiliumNetworkPolicy {
         };
       }[];
       /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
        * Rules on HTTP, DNS or Kafka requests. Not supported yet.
        */
       rules?: {
@@ -324,20 +655,6 @@ export interface CiliumNetworkPolicy {
       toRequires?: {
         [k: string]: unknown;
       }[];
-      /**
-       * Address blocks. Not supported yet.
-       */
-      toCIDR?: string[];
-      /**
-       * Address blocks with exceptions. Not supported yet.
-       */
-      toCIDRSet?: {
-        [k: string]: unknown;
-      }[];
-      /**
-       * Named peers such as world or host. Not supported yet.
-       */
-      toEntities?: string[];
       /**
        * Nodes by their labels. Not supported yet.
        */
@@ -363,9 +680,190 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * ICMP types. Not supported yet.
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * What the pods never send, whatever any policy allows. Present, it closes egress as the section egress does.
+     *
+     * Items: Peers and ports that are denied. An item without peers and ports denies nothing by itself.
+     */
+    egressDeny?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      toEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      toCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      toCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      toEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
        */
       icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      toRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      toNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      toGroups?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Kubernetes Services. Not supported yet.
+       */
+      toServices?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * DNS names. Only for allowing
+       */
+      toFQDNs?: {
         [k: string]: unknown;
       }[];
       /**
@@ -376,35 +874,11 @@ export interface CiliumNetworkPolicy {
       };
     }[];
     /**
-     * Nodes by their labels. Not supported in a namespaced policy.
+     * Nodes by their labels. Not supported yet.
      */
     nodeSelector?: {
       [k: string]: unknown;
     };
-    /**
-     * What the pods may never receive. Not supported yet.
-     */
-    ingressDeny?: {
-      [k: string]: unknown;
-    }[];
-    /**
-     * What the pods may never send. Not supported yet.
-     */
-    egressDeny?: {
-      [k: string]: unknown;
-    }[];
-    /**
-     * Default deny for each direction. Not supported yet.
-     */
-    enableDefaultDeny?: {
-      [k: string]: unknown;
-    };
-    /**
-     * Labels of the rule. Not supported yet.
-     */
-    labels?: {
-      [k: string]: unknown;
-    }[];
     /**
      * A word for flow logs. Not supported yet.
      */
@@ -412,6 +886,880 @@ export interface CiliumNetworkPolicy {
       [k: string]: unknown;
     };
   };
+  /**
+   * Several policies in one object; each item is as spec.
+   *
+   * Items: The pods that are selected and the traffic that they may have.
+   */
+  specs?: {
+    /**
+     * Why the policy exists, for its readers.
+     */
+    description?: string;
+    /**
+     * Words for its readers and tools. They decide nothing.
+     *
+     * Items: One label.
+     */
+    labels?: {
+      /**
+       * Key of the label.
+       */
+      key: string;
+      /**
+       * Where the label comes from, such as k8s.
+       */
+      source?: string;
+      /**
+       * Value of the label.
+       */
+      value?: string;
+    }[];
+    /**
+     * Pods by their labels; an empty selector selects all pods of the policy's scope.
+     */
+    endpointSelector: {
+      /**
+       * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+       */
+      matchLabels?: {
+        /**
+         * Value of the label.
+         */
+        [k: string]: string;
+      };
+      /**
+       * Requirements on labels that a pod must meet, all of them.
+       *
+       * Items: One requirement on one label.
+       */
+      matchExpressions?: {
+        /**
+         * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+         */
+        key: string;
+        /**
+         * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+         */
+        operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /**
+         * Values for In and NotIn; absent for the others.
+         *
+         * Items: Value of the label.
+         */
+        values?: string[];
+      }[];
+    };
+    /**
+     * Whether a direction is closed for everything that no policy allows. Absent, each direction that the policy has a section for is. One policy that closes a direction is enough.
+     */
+    enableDefaultDeny?: {
+      /**
+       * Whether this policy closes ingress.
+       */
+      ingress?: boolean;
+      /**
+       * Whether this policy closes egress.
+       */
+      egress?: boolean;
+    };
+    /**
+     * What the pods may receive. Present, even empty, it closes them for everything that no item allows.
+     *
+     * Items: Peers and ports that are allowed. An item without peers and ports allows nothing.
+     */
+    ingress?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      fromEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      fromCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      fromCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      fromEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+        /**
+         * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+         */
+        rules?: {
+          [k: string]: unknown;
+        };
+        /**
+         * Names in the TLS handshake. Not supported yet.
+         */
+        serverNames?: {
+          [k: string]: unknown;
+        }[];
+        /**
+         * An Envoy listener. Not supported yet.
+         */
+        listener?: {
+          [k: string]: unknown;
+        };
+        /**
+         * TLS that ends at the proxy. Not supported yet.
+         */
+        terminatingTLS?: {
+          [k: string]: unknown;
+        };
+        /**
+         * TLS that starts at the proxy. Not supported yet.
+         */
+        originatingTLS?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      fromRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      fromNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      fromGroups?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * What the pods never receive, whatever any policy allows. Present, it closes ingress as the section ingress does.
+     *
+     * Items: Peers and ports that are denied. An item without peers and ports denies nothing by itself.
+     */
+    ingressDeny?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      fromEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      fromCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      fromCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      fromEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      fromRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      fromNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      fromGroups?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * What the pods may send. Present, even empty, it closes them for everything that no item allows.
+     *
+     * Items: Peers and ports that are allowed. An item without peers and ports allows nothing.
+     */
+    egress?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      toEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      toCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      toCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      toEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+        /**
+         * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+         */
+        rules?: {
+          [k: string]: unknown;
+        };
+        /**
+         * Names in the TLS handshake. Not supported yet.
+         */
+        serverNames?: {
+          [k: string]: unknown;
+        }[];
+        /**
+         * An Envoy listener. Not supported yet.
+         */
+        listener?: {
+          [k: string]: unknown;
+        };
+        /**
+         * TLS that ends at the proxy. Not supported yet.
+         */
+        terminatingTLS?: {
+          [k: string]: unknown;
+        };
+        /**
+         * TLS that starts at the proxy. Not supported yet.
+         */
+        originatingTLS?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      toRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      toNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      toGroups?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Kubernetes Services. Not supported yet.
+       */
+      toServices?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * DNS names. Not supported yet.
+       */
+      toFQDNs?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * What the pods never send, whatever any policy allows. Present, it closes egress as the section egress does.
+     *
+     * Items: Peers and ports that are denied. An item without peers and ports denies nothing by itself.
+     */
+    egressDeny?: {
+      /**
+       * Peers by their labels, of the policy's namespace unless an item names k8s:io.kubernetes.pod.namespace; in a policy for the whole cluster, of any. Absent, any peer; empty, none.
+       *
+       * Items: Peers by their labels; an empty selector selects all pods of the policy's scope.
+       */
+      toEndpoints?: {
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
+      }[];
+      /**
+       * Addresses outside the cluster, as blocks. Empty, none.
+       *
+       * Items: A block such as 192.0.2.0/24 or 2001:db8::/32, or one address.
+       */
+      toCIDR?: string[];
+      /**
+       * Addresses outside the cluster, as blocks with exceptions. Empty, none.
+       *
+       * Items: One block. What is excepted here, another item may still name.
+       */
+      toCIDRSet?: {
+        /**
+         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         */
+        cidr?: string;
+        /**
+         * Blocks inside of cidr that are not meant.
+         *
+         * Items: A block inside of cidr.
+         */
+        except?: string[];
+        /**
+         * Name of a CiliumCIDRGroup. Not supported yet.
+         */
+        cidrGroupRef?: string;
+        /**
+         * CiliumCIDRGroups by their labels. Not supported yet.
+         */
+        cidrGroupSelector?: {
+          [k: string]: unknown;
+        };
+      }[];
+      /**
+       * Peers by what they are to the cluster. Empty, none.
+       *
+       * Items: One kind of peers; cluster is every pod and node of it, world everything outside, all both.
+       */
+      toEntities?: (
+        | "all"
+        | "world"
+        | "world-ipv4"
+        | "world-ipv6"
+        | "cluster"
+        | "host"
+        | "remote-node"
+        | "kube-apiserver"
+        | "health"
+        | "init"
+        | "ingress"
+        | "unmanaged"
+        | "none"
+      )[];
+      /**
+       * Ports of the receiving side. Absent, all ports of all protocols.
+       *
+       * Items: A list of ports.
+       */
+      toPorts?: {
+        /**
+         * The ports.
+         *
+         * Items: One port, or a range of them.
+         */
+        ports: {
+          /**
+           * Number of the port as a string, or its name in the receiving pod; 0 is every port of the protocol.
+           */
+          port: string;
+          /**
+           * Last port of a range that begins with port. 0, none.
+           */
+          endPort?: number;
+          /**
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           */
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+        }[];
+      }[];
+      /**
+       * Messages of ICMP and ICMPv6. Replies and errors that belong to a connection need no rule.
+       *
+       * Items: A list of messages.
+       */
+      icmps?: {
+        /**
+         * The messages.
+         *
+         * Items: One type of message.
+         */
+        fields: {
+          /**
+           * IPv4 or IPv6; absent, IPv4.
+           */
+          family?: "IPv4" | "IPv6";
+          /**
+           * Number of the type, 0 to 255, or its name, such as EchoRequest.
+           */
+          type: number | string;
+        }[];
+      }[];
+      /**
+       * Rules on HTTP, DNS or Kafka requests. Not supported yet.
+       */
+      rules?: {
+        [k: string]: unknown;
+      };
+      /**
+       * Deprecated in the language and not supported.
+       */
+      toRequires?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Nodes by their labels. Not supported yet.
+       */
+      toNodes?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Groups of a cloud provider. Not supported yet.
+       */
+      toGroups?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Kubernetes Services. Not supported yet.
+       */
+      toServices?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * DNS names. Only for allowing
+       */
+      toFQDNs?: {
+        [k: string]: unknown;
+      }[];
+      /**
+       * Mutual authentication. Not supported yet.
+       */
+      authentication?: {
+        [k: string]: unknown;
+      };
+    }[];
+    /**
+     * Nodes by their labels. Not supported yet.
+     */
+    nodeSelector?: {
+      [k: string]: unknown;
+    };
+    /**
+     * A word for flow logs. Not supported yet.
+     */
+    log?: {
+      [k: string]: unknown;
+    };
+  }[];
   /**
    * What the operator found and what the nodes do. Written by the operator only.
    */
@@ -450,7 +1798,11 @@ export interface CiliumNetworkPolicy {
       /**
        * Its spec as JSON text.
        */
-      spec: string;
+      spec?: string;
+      /**
+       * Its specs as JSON text.
+       */
+      specs?: string;
     };
     /**
      * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both).

@@ -64,6 +64,12 @@ describe("values that are refused by name", () => {
 });
 
 describe("what stands in the manifests", () => {
+  it("tells the operator what address blocks of policies mean, as a list or one word", () => {
+    const mode = (...sets: string[]): string => find(objects(...sets), "ConfigMap", "cilium-config").data["policy-cidr-match-mode"];
+    assert.deepEqual([mode(), mode("policyCIDRMatchMode={nodes,pods}"), mode("policyCIDRMatchMode=nodes")], ["", "nodes,pods", "nodes"]);
+    assert.equal(template("policyCIDRMatchMode={world}").ok, false);
+  });
+
   it("is equal on every rendering: nothing random", () => {
     assert.equal(template().text, template().text);
   });

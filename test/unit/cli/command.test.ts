@@ -26,12 +26,19 @@ test("policy validate says what is valid, and names the field of what is not", (
   assert.match(bad.stdout, /spec\.ingress\[0\]\.rules: /);
 });
 
-test("policy validate reads standard input, skips what is no policy, and refuses kinds that are not built", () => {
+test("policy validate reads standard input, knows every kind of policy, and skips what is none", () => {
   const namespace = cilium(["policy", "validate", "-"], "kind: Namespace\nmetadata: {name: x}\n");
   assert.equal(namespace.status, 1);
   assert.match(namespace.stdout, /skipped/);
-  const clusterwide = cilium(["policy", "validate", "-"], "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: x}\n");
-  assert.match(clusterwide.stdout, /CiliumClusterwideNetworkPolicy is not built yet/);
+  const documents = [
+    "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: wide}\nspec: {nodeSelector: {}, ingress: []}",
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: native, namespace: n}\nspec: {podSelector: {}}",
+    "apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: other}",
+  ];
+  const { stdout } = cilium(["policy", "validate", "-"], documents.join("\n---\n"));
+  assert.match(stdout, /wide: invalid\n {2}spec\.nodeSelector: nodeSelector \(host policy\) is not supported yet/);
+  assert.match(stdout, /n\/native: valid/);
+  assert.match(stdout, /CiliumEgressGatewayPolicy is not built yet/);
 });
 
 test("commands whose feature is not built say so and fail", () => {

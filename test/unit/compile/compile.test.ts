@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ANY_PORT } from "../../../src/compile/policy.ts";
+import { ANY_PORT } from "../../../src/compile/draft.ts";
 import { compileNode, compileSubject, peerSelector, plainNumbers, selects } from "../../../src/compile/index.ts";
 import { draftPolicy } from "../../../src/compile/policy.ts";
+import { portRange } from "../../../src/compile/ports.ts";
 import { identityLabels } from "../../../src/model/index.ts";
 import type { Labels, PolicyRow, Snapshot } from "../../../src/model/index.ts";
 
@@ -13,7 +14,7 @@ function labels(namespace: string, own: Record<string, string>): Labels {
 }
 
 function row(uid: string, spec: unknown, namespace = "ns", generation = 1): PolicyRow {
-  return { namespace, name: `policy-${uid}`, uid, generation, spec: spec as PolicyRow["spec"] };
+  return { kind: "CiliumNetworkPolicy", namespace, name: `policy-${uid}`, uid, generation, spec } as PolicyRow;
 }
 
 function snapshot(identities: Record<number, Labels>, policies: readonly PolicyRow[], nodes: Record<string, number[]> = { n1: Object.keys(identities).map(Number) }): Snapshot {
@@ -51,7 +52,7 @@ test("the article's policy becomes one rule, one default deny, one selector", ()
 });
 
 test("sections and items: what closes, what allows", () => {
-  const compile = (spec: object) => compileSubject(API, [draftPolicy(row("u", { endpointSelector: {}, ...spec }))]).ruleSet;
+  const compile = (spec: object) => compileSubject(API, draftPolicy(row("u", { endpointSelector: {}, ...spec }))).ruleSet;
   for (const spec of [{ ingress: [] }, { ingress: [{}] }, { ingress: [{ fromEndpoints: [] }] }]) {
     const set = compile(spec);
     assert.notEqual(set.ingressDefault, undefined, JSON.stringify(spec));
@@ -59,7 +60,7 @@ test("sections and items: what closes, what allows", () => {
     assert.deepEqual(set.rules, []);
   }
   const anyPeer = compile({ egress: [{ toPorts: [{ ports: [{ port: "53" }] }] }] });
-  assert.deepEqual(anyPeer.rules.map(({ peer, ports }) => [peer, ports]), [[undefined, [{ protocol: 6, port: 53, prefix: 16 }, { protocol: 17, port: 53, prefix: 16 }]]]);
+  assert.deepEqual(anyPeer.rules.map(({ peer, ports }) => [peer, ports]), [[undefined, [6, 17, 132].map((protocol) => ({ protocol, port: 53, prefix: 16 }))]]);
   assert.deepEqual(compile({ ingress: [{ fromEndpoints: [{}] }] }).rules[0]?.ports, [ANY_PORT]);
 });
 
@@ -105,6 +106,76 @@ test("a node gets what runs there alone, and an identity without labels is left 
   const state = compileNode(snapshot({ 256: API }, [ARTICLE], { n1: [256, 999], n2: [] }), "n1", routing);
   assert.deepEqual([...state.subjects.keys()], [256]);
   assert.equal(compileNode(snapshot({ 256: API }, [ARTICLE], { n1: [256] }), "n2", routing).ruleSets.size, 0);
+});
+
+test("a present but empty list selects nobody, an item {} only closes; also after a round trip through JSON", () => {
+  for (const direction of ["ingress", "egress"] as const) {
+    const side = direction === "ingress" ? "from" : "to";
+    for (const item of [{}, ...["Endpoints", "CIDR", "CIDRSet", "Entities"].map((kind) => ({ [`${side}${kind}`]: [] })), { [`${side}Entities`]: ["none"] }]) {
+      const wire = JSON.parse(JSON.stringify({ endpointSelector: {}, [direction]: [item] })) as unknown;
+      const { ruleSet } = compileSubject(API, draftPolicy(row("u", wire)));
+      assert.deepEqual(ruleSet.rules, [], JSON.stringify(item));
+      assert.notEqual(ruleSet[`${direction}Default`], undefined);
+    }
+  }
+});
+
+test("a NetworkPolicy: absent and empty lists are everybody and every port", () => {
+  const compile = (spec: object) => compileSubject(API, draftPolicy({ ...row("u", { podSelector: {}, ...spec }), kind: "NetworkPolicy" } as PolicyRow)).ruleSet;
+  for (const item of [{}, { from: [] }, { ports: [] }, { from: [], ports: [] }]) {
+    assert.deepEqual(compile({ ingress: [item] }).rules.map(({ peer, ports }) => [peer, ports]), [[undefined, [ANY_PORT]]], JSON.stringify(item));
+  }
+  assert.deepEqual(compile({ ingress: [] }).rules, []);
+  assert.notEqual(compile({}).ingressDefault, undefined);
+  assert.equal(compile({}).egressDefault, undefined);
+  assert.notEqual(compile({ egress: [{}] }).egressDefault, undefined);
+  const ignored = compile({ policyTypes: ["Ingress"], egress: [{}] });
+  assert.deepEqual([ignored.egressDefault, ignored.rules], [undefined, []]);
+});
+
+test("an empty selector of a policy for the whole cluster selects every pod and never a node or the world", () => {
+  const [draft] = draftPolicy({ ...row("u", { endpointSelector: {}, ingress: [{ fromEndpoints: [{}] }] }, ""), kind: "CiliumClusterwideNetworkPolicy" } as PolicyRow);
+  assert.ok(draft);
+  const peers = [...draft.selectors.values()].flatMap((selector) => (selector.kind === "labels" ? [selector] : []));
+  for (const selector of [draft.subject, ...peers]) {
+    for (const namespace of ["ns", "kube-system"]) assert.equal(selects(selector, labels(namespace, {})), true);
+    for (const reserved of ["host", "world", "remote-node", "init", "health"]) assert.equal(selects(selector, new Map([[`reserved:${reserved}`, ""]])), false);
+  }
+});
+
+test("reserved labels and the cluster's own are no user's to set", () => {
+  const forged = labels("ns", { "reserved:host": "", host: "", "io.cilium.k8s.policy.cluster": "other", "io.cilium.k8s.namespace.labels.team": "admins" });
+  assert.equal(forged.get("k8s:io.cilium.k8s.policy.cluster"), "default");
+  assert.equal(forged.get("k8s:io.cilium.k8s.namespace.labels.team"), "ns");
+  assert.equal([...forged.keys()].some((key) => key.startsWith("reserved:") || key === "k8s:io.cilium.k8s.policy.other"), false);
+  for (const reserved of ["host", "init", "world"]) assert.equal(selects(peerSelector({ matchLabels: { [`reserved:${reserved}`]: "" } }, "ns"), forged), false);
+});
+
+test("policies that only deny leave the rest open, unless another closes the direction", () => {
+  const denial = row("u1", { endpointSelector: {}, ingressDeny: [{ fromEntities: ["world"] }], enableDefaultDeny: { ingress: false } });
+  const open = compileSubject(API, draftPolicy(denial)).ruleSet.rules;
+  assert.deepEqual(open.map(({ verdict, precedence }) => [verdict, precedence]), [["deny", 2000], ["allow", 100]]);
+  const closed = compileSubject(API, [denial, ARTICLE].flatMap((one) => draftPolicy(one))).ruleSet.rules;
+  assert.deepEqual(closed.map(({ verdict, precedence }) => [verdict, precedence]).sort(), [["allow", 1000], ["deny", 2000]]);
+  const idle = compileSubject(API, draftPolicy(row("u2", { endpointSelector: {}, ingress: [{ fromEntities: ["all"] }], enableDefaultDeny: { ingress: false } })));
+  assert.deepEqual(idle.ruleSet, { ingressDefault: undefined, egressDefault: undefined, rules: [] });
+  assert.deepEqual([...idle.names.values()].map(({ policies }) => policies[0]?.uid), ["u2"], "the node names it, so that it can be acknowledged");
+});
+
+test("a range of ports is the fewest prefixes that hold it and nothing else", () => {
+  for (const [first, last, most] of [[1, 65535, 16], [0, 65535, 1], [80, 80, 1], [1000, 1999, 7], [32768, 65535, 1], [1, 2, 2]] as const) {
+    const matches = portRange(6, first, last);
+    const covered = matches.flatMap(({ port, prefix }) => Array.from({ length: 1 << (16 - prefix) }, (_, at) => port + at));
+    assert.deepEqual(covered, Array.from({ length: last - first + 1 }, (_, at) => first + at), `${first}-${last}`);
+    assert.ok(matches.length <= most, `${first}-${last}: ${matches.length}`);
+  }
+});
+
+test("policyCIDRMatchMode widens the blocks of Cilium's kinds; a block of IPv6 never means IPv4", () => {
+  const scopes = (modes: ("nodes" | "pods")[]) => draftPolicy(row("u", { endpointSelector: {}, egress: [{ toCIDR: ["::/0", "10.1.2.3"] }] }), { cidrMatchMode: new Set(modes) }).flatMap(({ selectors }) => [...selectors.values()]);
+  const blocks = [{ cidr: "10.1.2.3/32", except: [] }, { cidr: "::/0", except: ["0.0.0.0/0"] }];
+  assert.deepEqual(scopes([]), [{ kind: "cidrs", blocks, scopes: ["world"] }]);
+  assert.deepEqual(scopes(["pods", "nodes"]), [{ kind: "cidrs", blocks, scopes: ["world", "nodes", "pods"] }]);
 });
 
 test("two rules with one hash get different numbers, which do not depend on the order", () => {

@@ -6,9 +6,10 @@ import { PolicyBook } from "../../../src/operator/policies.ts";
 import { policyStatus, transitions } from "../../../src/operator/policy-status.ts";
 import type { NodeStanding, PolicyStatus } from "../../../src/operator/policy-status.ts";
 
+type Spec = NonNullable<CiliumNetworkPolicy["spec"]>;
 const validator = new Validator();
 const GOOD = { endpointSelector: { matchLabels: { app: "api" } }, ingress: [] };
-const BAD = { endpointSelector: {}, ingress: [{ fromCIDR: ["10.0.0.0/8"] }] } as unknown as CiliumNetworkPolicy["spec"];
+const BAD = { endpointSelector: {}, ingress: [{ fromNodes: [] }] } as unknown as Spec;
 const T1 = "2026-01-01T00:00:00Z";
 const T2 = "2026-01-02T00:00:00Z";
 
@@ -18,46 +19,46 @@ function book(): { policies: PolicyBook; changes: string[] } {
   return { policies, changes };
 }
 
-function object(spec: CiliumNetworkPolicy["spec"], generation: number, uid = "u", status?: PolicyStatus): CiliumNetworkPolicy {
+function object(spec: Spec, generation: number, uid = "u", status?: PolicyStatus): CiliumNetworkPolicy {
   return { metadata: { name: "p", namespace: "ns", uid, generation }, spec, ...(status === undefined ? {} : { status }) };
 }
 
 test("an invalid edit keeps the last valid version of that object alone", () => {
   const { policies, changes } = book();
-  policies.changed("ns/p", object(GOOD, 1));
-  policies.changed("ns/p", object(BAD, 2));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(GOOD, 1));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 2));
   assert.equal(policies.effective.get("ns")?.[0]?.generation, 1);
   assert.deepEqual(changes, ["ns"]);
-  policies.changed("ns/p", object(GOOD, 3));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(GOOD, 3));
   assert.equal(policies.effective.get("ns")?.[0]?.generation, 3);
-  policies.changed("ns/p", object(BAD, 1, "another"));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 1, "another"));
   assert.equal(policies.effective.has("ns"), false);
-  policies.changed("ns/p", undefined);
-  assert.equal(policies.get("ns/p"), undefined);
+  policies.changed("CiliumNetworkPolicy", "ns/p", undefined);
+  assert.equal(policies.get("CiliumNetworkPolicy:ns/p"), undefined);
 });
 
 test("after a restart the last valid version comes from the status", () => {
   const { policies } = book();
-  policies.changed("ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec: JSON.stringify(GOOD) } }));
-  assert.deepEqual(policies.effective.get("ns")?.[0], { namespace: "ns", name: "p", uid: "u", generation: 5, spec: GOOD });
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec: JSON.stringify(GOOD) } }));
+  assert.deepEqual(policies.effective.get("ns")?.[0], { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: "u", generation: 5, spec: GOOD });
   for (const spec of ["{", JSON.stringify(BAD)]) {
     const other = book().policies;
-    other.changed("ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec } }));
+    other.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 7, "u", { lastValid: { generation: 5, spec } }));
     assert.equal(other.effective.has("ns"), false);
   }
 });
 
 test("a change of the status alone compiles nothing", () => {
   const { policies, changes } = book();
-  policies.changed("ns/p", object(GOOD, 1));
-  policies.changed("ns/p", object(GOOD, 1, "u", { enforced: "1/1" }));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(GOOD, 1));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(GOOD, 1, "u", { enforced: "1/1" }));
   assert.deepEqual(changes, ["ns"]);
 });
 
-function statusOf(spec: CiliumNetworkPolicy["spec"], nodes: readonly NodeStanding[], before?: PolicyStatus, now = T1): PolicyStatus {
+function statusOf(spec: Spec, nodes: readonly NodeStanding[], before?: PolicyStatus, now = T1): PolicyStatus {
   const { policies } = book();
-  policies.changed("ns/p", object(spec, 4, "u", before));
-  const entry = policies.get("ns/p");
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(spec, 4, "u", before));
+  const entry = policies.get("CiliumNetworkPolicy:ns/p");
   assert.ok(entry);
   return policyStatus(entry, { endpoints: nodes.length, nodes }, now);
 }

@@ -6,12 +6,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
-import type { CiliumNetworkPolicy } from "../../../src/api/index.ts";
+import type { PolicyKind } from "../../../src/api/index.ts";
 import { compileNode } from "../../../src/compile/index.ts";
 import type { NodeState } from "../../../src/compile/index.ts";
 import { sortedLabels } from "../../../src/model/index.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
+import type { PolicyObject } from "../../../src/operator/policies.ts";
 import { decodePod } from "../../../src/operator/rows.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "../../../src/operator/rows.ts";
 
@@ -19,7 +20,11 @@ type Change =
   | { readonly table: "pods"; readonly key: string; readonly value: PodRow | undefined }
   | { readonly table: "namespaces"; readonly key: string; readonly value: NamespaceRow | undefined }
   | { readonly table: "identities"; readonly key: string; readonly value: IdentityRow | undefined }
-  | { readonly table: "policies"; readonly key: string; readonly value: CiliumNetworkPolicy | undefined };
+  | { readonly table: "policies"; readonly kind: PolicyKind; readonly key: string; readonly value: PolicyObject | undefined };
+
+function placeOf(change: Change): string {
+  return change.table === "policies" ? `${change.kind}/${change.key}` : `${change.table}/${change.key}`;
+}
 
 const NODES = ["n1", "n2"];
 const validator = new Validator();
@@ -36,19 +41,19 @@ class Replica {
   constructor() {
     this.#cluster = new Cluster({ nodeChanged: (node) => this.#dirty.add(node), identityChanged: () => undefined });
     this.#policies = new PolicyBook(validator, {
-      policiesChanged: (namespace) => this.#cluster.nodesOfNamespace(namespace).forEach((node) => this.#dirty.add(node)),
+      policiesChanged: (namespace) => (namespace === "" ? NODES : this.#cluster.nodesOfNamespace(namespace)).forEach((node) => this.#dirty.add(node)),
       policyChanged: () => undefined,
     });
   }
 
   apply(change: Change): void {
-    const at = `${change.table}/${change.key}`;
+    const at = placeOf(change);
     const previous = this.#rows.get(at);
     this.#rows.set(at, change.value);
     if (change.table === "pods") this.#cluster.podChanged(change.value, previous as PodRow | undefined);
     else if (change.table === "namespaces") this.#cluster.namespaceChanged(change.key, change.value);
     else if (change.table === "identities") this.#cluster.identityChanged(change.value, previous as IdentityRow | undefined);
-    else this.#policies.changed(change.key, change.value);
+    else this.#policies.changed(change.kind, change.key, change.value);
   }
 
   compile(): void {
@@ -76,9 +81,16 @@ const identity = fc
     const labels = sortedLabels([...base, ...Object.entries(teamLabels(value)).map(([key, text]) => [`k8s:io.cilium.k8s.namespace.labels.${key}`, text] as const)]);
     return { table: "identities", key: String(number), value: gone ? undefined : { number, labels, uid: "" } };
   });
-const policy = fc.record({ key: fc.constantFrom("r", "s"), namespace, app, peer: app, gone: fc.boolean() }).map(({ key, namespace: ns, app: name, peer, gone }): Change => {
-  const spec = { endpointSelector: { matchLabels: { app: name } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: peer } }] }] };
-  return { table: "policies", key: `${ns}/${key}`, value: gone ? undefined : { metadata: { name: key, namespace: ns, uid: `uid-${ns}-${key}`, generation: 1 }, spec } };
+const kind = fc.constantFrom<PolicyKind>("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy");
+const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, gone }): Change => {
+  const isNative = of === "NetworkPolicy";
+  const labels = (value: string) => ({ matchLabels: { app: value } });
+  const spec = isNative
+    ? { podSelector: labels(name), ingress: [{ from: [{ podSelector: labels(peer) }] }] }
+    : { endpointSelector: labels(name), ingress: [{ fromEndpoints: [labels(peer)] }] };
+  const isWide = of === "CiliumClusterwideNetworkPolicy";
+  const metadata = { name: key, uid: `uid-${of}-${isWide ? "" : ns}-${key}`, generation: 1, ...(isWide ? {} : { namespace: ns }) };
+  return { table: "policies", kind: of, key: isWide ? key : `${ns}/${key}`, value: gone ? undefined : ({ metadata, spec } as PolicyObject) };
 });
 const change = fc.oneof(pod, space, identity, policy);
 
@@ -92,7 +104,7 @@ test("any history gives the state of the world it ends in", () => {
         if (flushes[index] === true) lived.compile();
       }
       lived.compile();
-      const world = new Map(history.map((one) => [`${one.table}/${one.key}`, one]));
+      const world = new Map(history.map((one) => [placeOf(one), one]));
       const fresh = new Replica();
       const shuffled = [...world.values()].map((one) => ({ one, at: order.next().value ?? 0 })).sort((a, b) => a.at - b.at);
       for (const { one } of shuffled) if (one.value !== undefined) fresh.apply(one);

@@ -1,0 +1,187 @@
+/** What a policy's schema cannot check: the meaning of selectors, blocks, ports and messages. The form is right already. */
+import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
+import { icmpType } from "./icmp-types.ts";
+import { isChurning, isReserved, splitLabelKey } from "./label-keys.ts";
+import { cidrContains, parseCidr } from "../lib/ip.ts";
+import type { Cidr } from "../lib/ip.ts";
+import type { Problem } from "./problem.ts";
+
+export type PolicySpec = NonNullable<CiliumNetworkPolicy["spec"]>;
+type LabelSelector = PolicySpec["endpointSelector"];
+type IngressItem = NonNullable<PolicySpec["ingress"]>[number];
+type EgressItem = NonNullable<PolicySpec["egress"]>[number];
+type CidrSet = NonNullable<IngressItem["fromCIDRSet"]>[number];
+type Icmp = NonNullable<IngressItem["icmps"]>[number];
+type Port = NonNullable<IngressItem["toPorts"]>[number]["ports"][number];
+
+/** One item of a section, with either direction's field names taken off. */
+export interface SectionItem {
+  readonly endpoints: readonly LabelSelector[] | undefined;
+  readonly cidrs: readonly string[] | undefined;
+  readonly cidrSets: readonly CidrSet[] | undefined;
+  readonly entities: readonly string[] | undefined;
+  readonly toPorts: readonly { readonly ports: readonly Port[] }[] | undefined;
+  readonly icmps: readonly Icmp[] | undefined;
+}
+
+type Item = Omit<Partial<IngressItem & EgressItem>, "toPorts"> & { readonly toPorts?: readonly { readonly ports: readonly Port[] }[] };
+
+export interface Section {
+  readonly name: "ingress" | "ingressDeny" | "egress" | "egressDeny";
+  readonly direction: "ingress" | "egress";
+  readonly verdict: "allow" | "deny";
+  readonly items: readonly SectionItem[];
+}
+
+/** The sections that the policy has, in one order. */
+export function sectionsOf(spec: PolicySpec): readonly Section[] {
+  const section = (name: Section["name"], items: readonly Item[] | undefined): Section[] => {
+    const direction = name.startsWith("ingress") ? "ingress" : "egress";
+    return items === undefined ? [] : [{ name, direction, verdict: name.endsWith("Deny") ? "deny" : "allow", items: items.map((item) => sectionItem(item, direction)) }];
+  };
+  return [...section("ingress", spec.ingress), ...section("ingressDeny", spec.ingressDeny), ...section("egress", spec.egress), ...section("egressDeny", spec.egressDeny)];
+}
+
+function sectionItem(item: Item, direction: "ingress" | "egress"): SectionItem {
+  const isIngress = direction === "ingress";
+  return {
+    endpoints: isIngress ? item.fromEndpoints : item.toEndpoints,
+    cidrs: isIngress ? item.fromCIDR : item.toCIDR,
+    cidrSets: isIngress ? item.fromCIDRSet : item.toCIDRSet,
+    entities: isIngress ? item.fromEntities : item.toEntities,
+    toPorts: item.toPorts,
+    icmps: item.icmps,
+  };
+}
+
+/** `spec`, then each of `specs`, with their paths. */
+export function specsOf(policy: Pick<CiliumNetworkPolicy, "spec" | "specs">): readonly { readonly path: string; readonly spec: PolicySpec }[] {
+  const several = (policy.specs ?? []).map((spec, index) => ({ path: `specs[${index}]`, spec }));
+  return policy.spec === undefined ? several : [{ path: "spec", spec: policy.spec }, ...several];
+}
+
+/** `namespace` is undefined where the kind has none, or the object does not say it. */
+export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean, problems: Problem[]): void {
+  const specs = specsOf(policy);
+  if (specs.length === 0) problems.push({ path: policy.specs === undefined ? "spec" : "specs", message: "spec or specs is required" });
+  for (const { path, spec } of specs) {
+    const sections = sectionsOf(spec);
+    if (sections.length === 0) problems.push({ path, message: "the policy says nothing; write ingress, egress, ingressDeny or egressDeny" });
+    checkSelector(spec.endpointSelector, `${path}.endpointSelector`, false, problems);
+    if (isNamespaced) checkSubject(spec.endpointSelector, path, policy.metadata.namespace, problems);
+    for (const section of sections) section.items.forEach((item, index) => checkItem(item, section, `${path}.${section.name}[${index}]`, problems));
+  }
+}
+
+function checkItem(item: SectionItem, { direction }: Section, path: string, problems: Problem[]): void {
+  const field = direction === "ingress" ? "from" : "to";
+  const kinds = [item.endpoints, item.cidrs, item.cidrSets, item.entities].filter((peers) => peers !== undefined);
+  if (kinds.length > 1) problems.push({ path, message: "an item has one kind of peers; write one item for each" });
+  if (item.toPorts !== undefined && item.icmps !== undefined) problems.push({ path, message: "an item has either toPorts or icmps; write one item for each" });
+  item.endpoints?.forEach((peer, at) => checkSelector(peer, `${path}.${field}Endpoints[${at}]`, true, problems));
+  item.cidrs?.forEach((block, at) => checkBlock(block, `${path}.${field}CIDR[${at}]`, problems));
+  item.cidrSets?.forEach((set, at) => checkCidrSet(set, `${path}.${field}CIDRSet[${at}]`, problems));
+  item.entities?.forEach((entity, at) => {
+    if (entity === "kube-apiserver") problems.push({ path: `${path}.${field}Entities[${at}]`, message: "kube-apiserver is not supported yet" });
+  });
+  item.toPorts?.forEach(({ ports }, at) => ports.forEach((port, index) => checkPort(port, `${path}.toPorts[${at}].ports[${index}]`, problems)));
+  item.icmps?.forEach(({ fields }, at) =>
+    fields.forEach(({ family = "IPv4", type }, index) => {
+      if (icmpType(family, type) === undefined) problems.push({ path: `${path}.icmps[${at}].fields[${index}].type`, message: `${JSON.stringify(type)} is no type of message of ${family}` });
+    }),
+  );
+}
+
+function checkBlock(text: string, path: string, problems: Problem[]): Cidr | undefined {
+  try {
+    return parseBlock(text);
+  } catch {
+    problems.push({ path, message: `${JSON.stringify(text)} is not a block of addresses` });
+    return undefined;
+  }
+}
+
+/** An address alone is a block of one. Bits after the prefix do not count. */
+export function parseBlock(text: string): Cidr {
+  return parseCidr(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`, { maskHostBits: true });
+}
+
+function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
+  for (const field of ["cidrGroupRef", "cidrGroupSelector"] as const) {
+    if (set[field] !== undefined) return void problems.push({ path: `${path}.${field}`, message: `${field} is not supported yet; write the blocks` });
+  }
+  if (set.cidr === undefined) return void problems.push({ path: `${path}.cidr`, message: "required" });
+  const block = checkBlock(set.cidr, `${path}.cidr`, problems);
+  set.except?.forEach((text, at) => {
+    const inner = checkBlock(text, `${path}.except[${at}]`, problems);
+    const isInside = inner !== undefined && block !== undefined && inner.prefix >= block.prefix && cidrContains(block, inner.address) && text.includes(":") === set.cidr?.includes(":");
+    if (inner !== undefined && block !== undefined && !isInside) problems.push({ path: `${path}.except[${at}]`, message: `${text} is not inside ${set.cidr}` });
+  });
+}
+
+function checkPort({ port, endPort = 0 }: Port, path: string, problems: Problem[]): void {
+  if (endPort === 0) return;
+  if (!/^[0-9]+$/.test(port)) problems.push({ path: `${path}.endPort`, message: "a range begins with a number, not with a name" });
+  else if (port === "0") problems.push({ path: `${path}.endPort`, message: "port 0 is every port already" });
+  else if (endPort < Number(port)) problems.push({ path: `${path}.endPort`, message: `${endPort} is less than port ${port}` });
+}
+
+function checkSelector(selector: LabelSelector, path: string, mayBeReserved: boolean, problems: Problem[]): void {
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
+    checkKey(key, `${path}.matchLabels.${key}`, mayBeReserved, problems);
+    checkValue(value, `${path}.matchLabels.${key}`, problems);
+  }
+  selector.matchExpressions?.forEach(({ key, operator, values }, index) => {
+    const at = `${path}.matchExpressions[${index}]`;
+    const compares = operator === "In" || operator === "NotIn";
+    checkKey(key, `${at}.key`, mayBeReserved, problems);
+    if (key.startsWith("reserved:") && (operator === "NotIn" || operator === "DoesNotExist")) {
+      problems.push({ path: `${at}.operator`, message: `${operator} of a reserved label would mean everything else, in and outside of the cluster; name the peers instead` });
+    }
+    if (compares && (values === undefined || values.length === 0)) problems.push({ path: `${at}.values`, message: `${operator} needs at least one value` });
+    if (!compares && values !== undefined && values.length > 0) problems.push({ path: `${at}.values`, message: `${operator} takes no values` });
+    values?.forEach((value, at2) => checkValue(value, `${at}.values[${at2}]`, problems));
+  });
+}
+
+/** Kubernetes' own forms of label keys and values; a selector that can match nothing is a mistake to tell. */
+const KEY_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+const KEY_PREFIX = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const VALUE = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
+const RESERVED_NAMES: readonly string[] = ["host", "world", "world-ipv4", "world-ipv6", "remote-node", "health", "init", "unmanaged", "ingress"];
+
+function checkKey(key: string, path: string, mayBeReserved: boolean, problems: Problem[]): void {
+  const [source, name] = splitLabelKey(key);
+  if (source === "reserved") {
+    if (!mayBeReserved) problems.push({ path, message: "a policy selects pods; they have no reserved labels" });
+    else if (!RESERVED_NAMES.includes(name)) problems.push({ path, message: `${key} is not supported; reserved labels are ${RESERVED_NAMES.join(", ")}` });
+    return;
+  }
+  if (source !== "k8s" && source !== "any") {
+    problems.push({ path, message: `labels of source ${JSON.stringify(source)} are not supported yet; sources are k8s, any and reserved` });
+    return;
+  }
+  const slash = name.lastIndexOf("/");
+  const wellFormed = slash < 0 ? KEY_NAME.test(name) : KEY_NAME.test(name.slice(slash + 1)) && KEY_PREFIX.test(name.slice(0, slash).replace(/^io\.cilium\.k8s\.namespace\.labels\./, ""));
+  if (!wellFormed) problems.push({ path, message: "is not a label key" });
+  else if (isChurning(name)) problems.push({ path, message: `${name} changes from pod to pod or with each rollout and is no part of an identity; selecting by it is not supported yet` });
+}
+
+function checkValue(value: string, path: string, problems: Problem[]): void {
+  if (!VALUE.test(value)) problems.push({ path, message: `${JSON.stringify(value)} is not a label value` });
+}
+
+/** A namespaced policy cannot select pods of another namespace: refused, or it would protect nothing without a word. */
+function checkSubject(selector: LabelSelector, path: string, namespace: string | undefined, problems: Problem[]): void {
+  const isForeign = (key: string, values: readonly string[]): boolean =>
+    splitLabelKey(key)[1] === "io.kubernetes.pod.namespace" && namespace !== undefined && !values.includes(namespace);
+  const message = "a CiliumNetworkPolicy selects pods of its own namespace only";
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
+    if (isForeign(key, [value])) problems.push({ path: `${path}.endpointSelector.matchLabels.${key}`, message });
+  }
+  selector.matchExpressions?.forEach(({ key, operator, values }, index) => {
+    const excludes = operator === "NotIn" || operator === "DoesNotExist";
+    const refused = splitLabelKey(key)[1] === "io.kubernetes.pod.namespace" && (excludes || (operator === "In" && isForeign(key, values ?? [])));
+    if (refused && isReserved(splitLabelKey(key)[1])) problems.push({ path: `${path}.endpointSelector.matchExpressions[${index}]`, message });
+  });
+}

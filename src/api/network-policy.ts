@@ -1,0 +1,79 @@
+/** networking.k8s.io/v1 NetworkPolicy: the fields that we read. The API server has checked its form. */
+import { parseCidr } from "../lib/ip.ts";
+import { isChurning, isReserved } from "./label-keys.ts";
+import type { KubeObject } from "./meta.ts";
+import type { Problem } from "./problem.ts";
+
+export interface KubernetesSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly {
+    readonly key: string;
+    readonly operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+    readonly values?: readonly string[];
+  }[];
+}
+
+export interface NetworkPolicyPeer {
+  readonly podSelector?: KubernetesSelector;
+  readonly namespaceSelector?: KubernetesSelector;
+  readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
+}
+
+export interface NetworkPolicyPort {
+  readonly protocol?: "TCP" | "UDP" | "SCTP";
+  readonly port?: number | string;
+  readonly endPort?: number;
+}
+
+export interface NetworkPolicySpec {
+  readonly podSelector?: KubernetesSelector;
+  readonly policyTypes?: readonly ("Ingress" | "Egress")[];
+  readonly ingress?: readonly { readonly from?: readonly NetworkPolicyPeer[]; readonly ports?: readonly NetworkPolicyPort[] }[];
+  readonly egress?: readonly { readonly to?: readonly NetworkPolicyPeer[]; readonly ports?: readonly NetworkPolicyPort[] }[];
+}
+
+export interface NetworkPolicy extends KubeObject {
+  readonly spec?: NetworkPolicySpec;
+}
+
+/** What the API server accepts and we cannot say: it must be told, not enforced by halves. */
+export function networkPolicyProblems({ spec = {} }: NetworkPolicy): Problem[] {
+  const problems: Problem[] = [];
+  checkSelector(spec.podSelector, "spec.podSelector", true, problems);
+  spec.policyTypes?.forEach((type, at) => {
+    if (type !== "Ingress" && type !== "Egress") problems.push({ path: `spec.policyTypes[${at}]`, message: `${JSON.stringify(type)} is not known` });
+  });
+  spec.ingress?.forEach((item, at) => checkItem(item.from, item.ports, `spec.ingress[${at}]`, "from", problems));
+  spec.egress?.forEach((item, at) => checkItem(item.to, item.ports, `spec.egress[${at}]`, "to", problems));
+  return problems;
+}
+
+function checkItem(peers: readonly NetworkPolicyPeer[] | undefined, ports: readonly NetworkPolicyPort[] | undefined, path: string, field: string, problems: Problem[]): void {
+  peers?.forEach(({ podSelector, namespaceSelector, ipBlock }, at) => {
+    const here = `${path}.${field}[${at}]`;
+    checkSelector(podSelector, `${here}.podSelector`, true, problems);
+    checkSelector(namespaceSelector, `${here}.namespaceSelector`, false, problems);
+    if (ipBlock === undefined) return;
+    checkBlock(ipBlock.cidr, `${here}.ipBlock.cidr`, problems);
+    ipBlock.except?.forEach((block, index) => checkBlock(block, `${here}.ipBlock.except[${index}]`, problems));
+  });
+  ports?.forEach(({ protocol = "TCP" }, at) => {
+    if (!["TCP", "UDP", "SCTP"].includes(protocol)) problems.push({ path: `${path}.ports[${at}].protocol`, message: `${JSON.stringify(protocol)} is not supported` });
+  });
+}
+
+function checkBlock(text: string, path: string, problems: Problem[]): void {
+  try {
+    parseCidr(text, { maskHostBits: true });
+  } catch {
+    problems.push({ path, message: `${JSON.stringify(text)} is not a block of addresses` });
+  }
+}
+
+function checkSelector(selector: KubernetesSelector | undefined, path: string, isOfPods: boolean, problems: Problem[]): void {
+  const keys = [...Object.keys(selector?.matchLabels ?? {}), ...(selector?.matchExpressions ?? []).map(({ key }) => key)];
+  for (const key of isOfPods ? keys : []) {
+    if (isChurning(key)) problems.push({ path, message: `${key} changes from pod to pod or with each rollout and is no part of an identity; selecting by it is not supported yet` });
+    else if (isReserved(key)) problems.push({ path, message: `${key} is written by the system only; no pod has such a label of its own` });
+  }
+}

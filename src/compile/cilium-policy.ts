@@ -1,0 +1,86 @@
+/** CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, taken apart. */
+import { icmpType } from "../api/icmp-types.ts";
+import { sectionsOf, specsOf } from "../api/meaning.ts";
+import type { PolicySpec, Section, SectionItem } from "../api/meaning.ts";
+import type { CiliumPolicyRow } from "../model/snapshot.ts";
+import { cidrPeers } from "./blocks.ts";
+import { ANY_PORT, Selectors } from "./draft.ts";
+import type { PolicyDraft, RuleDraft } from "./draft.ts";
+import { entityPeers } from "./entities.ts";
+import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts";
+import { peerSelector, subjectSelector } from "./selectors.ts";
+import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
+
+const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
+const ICMP = { IPv4: 1, IPv6: 58 } as const;
+
+type Port = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];
+type Icmp = NonNullable<SectionItem["icmps"]>[number];
+
+/** What an item's peers depend on beside the item. */
+interface Context {
+  /** Empty for a policy of the whole cluster. */
+  readonly namespace: string;
+  /** What address blocks may match; the world only, unless the configuration says more. */
+  readonly cidrScopes: ReadonlySet<PeerScope>;
+  readonly selectors: Selectors;
+}
+
+/** One draft for `spec` and for each of `specs`. */
+export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<PeerScope>): readonly PolicyDraft[] {
+  const { kind, namespace, name, uid, generation } = row;
+  const ref: PolicyRef = { kind, namespace, name, uid, generation };
+  const rules = specsOf({ ...(row.spec === undefined ? {} : { spec: row.spec }), specs: [...(row.specs ?? [])] });
+  return rules.map(({ path, spec }) => {
+    const context: Context = { namespace, cidrScopes, selectors: new Selectors() };
+    const sections = sectionsOf(spec);
+    const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
+    return { ref, path, subject: subjectSelector(spec.endpointSelector, namespace), enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all };
+  });
+}
+
+/** A section, even an empty one, closes its direction, unless the policy says otherwise. */
+function enforcedBy({ enableDefaultDeny }: PolicySpec, sections: readonly Section[]): ReadonlySet<Direction> {
+  const closes = (direction: Direction): boolean => enableDefaultDeny?.[direction] ?? sections.some((section) => section.direction === direction);
+  return new Set((["ingress", "egress"] as const).filter(closes));
+}
+
+/** An item that names neither peers nor ports only closes the direction. */
+function draftItem(item: SectionItem, { direction, verdict }: Section, path: string, context: Context): RuleDraft[] {
+  const peers = peersOf(item, context);
+  if (peers === undefined && item.toPorts === undefined && item.icmps === undefined) return [];
+  const ids = context.selectors.idsOf(peers ?? [undefined]);
+  return portsOf(item, path).flatMap((part) => ids.map((peer) => ({ direction, verdict, peer, ...part })));
+}
+
+/** Absent: any peer, as undefined. Present but empty: nobody. */
+function peersOf({ endpoints, cidrs, cidrSets, entities }: SectionItem, context: Context): readonly (PeerSelector | undefined)[] | undefined {
+  if (endpoints !== undefined) return endpoints.map((selector) => peerSelector(selector, context.namespace));
+  if (entities !== undefined) return entities.flatMap(entityPeers);
+  const blocks = cidrs?.map((cidr) => ({ cidr })) ?? cidrSets?.map(({ cidr = "", except }) => ({ cidr, except }));
+  if (blocks === undefined) return undefined;
+  return blocks.length === 0 ? [] : [cidrPeers(blocks, context.cidrScopes)];
+}
+
+function portsOf({ toPorts, icmps }: SectionItem, path: string): readonly { readonly path: string; readonly ports: readonly PortMatch[] }[] {
+  if (toPorts !== undefined) return toPorts.map(({ ports }, at) => ({ path: `${path}.toPorts[${at}]`, ports: sortedPorts(ports.flatMap(portMatches)) }));
+  if (icmps !== undefined) return icmps.map((icmp, at) => ({ path: `${path}.icmps[${at}]`, ports: sortedPorts(messageMatches(icmp)) }));
+  return [{ path, ports: [ANY_PORT] }];
+}
+
+function portMatches({ port, endPort = 0, protocol = "ANY" }: Port): readonly PortMatch[] {
+  // A name says its protocol where the pod declares it.
+  if (!/^[0-9]+$/.test(port)) return [namedPort(protocol === "ANY" ? 0 : PROTOCOLS[protocol][0], port)];
+  const first = Number(port);
+  return PROTOCOLS[protocol].flatMap((number): readonly PortMatch[] => {
+    if (first === 0) return [anyPort(number)];
+    return endPort === 0 ? [onePort(number, first)] : portRange(number, first, endPort);
+  });
+}
+
+function messageMatches({ fields }: Icmp): readonly PortMatch[] {
+  return fields.flatMap(({ family = "IPv4", type }) => {
+    const number = icmpType(family, type);
+    return number === undefined ? [] : [onePort(ICMP[family], number)];
+  });
+}

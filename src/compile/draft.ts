@@ -1,0 +1,48 @@
+/** A policy taken apart, whatever its kind: whom it selects, which directions it closes, what it allows and denies. */
+import type { Direction, LabelPeers, NumberedPort, PeerSelector, PolicyRef, PortMatch, SelectorId, Verdict } from "./state.ts";
+import { selectorId } from "./selectors.ts";
+
+/** A rule before it has its number. */
+export interface RuleDraft {
+  readonly direction: Direction;
+  readonly verdict: Extract<Verdict, "allow" | "deny">;
+  /** Path inside the policy, such as `spec.ingress[0].toPorts[0]`. */
+  readonly path: string;
+  /** undefined: any peer. */
+  readonly peer: SelectorId | undefined;
+  readonly ports: readonly PortMatch[];
+}
+
+/** One selection of subjects, of which a policy may have several. */
+export interface PolicyDraft {
+  readonly ref: PolicyRef;
+  /** `spec` or `specs[1]`. */
+  readonly path: string;
+  readonly subject: LabelPeers;
+  /** Directions that the policy closes for what no policy allows. */
+  readonly enforces: ReadonlySet<Direction>;
+  readonly rules: readonly RuleDraft[];
+  readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
+}
+
+export const ANY_PORT: NumberedPort = { protocol: 0, port: 0, prefix: 0 };
+
+/** Collects the selectors of a policy: equal ones have one id. */
+export class Selectors {
+  readonly #byId = new Map<SelectorId, PeerSelector>();
+
+  get all(): ReadonlyMap<SelectorId, PeerSelector> {
+    return this.#byId;
+  }
+
+  /** Ids in order, each once; undefined, any peer, covers all others. */
+  idsOf(peers: Iterable<PeerSelector | undefined>): readonly (SelectorId | undefined)[] {
+    const ids = new Map<SelectorId, PeerSelector>();
+    for (const peer of peers) {
+      if (peer === undefined) return [undefined];
+      ids.set(selectorId(peer), peer);
+    }
+    for (const [id, peer] of ids) this.#byId.set(id, peer);
+    return [...ids.keys()].sort();
+  }
+}

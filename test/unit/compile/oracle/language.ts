@@ -1,0 +1,222 @@
+/**
+ * The policy languages read naively, from the words of their specifications alone: this shares no code with the
+ * compiler. What a policy says is looked up in the object as the user wrote it.
+ */
+import { BlockList, isIPv6 } from "node:net";
+
+export interface Workload {
+  readonly kind: "pod";
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The names that the pod gives its ports. */
+  readonly named: readonly NamedPort[];
+}
+export interface NamedPort {
+  readonly name: string;
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  readonly port: number;
+}
+export type Peer = Workload | { readonly kind: "world" | "host" | "remote-node" };
+export interface Packet {
+  readonly direction: "ingress" | "egress";
+  readonly peer: Peer;
+  /** The peer's. */
+  readonly address: string;
+  readonly protocol: "TCP" | "UDP" | "SCTP" | "ICMP" | "ICMPv6" | "GRE";
+  /** Of ICMP the message's type; of GRE 0. */
+  readonly port: number;
+}
+export interface Expression {
+  readonly key: string;
+  readonly operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  readonly values?: string[];
+}
+export interface Selector {
+  readonly matchLabels?: Record<string, string>;
+  readonly matchExpressions?: Expression[];
+}
+type Dictionary = Readonly<Record<string, unknown>>;
+export interface Policy {
+  readonly kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+  readonly namespace: string;
+  readonly spec?: Dictionary;
+  readonly specs?: readonly Dictionary[];
+}
+type Direction = Packet["direction"];
+
+export const NAMESPACES: Readonly<Record<string, Readonly<Record<string, string>>>> = { red: { team: "a" }, blue: { team: "b" } };
+
+// ------------------------------------------------------------------ labels
+
+const NAMESPACE = "io.kubernetes.pod.namespace";
+const NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels.";
+
+function namespaceLabel(namespace: string, key: string): string | undefined {
+  const labels = NAMESPACES[namespace] ?? {};
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
+}
+
+function labelOf(peer: Peer, key: string): string | undefined {
+  if (key.startsWith("reserved:")) return peer.kind !== "pod" && key === `reserved:${peer.kind}` ? "" : undefined;
+  if (peer.kind !== "pod") return undefined;
+  const name = key.replace(/^(k8s|any):/, "");
+  if (name === NAMESPACE) return peer.namespace;
+  if (name.startsWith(NAMESPACE_LABELS)) return namespaceLabel(peer.namespace, name.slice(NAMESPACE_LABELS.length));
+  return Object.hasOwn(peer.labels, name) ? peer.labels[name] : undefined;
+}
+
+function holds({ key, operator, values = [] }: Expression, value: (key: string) => string | undefined): boolean {
+  const found = value(key);
+  if (operator === "Exists") return found !== undefined;
+  if (operator === "DoesNotExist") return found === undefined;
+  const listed = found !== undefined && values.includes(found);
+  return operator === "In" ? listed : !listed;
+}
+
+function meets(selector: Selector, value: (key: string) => string | undefined): boolean {
+  return Object.entries(selector.matchLabels ?? {}).every(([key, wanted]) => value(key) === wanted) && (selector.matchExpressions ?? []).every((expression) => holds(expression, value));
+}
+
+/** Cilium's selectors: of the policy's namespace, unless it has none, or the selector names namespaces or no pod. */
+function selectsPeer(selector: Selector, peer: Peer, namespace: string): boolean {
+  const keys = [...Object.keys(selector.matchLabels ?? {}), ...(selector.matchExpressions ?? []).map(({ key }) => key)];
+  const namesReserved = keys.some((key) => key.startsWith("reserved:"));
+  if (peer.kind !== "pod") return namesReserved && meets(selector, (key) => labelOf(peer, key));
+  const names = keys.map((key) => key.replace(/^(k8s|any):/, ""));
+  const isLocal = namespace !== "" && !namesReserved && !names.some((key) => key === NAMESPACE || key.startsWith(NAMESPACE_LABELS));
+  return (!isLocal || peer.namespace === namespace) && meets(selector, (key) => labelOf(peer, key));
+}
+
+// ------------------------------------------------------------------ addresses and ports
+
+function inBlock(address: string, cidr: string): boolean {
+  const [network = "", length] = cidr.split("/");
+  const family = isIPv6(network) ? "ipv6" : "ipv4";
+  if (family !== (isIPv6(address) ? "ipv6" : "ipv4")) return false;
+  const list = new BlockList();
+  list.addSubnet(network, Number(length ?? (family === "ipv6" ? 128 : 32)), family);
+  return list.check(address, family);
+}
+
+function inBlocks(address: string, blocks: readonly { readonly cidr: string; readonly except?: readonly string[] }[]): boolean {
+  return blocks.some(({ cidr, except = [] }) => inBlock(address, cidr) && !except.some((inner) => inBlock(address, inner)));
+}
+
+interface Port {
+  readonly port?: string | number;
+  readonly endPort?: number;
+  readonly protocol?: string;
+}
+
+/** `named` is the receiving pod's. */
+function isPort({ port, endPort = 0, protocol = "ANY" }: Port, packet: Packet, named: readonly NamedPort[]): boolean {
+  if (!["TCP", "UDP", "SCTP"].includes(packet.protocol) || (protocol !== "ANY" && protocol !== packet.protocol)) return false;
+  if (port === undefined || port === "0") return true;
+  if (/^[0-9]+$/.test(String(port))) return packet.port >= Number(port) && packet.port <= Math.max(endPort, Number(port));
+  return named.some((one) => one.name === port && one.protocol === packet.protocol && one.port === packet.port);
+}
+
+const TYPES: Readonly<Record<string, Readonly<Record<string, number>>>> = { IPv4: { EchoRequest: 8, EchoReply: 0 }, IPv6: { EchoRequest: 128, EchoReply: 129 } };
+
+function isMessage({ family = "IPv4", type }: { readonly family?: string; readonly type: number | string }, packet: Packet): boolean {
+  if (packet.protocol !== (family === "IPv4" ? "ICMP" : "ICMPv6")) return false;
+  return packet.port === (typeof type === "number" ? type : /^[0-9]+$/.test(type) ? Number(type) : TYPES[family]?.[type]);
+}
+
+function receiverPorts(packet: Packet, subject: Workload): readonly NamedPort[] {
+  const receiver = packet.direction === "ingress" ? subject : packet.peer;
+  return receiver.kind === "pod" ? receiver.named : [];
+}
+
+// ------------------------------------------------------------------ CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy
+
+function isEntity(entity: string, { peer, address }: Packet): boolean {
+  if (entity === "all") return true;
+  if (entity === "cluster") return peer.kind !== "world";
+  if (entity === "world-ipv4") return peer.kind === "world" && !isIPv6(address);
+  if (entity === "world-ipv6") return peer.kind === "world" && isIPv6(address);
+  return entity === peer.kind && entity !== "pod";
+}
+
+function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespace: string): boolean {
+  const side = packet.direction === "ingress" ? "from" : "to";
+  const endpoints = item[`${side}Endpoints`] as readonly Selector[] | undefined;
+  const cidrs = item[`${side}CIDR`] as readonly string[] | undefined;
+  const sets = item[`${side}CIDRSet`] as readonly { cidr: string; except?: string[] }[] | undefined;
+  const entities = item[`${side}Entities`] as readonly string[] | undefined;
+  const toPorts = item["toPorts"] as readonly { ports: readonly Port[] }[] | undefined;
+  const icmps = item["icmps"] as readonly { fields: readonly { family?: string; type: number | string }[] }[] | undefined;
+  if ([endpoints, cidrs, sets, entities, toPorts, icmps].every((part) => part === undefined)) return false;
+  if (endpoints !== undefined && !endpoints.some((selector) => selectsPeer(selector, packet.peer, namespace))) return false;
+  if (entities !== undefined && !entities.some((entity) => isEntity(entity, packet))) return false;
+  // Blocks of these kinds mean what is outside of the cluster.
+  if (cidrs !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, cidrs.map((cidr) => ({ cidr }))))) return false;
+  if (sets !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, sets))) return false;
+  if (toPorts !== undefined) return toPorts.some(({ ports }) => ports.some((port) => isPort(port, packet, receiverPorts(packet, subject))));
+  return icmps === undefined || icmps.some(({ fields }) => fields.some((field) => isMessage(field, packet)));
+}
+
+interface Opinion {
+  readonly closes: boolean;
+  readonly denies: boolean;
+  readonly allows: boolean;
+}
+
+function ciliumOpinion(spec: Dictionary, packet: Packet, subject: Workload, namespace: string): Opinion {
+  const { direction } = packet;
+  const allow = spec[direction] as readonly Dictionary[] | undefined;
+  const deny = spec[`${direction}Deny`] as readonly Dictionary[] | undefined;
+  const wish = (spec["enableDefaultDeny"] as Partial<Record<Direction, boolean>> | undefined)?.[direction];
+  const says = (item: Dictionary): boolean => ciliumItem(item, packet, subject, namespace);
+  return { closes: wish ?? (allow !== undefined || deny !== undefined), denies: (deny ?? []).some(says), allows: (allow ?? []).some(says) };
+}
+
+// ------------------------------------------------------------------ NetworkPolicy
+
+interface NativePeer {
+  readonly podSelector?: Selector;
+  readonly namespaceSelector?: Selector;
+  readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
+}
+
+function nativePeer({ podSelector, namespaceSelector, ipBlock }: NativePeer, packet: Packet, namespace: string): boolean {
+  if (ipBlock !== undefined) return inBlocks(packet.address, [ipBlock]);
+  const { peer } = packet;
+  // A peer without any of the three is one of a later version of the API: to be taken as nobody.
+  if (peer.kind !== "pod" || (podSelector === undefined && namespaceSelector === undefined)) return false;
+  const isThere = namespaceSelector === undefined ? peer.namespace === namespace : meets(namespaceSelector, (key) => namespaceLabel(peer.namespace, key));
+  return isThere && meets(podSelector ?? {}, (key) => (Object.hasOwn(peer.labels, key) ? peer.labels[key] : undefined));
+}
+
+function nativeOpinion(spec: Dictionary, packet: Packet, subject: Workload, namespace: string): Opinion {
+  const types = (spec["policyTypes"] as readonly string[] | undefined) ?? ["Ingress", ...(spec["egress"] === undefined || (spec["egress"] as unknown[]).length === 0 ? [] : ["Egress"])];
+  const closes = types.some((type) => type.toLowerCase() === packet.direction);
+  const items = (spec[packet.direction] as readonly Dictionary[] | undefined) ?? [];
+  const allows = items.some((item) => {
+    const peers = (item[packet.direction === "ingress" ? "from" : "to"] as readonly NativePeer[] | undefined) ?? [];
+    const ports = (item["ports"] as readonly Port[] | undefined) ?? [];
+    const isMeant = ({ protocol = "TCP", ...rest }: Port): boolean => isPort({ protocol, ...rest }, packet, receiverPorts(packet, subject));
+    return (peers.length === 0 || peers.some((peer) => nativePeer(peer, packet, namespace))) && (ports.length === 0 || ports.some(isMeant));
+  });
+  return { closes, denies: false, allows: closes && allows };
+}
+
+// ------------------------------------------------------------------ together
+
+function opinions(policy: Policy, subject: Workload, packet: Packet): readonly Opinion[] {
+  if (policy.namespace !== "" && policy.namespace !== subject.namespace) return [];
+  if (policy.kind === "NetworkPolicy") {
+    const spec = policy.spec ?? {};
+    const isSelected = meets((spec["podSelector"] as Selector | undefined) ?? {}, (key) => (Object.hasOwn(subject.labels, key) ? subject.labels[key] : undefined));
+    return isSelected ? [nativeOpinion(spec, packet, subject, policy.namespace)] : [];
+  }
+  const specs = [...(policy.spec === undefined ? [] : [policy.spec]), ...(policy.specs ?? [])];
+  return specs.filter((spec) => meets(spec["endpointSelector"] as Selector, (key) => labelOf(subject, key))).map((spec) => ciliumOpinion(spec, packet, subject, policy.namespace));
+}
+
+/** Whether the subject may receive or send the packet. A denial beats everything; what no policy closes is open. */
+export function naive(policies: readonly Policy[], subject: Workload, packet: Packet): boolean {
+  const all = policies.flatMap((policy) => opinions(policy, subject, packet));
+  if (all.some(({ denies }) => denies)) return false;
+  return !all.some(({ closes }) => closes) || all.some(({ allows }) => allows);
+}
