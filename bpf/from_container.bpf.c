@@ -2,31 +2,47 @@
 /* tc ingress of a pod's host-side veth: what the pod sends. */
 #include "lib/all.h"
 
-/* No lies about who it is. */
+/* Whoever serves DHCP, or asks for it on the link, would give a pod other addresses than its own (RFC 2131, RFC 8415). */
+static __always_inline int is_dhcp(const struct packet *p)
+{
+	__u16 from = bpf_ntohs(p->source_port_be), to = bpf_ntohs(p->destination_port_be);
+
+	if (p->protocol != PROTOCOL_UDP)
+		return 0;
+	if (from == PORT_DHCP_SERVER || from == PORT_DHCPV6_SERVER)
+		return 1;
+	return (to == PORT_DHCP_SERVER && is_broadcast(&p->destination)) ||
+	       (to == PORT_DHCPV6_SERVER && is_multicast(&p->destination));
+}
+
+/* No lies about who it is, and nothing for whom no pod's link leads to. */
 static __always_inline int check_sender(struct packet *p, const struct endpoint *self)
 {
+	if (is_dhcp(p))
+		return -DROP_FORGED_DHCP;
 	if (is_zero_address(&p->source) ||
 	    (!same_address(&p->source, self->ipv4) && !same_address(&p->source, self->ipv6)))
 		return -DROP_INVALID_SOURCE_IP;
-	if (is_loopback(&p->destination))
+	if (is_loopback(&p->destination) || is_nowhere(&p->destination))
 		return -DROP_INVALID_PACKET;
-	if (p->protocol == PROTOCOL_UDP && (p->source_port_be == bpf_htons(PORT_DHCP_SERVER) ||
-					    p->source_port_be == bpf_htons(PORT_DHCPV6_SERVER)))
-		return -DROP_FORGED_DHCP;
+	if (is_multicast(&p->destination) || is_broadcast(&p->destination) || is_link_local(&p->destination))
+		return -DROP_LINK_ONLY;
 	/* An ICMP error of a pod is about a packet that the pod got. */
 	if ((p->flags & PACKET_ICMP_ERROR) && !same_address(&p->flow_source, &p->source))
 		return -DROP_INVALID_SOURCE_IP;
 	return GO_ON;
 }
 
-static __always_inline int check_tunnel_port(struct packet *p)
+/* Not every address of a node is known, and a service's may become one: only pods may be asked on this port. What
+ * answers a flow from there may pass, unless to a node that is known. */
+static __always_inline int check_tunnel_port(const struct packet *p)
 {
-	if (p->protocol != PROTOCOL_UDP || bpf_ntohs(p->destination_port_be) != config_tunnel_port)
+	if (!is_for_tunnel_port(p))
 		return GO_ON;
 	if (p->peer.identity == IDENTITY_HOST || p->peer.identity == IDENTITY_REMOTE_NODE ||
 	    bpf_map_lookup_elem(&nodes, &p->destination))
 		return -DROP_TUNNEL_PORT;
-	return GO_ON;
+	return is_pod_address(&p->peer) || (p->flags & PACKET_REPLY) ? GO_ON : -DROP_TUNNEL_PORT;
 }
 
 /* The stack may choose another destination, which is judged where the packet leaves it. Only a pod without
@@ -56,7 +72,7 @@ static __always_inline int find_target(struct packet *p, const struct endpoint *
 	}
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
-	return check_tunnel_port(p);
+	return GO_ON;
 }
 
 static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *self)
@@ -68,6 +84,9 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	if (step)
 		return step;
 	state = find_flow(p, ZONE_JUDGED);
+	step = target ? GO_ON : check_tunnel_port(p);
+	if (step)
+		return step;
 	via_stack = (!target && !(p->peer.flags & PEER_TUNNEL)) || (state && (state->flags & CT_VIA_STACK));
 	/* A reply is of a judged flow; the own node is no service's address. */
 	if (via_stack && !(p->flags & PACKET_REPLY) && p->peer.identity != IDENTITY_HOST)
@@ -107,7 +126,10 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	if (is_link_message(p))
 		return handle_link_message(skb, p, self);
 	step = check_sender(p, self);
-	return step ? step : send(skb, p, self);
+	if (step)
+		return step;
+	remember_fragment(p);
+	return send(skb, p, self);
 }
 
 SEC("tc")

@@ -25,10 +25,14 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	step = sender_from_stack(skb, p);
 	if (step)
 		return step;
+	remember_fragment(p);
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
 	if (!(p->peer.flags & PEER_TUNNEL))
 		return -DROP_NO_TUNNEL_ENDPOINT;
+	/* A service led a pod there. */
+	if (p->from.endpoint && (p->peer.flags & PEER_ROUTER) && is_for_tunnel_port(p))
+		return -DROP_TUNNEL_PORT;
 	if (p->from.endpoint && mark_origin(skb) != MARK_REPLY)
 		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK);
 	return step ? step : encapsulate(skb, p, p->peer.node, choose_vni(p));

@@ -15,7 +15,7 @@ static __always_inline int is_reply_of_pod(struct packet *p)
 {
 	struct flow_state *state;
 
-	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
+	if (is_for_tunnel_port(p))
 		return 0;
 	state = find_flow(p, ZONE_JUDGED);
 	if (!is_allowed_reply(p, state) || !(state->flags & CT_VIA_STACK))
@@ -24,21 +24,35 @@ static __always_inline int is_reply_of_pod(struct packet *p)
 	return 1;
 }
 
+/* A tag without a VLAN: the kernel takes it off and goes on as if it had not been there, also with a second one, which
+ * no program would see behind. */
+static __always_inline int check_priority_tag(const struct packet *p)
+{
+	return p->type == ETHERTYPE_VLAN || p->type == ETHERTYPE_SERVICE_VLAN ? -DROP_UNSUPPORTED_L3 : GO_ON;
+}
+
 /* Pod addresses come through the tunnel only. What cannot be parsed is the stack's to refuse: it is for the
  * node, not for a pod, which is closed to it by to_container. */
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 {
 	int step = parse_ethernet(skb, p);
 
+	if (step == -DROP_UNSUPPORTED_L3 && !(skb->vlan_tci & VLAN_ID))
+		step = check_priority_tag(p);
+	else if (step)
+		return DONE_OK; /* of a virtual LAN: another device's */
 	if (step || (p->type != ETHERTYPE_IPV4 && p->type != ETHERTYPE_IPV6))
-		return DONE_OK;
+		return step ? step : DONE_OK;
 	skb->mark = MARK_FROM_NETDEV;
 	step = parse_ip(skb, p);
 	find_peer(p, &p->source);
 	found_side(&p->from, p);
 	if (is_pod_address(&p->peer) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
-	if (!step && is_reply_of_pod(p))
+	if (step)
+		return DONE_OK;
+	remember_fragment(p);
+	if (is_reply_of_pod(p))
 		skb->mark = MARK_REPLY;
 	return DONE_OK;
 }
@@ -65,8 +79,9 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
 	/* Nobody but the tunnel device itself, whose packets come from no device. */
-	if (p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port)
+	if (is_for_tunnel_port(p))
 		return -DROP_TUNNEL_PORT;
+	remember_fragment(p);
 	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
 }
 
@@ -76,7 +91,7 @@ int to_netdev(struct __sk_buff *skb)
 	struct endpoint *pod = forwarded_pod(skb);
 	struct packet *p;
 
-	if (mark_origin(skb) == MARK_REPLY || mark_origin(skb) == MARK_JUDGED)
+	if (mark_origin(skb) == MARK_REPLY)
 		return TC_ACT_UNSPEC;
 	if (!pod && !is_pod_mark(skb))
 		return TC_ACT_UNSPEC; /* the node's own, the tunnel's, the outside's */

@@ -7,6 +7,8 @@ static __always_inline int receive_for_router(struct __sk_buff *skb, struct pack
 {
 	struct flow_state *state = find_flow(p, ZONE_JUDGED);
 
+	if (is_for_tunnel_port(p)) /* a tunnel in the tunnel */
+		return -DROP_TUNNEL_PORT;
 	if (!is_allowed_reply(p, state))
 		return deliver_to_stack(skb, MARK_FROM_NETDEV, 0);
 	touch_flow(p, state);
@@ -54,7 +56,10 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 		step = -DROP_FORGED_NEIGHBOUR;
 	if (!step)
 		step = sender_from_overlay(p);
-	return step ? step : receive(skb, p);
+	if (step)
+		return step;
+	remember_fragment(p);
+	return receive(skb, p);
 }
 
 SEC("tc")

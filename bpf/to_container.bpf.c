@@ -30,6 +30,12 @@ static __always_inline void sender_as_opened(struct __sk_buff *skb, struct packe
 	p->from.identity = state->destination_identity;
 }
 
+/* from_container answered what came in on this device. The mark alone says nothing: others use its bits too. */
+static __always_inline int is_own_answer(const struct __sk_buff *skb)
+{
+	return mark_origin(skb) == MARK_JUDGED && skb->ingress_ifindex == skb->ifindex;
+}
+
 static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 ifindex = skb->ifindex;
@@ -45,7 +51,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	step = local_side(&p->to, self);
 	if (step)
 		return refuse_closed(p, step);
-	if (mark_origin(skb) == MARK_JUDGED || p->type == ETHERTYPE_ARP)
+	if (is_own_answer(skb) || p->type == ETHERTYPE_ARP)
 		return DONE_OK;
 	step = parse_ip(skb, p);
 	if (step)
@@ -57,6 +63,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	step = sender_from_stack(skb, p);
 	if (step)
 		return step;
+	remember_fragment(p);
 	if (is_reply_of_untranslated(skb, p))
 		return DONE_OK;
 	state = find_flow(p, ZONE_JUDGED);

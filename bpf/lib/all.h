@@ -8,6 +8,7 @@
 #include "config.h"
 #include "maps.h"
 #include "packet.h"
+#include "icmp.h"
 #include "parse.h"
 #include "events.h"
 #include "identity.h"

@@ -5,6 +5,11 @@
 
 #define TUNNEL_TTL 64
 
+static __always_inline int is_for_tunnel_port(const struct packet *p)
+{
+	return p->protocol == PROTOCOL_UDP && bpf_ntohs(p->destination_port_be) == config_tunnel_port;
+}
+
 /* Sends the packet to `node` (underlay address) as `identity`. */
 static __always_inline int encapsulate(struct __sk_buff *skb, struct packet *p, const void *node, __u32 identity)
 {

@@ -82,6 +82,8 @@ static __always_inline int answer_too_big(struct __sk_buff *skb, struct packet *
 	__u8 mac[6];
 	int step;
 
+	if (p->flags & PACKET_ICMP_ERROR) /* no error about an error (RFC 1122 3.2.2, RFC 4443 2.4) */
+		return -DROP_PACKET_TOO_BIG;
 	__builtin_memset(&p->error, 0, sizeof(p->error));
 	step = load(skb, ETHERNET_LENGTH, p->error.quote, QUOTE_LENGTH);
 	if (step || bpf_skb_change_tail(skb, ETHERNET_LENGTH + QUOTE_LENGTH, 0))

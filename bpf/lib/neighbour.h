@@ -106,8 +106,12 @@ static __always_inline int answer_solicitation(struct __sk_buff *skb, struct pac
 	if (step)
 		return step;
 	copy_address(target, answer->target);
-	if (is_zero_address(&p->source) || same_address(target, pod->ipv6) || is_own_link_local(target, pod))
+	if (same_address(target, pod->ipv6) || is_own_link_local(target, pod))
 		return TC_ACT_SHOT; /* a probe for a duplicate of its own address: no answer, nobody else is there */
+	if (is_zero_address(&p->source)) /* a probe for another's, which it is about to take (RFC 4862 5.4) */
+		return -DROP_FORGED_NEIGHBOUR;
+	if (is_multicast(target))
+		return -DROP_INVALID_PACKET;
 	__builtin_memset(answer, 0, sizeof(*answer));
 	answer->type = ICMPV6_NEIGHBOUR_ADVERTISEMENT;
 	answer->flags_be = bpf_htonl(NEIGHBOUR_FLAGS_ANSWER);
@@ -125,8 +129,8 @@ static __always_inline int answer_solicitation(struct __sk_buff *skb, struct pac
 	return step ? step : send_back(skb);
 }
 
-/* Link messages of a pod. Listener reports and router solicitations end here in silence: each pod sends
- * them when its link comes up, and nobody on it listens. */
+/* Link messages of a pod. Its own listener reports and router solicitations end here in silence: each pod sends
+ * them when its link comes up, and nobody on it listens. It is no router: RA, redirect and MLD query are forged. */
 static __always_inline int handle_link_message(struct __sk_buff *skb, struct packet *p, const struct endpoint *pod)
 {
 	int own = !is_zero_address(&p->source) &&
@@ -148,9 +152,10 @@ static __always_inline int handle_link_message(struct __sk_buff *skb, struct pac
 		return -DROP_FORGED_NEIGHBOUR;
 	case ICMPV6_ROUTER_ADVERTISEMENT:
 	case ICMPV6_REDIRECT:
+	case ICMPV6_MLD_QUERY:
 		return -DROP_FORGED_NEIGHBOUR;
 	}
-	return TC_ACT_SHOT;
+	return own || is_zero_address(&p->source) ? TC_ACT_SHOT : -DROP_FORGED_NEIGHBOUR;
 }
 
 #endif /* CILIUM_NEIGHBOUR_H */

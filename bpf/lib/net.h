@@ -7,7 +7,10 @@
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_ARP 0x0806
+#define ETHERTYPE_VLAN 0x8100
 #define ETHERTYPE_IPV6 0x86dd
+#define ETHERTYPE_SERVICE_VLAN 0x88a8
+#define VLAN_ID 0x0fff /* of the tag; 0: a priority alone */
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_ICMP 1
@@ -35,8 +38,10 @@
 
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
+#define ICMP_REDIRECT 5
 #define ICMP_FRAGMENTATION_NEEDED 4 /* code of ICMP_UNREACHABLE, RFC 1191 */
 #define ICMP_ECHO_REQUEST 8
+#define ICMP_ROUTER_ADVERTISEMENT 9 /* RFC 1256 */
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
 #define ICMP_TIMESTAMP_REQUEST 13
@@ -96,6 +101,13 @@ struct ipv4_header {
 	__be32 source;
 	__be32 destination;
 };
+
+#define IPV4_OPTIONS_LENGTH 40 /* at most */
+#define IPV4_OPTION_END 0
+#define IPV4_OPTION_NOTHING 1
+#define IPV4_OPTION_LOOSE_ROUTE 131
+#define IPV4_OPTION_STRICT_ROUTE 137
+#define IP_LENGTH 65535 /* of a datagram, also one in fragments */
 
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_FRAGMENT_OFFSET 0x1fff

@@ -17,6 +17,8 @@
 #define PACKET_LOW 4u         /* its source is the `low` side of the flow key */
 #define PACKET_LATER_FRAGMENT 8u /* has no transport header of its own */
 #define PACKET_ICMP_ERROR 16u /* carries the tuple of the flow that it is about */
+#define PACKET_FIRST_FRAGMENT 32u /* its ports are those of the later ones */
+#define PACKET_FRAGMENT_HEADER 64u /* IPv6, also the header of an atomic fragment */
 
 #define NS_PER_SECOND 1000000000ull
 #define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */
@@ -64,6 +66,7 @@ struct packet {
 	__u32 length;               /* of the packet with its Ethernet header */
 	__u32 now;                  /* seconds */
 	__u32 offset;               /* of the transport header */
+	__u32 end;                  /* offset behind the IP packet: what follows in the frame is padding */
 	__u32 flow_flags;           /* CT_* of the flow's entry once it is tracked */
 	__u32 flags;                /* PACKET_* */
 	__u32 mtu;                  /* that the packet exceeds */
@@ -186,6 +189,25 @@ static __always_inline int is_link_local(const void *a)
 	const __u8 *bytes = a;
 
 	return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
+/* 224.0.0.0/4, ff00::/8 */
+static __always_inline int is_multicast(const void *a)
+{
+	const __u8 *bytes = a;
+
+	return is_mapped_ipv4(a) ? bytes[12] >> 4 == 14 : bytes[0] == 0xff;
+}
+
+static __always_inline int is_broadcast(const void *a)
+{
+	return is_mapped_ipv4(a) && ((const __u32 *)a)[3] == 0xffffffff;
+}
+
+/* 0.0.0.0/8 (RFC 1122 3.2.1.3), :: */
+static __always_inline int is_nowhere(const void *a)
+{
+	return is_zero_address(a) || (is_mapped_ipv4(a) && !((const __u8 *)a)[12]);
 }
 
 static __always_inline int same_mac(const __u8 *a, const __u8 *b)

@@ -16,6 +16,14 @@ static __always_inline int load(struct __sk_buff *skb, __u32 offset, void *to, _
 	return bpf_skb_load_bytes(skb, offset, to, length) ? -DROP_INVALID_PACKET : GO_ON;
 }
 
+/* Of the IP packet: the padding behind it is not read, because whoever gets the packet will not read it. */
+static __always_inline int load_inside(struct __sk_buff *skb, const struct packet *p, __u32 offset, void *to, __u32 length)
+{
+	if (offset + length > p->end)
+		return -DROP_INVALID_PACKET;
+	return load(skb, offset, to, length);
+}
+
 static __always_inline int parse_ethernet(struct __sk_buff *skb, struct packet *p)
 {
 	int step = load(skb, 0, &p->ethernet, ETHERNET_LENGTH);
@@ -26,45 +34,9 @@ static __always_inline int parse_ethernet(struct __sk_buff *skb, struct packet *
 	return skb->vlan_present ? -DROP_UNSUPPORTED_L3 : GO_ON;
 }
 
-static __always_inline int is_icmp(__u8 protocol)
-{
-	return protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
-}
-
 static __always_inline int has_ports(__u8 protocol)
 {
 	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_SCTP;
-}
-
-/* The type of the request that an ICMP message is or answers; 0: it is neither (RFC 792, 4443, 8335). */
-static __always_inline __u8 icmp_request(__u8 protocol, __u8 type)
-{
-	if (protocol == PROTOCOL_ICMPV6) {
-		if (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY)
-			return ICMPV6_ECHO_REQUEST;
-		return type == ICMPV6_PROBE_REQUEST || type == ICMPV6_PROBE_REPLY ? ICMPV6_PROBE_REQUEST : 0;
-	}
-	if (type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY)
-		return ICMP_ECHO_REQUEST;
-	if (type == ICMP_TIMESTAMP_REQUEST || type == ICMP_TIMESTAMP_REPLY)
-		return ICMP_TIMESTAMP_REQUEST;
-	return type == ICMP_PROBE_REQUEST || type == ICMP_PROBE_REPLY ? ICMP_PROBE_REQUEST : 0;
-}
-
-static __always_inline int is_icmp_error(__u8 protocol, __u8 type)
-{
-	if (protocol == PROTOCOL_ICMP)
-		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
-	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
-}
-
-/* Multicast listener and neighbour messages: links only, never routed. */
-static __always_inline int is_link_message(const struct packet *p)
-{
-	if (p->protocol != PROTOCOL_ICMPV6)
-		return 0;
-	return (p->icmp_type >= ICMPV6_MLD_QUERY && p->icmp_type <= ICMPV6_REDIRECT) ||
-	       p->icmp_type == ICMPV6_MLD2_REPORT;
 }
 
 static __always_inline int is_later_fragment(const struct packet *p)
@@ -72,19 +44,23 @@ static __always_inline int is_later_fragment(const struct packet *p)
 	return p->flags & PACKET_LATER_FRAGMENT;
 }
 
-/* Keeps the first fragment's ports, gives them to the later ones. */
+/* Gives the first fragment's ports to the later ones. */
 static __always_inline int track_fragment(struct packet *p, __u32 id_be, __u32 offset, __u32 more)
 {
 	struct fragment_ports *known;
 
 	if (!offset && !more)
 		return GO_ON;
+	if (offset + (p->end - p->offset) > IP_LENGTH)
+		return -DROP_INVALID_PACKET;
 	copy_address(p->fragment.source, &p->source);
 	copy_address(p->fragment.destination, &p->destination);
 	p->fragment.id_be = id_be;
 	p->fragment.protocol = p->protocol;
-	if (!offset)
+	if (!offset) {
+		p->flags |= PACKET_FIRST_FRAGMENT;
 		return GO_ON;
+	}
 	if (offset < MIN_LATER_OFFSET)
 		return -DROP_INVALID_PACKET;
 	known = bpf_map_lookup_elem(&fragments, &p->fragment);
@@ -96,7 +72,9 @@ static __always_inline int track_fragment(struct packet *p, __u32 id_be, __u32 o
 	return GO_ON;
 }
 
-static __always_inline int remember_fragment(struct packet *p)
+/* Keeps a first fragment's ports. Only of a sender that is believed: in another's name it would take away the ports of
+ * that one's datagrams. Before judging, so that a denied datagram's later fragments are denied by the same rule. */
+static __always_inline void remember_fragment(struct packet *p)
 {
 	struct fragment_ports ports = {
 		.source_port_be = p->source_port_be,
@@ -104,7 +82,36 @@ static __always_inline int remember_fragment(struct packet *p)
 	};
 
 	/* An LRU refuses only when the machine is out of memory; the later fragments are then drops. */
-	bpf_map_update_elem(&fragments, &p->fragment, &ports, BPF_ANY);
+	if (p->flags & PACKET_FIRST_FRAGMENT)
+		bpf_map_update_elem(&fragments, &p->fragment, &ports, BPF_ANY);
+}
+
+/* `length` bytes of options behind the IPv4 header. With a source route the destination that was judged is not the
+ * last one (RFC 7126 4.3, 4.4). */
+static __always_inline int parse_options(struct __sk_buff *skb, struct packet *p, __u32 length)
+{
+	__u8 *options = p->error.quote;
+	__u32 at = 0, i, size;
+
+	if (!length)
+		return GO_ON;
+	if (length > IPV4_OPTIONS_LENGTH || load_inside(skb, p, ETHERNET_LENGTH + sizeof(p->ipv4), options, length))
+		return -DROP_INVALID_PACKET;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < IPV4_OPTIONS_LENGTH; i++) {
+		if (at >= length || options[at & 63] == IPV4_OPTION_END)
+			return GO_ON;
+		if (options[at & 63] == IPV4_OPTION_NOTHING) {
+			at++;
+			continue;
+		}
+		if (options[at & 63] == IPV4_OPTION_LOOSE_ROUTE || options[at & 63] == IPV4_OPTION_STRICT_ROUTE)
+			return -DROP_SOURCE_ROUTE;
+		size = options[(at + 1) & 63];
+		if (size < 2 || at + size > length)
+			return -DROP_INVALID_PACKET;
+		at += size;
+	}
 	return GO_ON;
 }
 
@@ -126,6 +133,10 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	if ((total < words * 4 && (total || !skb->gso_segs)) || total > skb->len - ETHERNET_LENGTH)
 		return -DROP_INVALID_PACKET;
 	p->offset = ETHERNET_LENGTH + words * 4;
+	p->end = total ? ETHERNET_LENGTH + total : skb->len;
+	step = parse_options(skb, p, words * 4 - sizeof(p->ipv4));
+	if (step)
+		return step;
 	fragment = bpf_ntohs(p->ipv4.fragment_be);
 	return track_fragment(p, p->ipv4.id_be, (fragment & IPV4_FRAGMENT_OFFSET) * 8, fragment & IPV4_MORE_FRAGMENTS);
 }
@@ -152,14 +163,21 @@ static __always_inline int parse_extension(struct __sk_buff *skb, struct packet 
 	default:
 		return -DROP_EXTENSION_HEADER;
 	}
-	step = load(skb, p->offset, extension, sizeof(*extension));
+	step = load_inside(skb, p, p->offset, extension, sizeof(*extension));
 	if (step)
 		return step;
 	fragment = bpf_ntohs(extension->fragment_be);
-	/* Segments left: the destination that was judged is not the last one. */
-	if (p->protocol == PROTOCOL_ROUTING && (fragment & 0xff))
+	/* RFC 8200 4.1: directly behind the IPv6 header, and nowhere else. */
+	if (p->protocol == PROTOCOL_HOP_BY_HOP && p->offset != ETHERNET_LENGTH + sizeof(p->ipv6))
 		return -DROP_EXTENSION_HEADER;
+	/* Segments left: the destination that was judged is not the last one (RFC 5095). */
+	if (p->protocol == PROTOCOL_ROUTING && (fragment & 0xff))
+		return -DROP_SOURCE_ROUTE;
 	if (p->protocol == PROTOCOL_FRAGMENT) {
+		/* Of fragments in fragments nobody could know the ports. */
+		if (p->flags & PACKET_FRAGMENT_HEADER)
+			return -DROP_EXTENSION_HEADER;
+		p->flags |= PACKET_FRAGMENT_HEADER;
 		p->protocol = extension->next_header;
 		p->offset += 8;
 		return track_fragment(p, extension->id_be, fragment & IPV6_FRAGMENT_OFFSET, fragment & IPV6_MORE_FRAGMENTS);
@@ -172,6 +190,7 @@ static __always_inline int parse_extension(struct __sk_buff *skb, struct packet 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 {
 	int step = load(skb, ETHERNET_LENGTH, &p->ipv6, sizeof(p->ipv6));
+	__u32 length;
 	int i;
 
 	if (step)
@@ -185,9 +204,12 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 	/* On the wire these would pass for IPv4 addresses in every map (RFC 4291 2.5.5.2). */
 	if (is_mapped_ipv4(&p->source) || is_mapped_ipv4(&p->destination))
 		return -DROP_INVALID_PACKET;
-	if (bpf_ntohs(p->ipv6.payload_length_be) + sizeof(p->ipv6) > skb->len - ETHERNET_LENGTH)
-		return -DROP_INVALID_PACKET;
 	p->offset = ETHERNET_LENGTH + sizeof(p->ipv6);
+	length = bpf_ntohs(p->ipv6.payload_length_be);
+	/* A jumbogram (RFC 2675) is longer than any link here; only GSO packets above 64 KiB have no length (BIG TCP). */
+	if ((!length && !skb->gso_segs) || p->offset + length > skb->len)
+		return -DROP_INVALID_PACKET;
+	p->end = length ? p->offset + length : skb->len;
 #pragma clang loop unroll(disable)
 	for (i = 0; i <= MAX_EXTENSIONS; i++) {
 		step = parse_extension(skb, p);
@@ -245,35 +267,56 @@ static __always_inline __u8 sctp_flags(__u8 chunk)
 	}
 }
 
+/* p->flow_source, p->flow_protocol := of the IPv4 header at `offset`. The offset behind it, or a drop reason. */
+static __always_inline int parse_quoted_ipv4(struct __sk_buff *skb, struct packet *p, __u32 offset)
+{
+	__u32 words;
+
+	if (load_inside(skb, p, offset, &p->ipv4, sizeof(p->ipv4)))
+		return -DROP_INVALID_PACKET;
+	words = p->ipv4.version_length & 0x0f;
+	if (p->ipv4.version_length >> 4 != 4 || words < 5 || p->ipv4.source != ((__u32 *)&p->destination)[3])
+		return -DROP_INVALID_PACKET;
+	if (p->ipv4.fragment_be & bpf_htons(IPV4_FRAGMENT_OFFSET))
+		return -DROP_FRAGMENT_NOT_FOUND;
+	map_ipv4(&p->flow_source, p->ipv4.destination);
+	p->flow_protocol = p->ipv4.protocol;
+	return offset + words * 4;
+}
+
+/* The same for IPv6. A fragment header may stand in between: Packet Too Big is about fragments too. */
+static __always_inline int parse_quoted_ipv6(struct __sk_buff *skb, struct packet *p, __u32 offset)
+{
+	if (load_inside(skb, p, offset, &p->ipv6, sizeof(p->ipv6)))
+		return -DROP_INVALID_PACKET;
+	if (bpf_ntohl(p->ipv6.version_class_flow_be) >> 28 != 6 || !same_address(p->ipv6.source, &p->destination))
+		return -DROP_INVALID_PACKET;
+	copy_address(&p->flow_source, p->ipv6.destination);
+	p->flow_protocol = p->ipv6.next_header;
+	offset += sizeof(p->ipv6);
+	if (p->flow_protocol != PROTOCOL_FRAGMENT)
+		return offset;
+	if (load_inside(skb, p, offset, &p->extension, sizeof(p->extension)))
+		return -DROP_INVALID_PACKET;
+	if (p->extension.fragment_be & bpf_htons(IPV6_FRAGMENT_OFFSET))
+		return -DROP_FRAGMENT_NOT_FOUND;
+	p->flow_protocol = p->extension.next_header;
+	return offset + sizeof(p->extension);
+}
+
 /* The packet that an ICMP error quotes was sent by the error's destination. Its tuple, turned round, is
  * that of a packet which travels as the error does. */
 static __always_inline int parse_quote(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 offset = p->offset + sizeof(struct icmp_header);
+	__u32 start = p->offset + sizeof(struct icmp_header);
+	int offset = p->flags & PACKET_IPV6 ? parse_quoted_ipv6(skb, p, start) : parse_quoted_ipv4(skb, p, start);
 	__u16 swapped;
 	int step;
 
 	p->flags |= PACKET_ICMP_ERROR;
-	if (p->flags & PACKET_IPV6) {
-		step = load(skb, offset, &p->ipv6, sizeof(p->ipv6));
-		copy_address(&p->flow_source, p->ipv6.destination);
-		p->flow_protocol = p->ipv6.next_header;
-		if (!step && !same_address(p->ipv6.source, &p->destination))
-			return -DROP_INVALID_PACKET;
-		offset += sizeof(p->ipv6);
-	} else {
-		step = load(skb, offset, &p->ipv4, sizeof(p->ipv4));
-		map_ipv4(&p->flow_source, p->ipv4.destination);
-		p->flow_protocol = p->ipv4.protocol;
-		if (!step && p->ipv4.source != ((__u32 *)&p->destination)[3])
-			return -DROP_INVALID_PACKET;
-		if (!step && (p->ipv4.fragment_be & bpf_htons(IPV4_FRAGMENT_OFFSET)))
-			return -DROP_FRAGMENT_NOT_FOUND;
-		offset += (p->ipv4.version_length & 0x0f) * 4;
-	}
-	if (step)
-		return step;
-	step = load(skb, offset, p->transport, 8);
+	if (offset < 0)
+		return offset;
+	step = load_inside(skb, p, offset, p->transport, 8);
 	if (!step)
 		step = parse_ports(p, p->transport, p->flow_protocol);
 	if (!step && is_icmp(p->flow_protocol) && !icmp_request(p->flow_protocol, p->transport[0]))
@@ -284,6 +327,27 @@ static __always_inline int parse_quote(struct __sk_buff *skb, struct packet *p)
 	return step;
 }
 
+/* Whole headers, so that no later fragment can bring the rest (RFC 1858, RFC 7112). */
+static __always_inline int parse_long_header(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 length;
+
+	if (p->protocol == PROTOCOL_SCTP) {
+		/* The common header and that of the first chunk. */
+		if (load_inside(skb, p, p->offset + 8, p->transport + 8, 8))
+			return -DROP_INVALID_PACKET;
+		p->tcp_flags = sctp_flags(p->transport[12]);
+		return GO_ON;
+	}
+	if (p->protocol != PROTOCOL_TCP)
+		return GO_ON;
+	if (load_inside(skb, p, p->offset + 8, p->transport + 8, 12))
+		return -DROP_INVALID_PACKET;
+	length = (p->transport[12] >> 4) * 4;
+	p->tcp_flags = p->transport[13];
+	return length < 20 || p->offset + length > p->end ? -DROP_INVALID_PACKET : GO_ON;
+}
+
 static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *p)
 {
 	int step;
@@ -292,37 +356,24 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 	p->flow_protocol = p->protocol;
 	if (is_later_fragment(p))
 		return has_ports(p->protocol) || is_icmp(p->protocol) ? GO_ON : -DROP_UNKNOWN_L4;
-	step = load(skb, p->offset, p->transport, 8);
-	if (step)
+	step = load_inside(skb, p, p->offset, p->transport, 8);
+	if (!step)
+		step = parse_ports(p, p->transport, p->protocol);
+	if (!step)
+		step = parse_long_header(skb, p);
+	if (step || !is_icmp(p->protocol))
 		return step;
-	step = parse_ports(p, p->transport, p->protocol);
-	if (step)
-		return step;
-	if (p->protocol == PROTOCOL_TCP) {
-		/* The whole header, so that no later fragment can bring its rest (RFC 1858). */
-		if (load(skb, p->offset + 8, p->transport + 8, 12) || p->transport[12] >> 4 < 5)
-			return -DROP_INVALID_PACKET;
-		p->tcp_flags = p->transport[13];
-	}
-	if (p->protocol == PROTOCOL_SCTP) {
-		/* The common header and the type of the first chunk. */
-		if (load(skb, p->offset + 8, p->transport + 8, 8))
-			return -DROP_INVALID_PACKET;
-		p->tcp_flags = sctp_flags(p->transport[12]);
-	}
-	if (is_icmp(p->protocol)) {
-		/* Each family has its own (RFC 792, RFC 4443). */
-		if ((p->protocol == PROTOCOL_ICMPV6) != !!(p->flags & PACKET_IPV6))
-			return -DROP_INVALID_PACKET;
-		p->icmp_type = p->transport[0];
-		if (is_link_message(p))
-			return GO_ON;
-		if (is_icmp_error(p->protocol, p->icmp_type))
-			return parse_quote(skb, p);
-		if (!icmp_request(p->protocol, p->icmp_type))
-			return -DROP_UNKNOWN_L4;
-	}
-	return p->fragment.protocol ? remember_fragment(p) : GO_ON;
+	/* Each family has its own (RFC 792, RFC 4443). */
+	if ((p->protocol == PROTOCOL_ICMPV6) != !!(p->flags & PACKET_IPV6))
+		return -DROP_INVALID_PACKET;
+	p->icmp_type = p->transport[0];
+	if (is_link_message(p))
+		return GO_ON;
+	if (is_icmp_error(p->protocol, p->icmp_type))
+		return parse_quote(skb, p);
+	if (is_route_message(p->protocol, p->icmp_type))
+		return -DROP_FORGED_NEIGHBOUR;
+	return icmp_request(p->protocol, p->icmp_type) ? GO_ON : -DROP_UNKNOWN_L4;
 }
 
 /* Addresses and ports of an IP packet; any other ethertype is DROP_UNSUPPORTED_L3. */

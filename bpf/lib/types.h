@@ -84,13 +84,15 @@ enum drop_reason {
 	DROP_POLICY_NOT_READY = 301,   /* the endpoint's own rule set is not applied yet */
 	DROP_SPOOFED_OVERLAY = 302,    /* outer source is no node, or inner source not that node's */
 	DROP_SPOOFED_UNDERLAY = 303,   /* pod source address on the underlay, outside the tunnel */
-	DROP_FORGED_NEIGHBOUR = 304,   /* ARP, NA or RA for an address that is not the sender's */
+	DROP_FORGED_NEIGHBOUR = 304,   /* ARP or ND for an address that is not the sender's; RA, redirect, MLD query */
 	DROP_TUNNEL_PORT = 305,        /* a pod sends to a node's tunnel port */
 	DROP_PACKET_TOO_BIG = 306,     /* answered with ICMP fragmentation needed or Packet Too Big */
 	DROP_UNJUDGED_EXIT = 307,      /* left the stack where no program could judge it */
 	DROP_UNKNOWN_ENDPOINT = 308,   /* no endpoint is configured on this device */
 	DROP_FORGED_DHCP = 309,
 	DROP_FLOW_QUOTA = 320,         /* too many flows of this endpoint that nobody answers */
+	DROP_SOURCE_ROUTE = 330,       /* IPv4 option or IPv6 routing header that names further destinations */
+	DROP_LINK_ONLY = 331,          /* multicast, broadcast or IPv6 link-local: nobody else is on a pod's link */
 };
 
 /* ---------------------------------------------------------------- endpoints */

@@ -231,7 +231,15 @@ rows([
     given: (world) => world.egress(a, [{ peer: 6, rule: 31 }]),
     hops: [{ ...fromA, packet: pingFrame("request", { from: a.ipv4, to: other.ipv4, pod: a }), mark_after: mark(DEFER, a) }, { hook: "to_netdev", cameFrom: a, mark: mark(DEFER, a), packet: pingFrame("request", { from: self.ipv4, to: other.ipv4 }), rules: [31] }],
   },
-  { name: "our own answers reach the pod unjudged", given: (world) => world.ingress(a, []), hops: [{ hook: "to_container", at: a, mark: JUDGED, packet: pingFrame("request", { from: "198.51.100.1", to: a.ipv4 }) }] },
+  {
+    name: "our own answers reach the pod unjudged; another's mark alone does not say that it is one",
+    given: (world) => world.ingress(a, []),
+    hops: [
+      { hook: "to_container", at: a, cameFrom: LOOPBACK, mark: JUDGED, packet: pingFrame("request", { from: outside.ipv4, to: a.ipv4 }) },
+      { hook: "to_container", at: a, cameFrom: 50, mark: JUDGED, packet: pingFrame("request", { from: outside.ipv4, to: a.ipv4 }), drop: "POLICY_DENIED" },
+    ],
+  },
+  { name: "a pod's packet under such a mark is judged where it leaves", given: (world) => world.egress(a, []), hops: [{ hook: "to_netdev", cameFrom: a, mark: JUDGED, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4 }), drop: "POLICY_DENIED" }] },
   { name: "an address that is not the pod's is not delivered", hops: [{ hook: "to_container", at: a, packet: tcpFrame(Tcp.SYN, { from: self.router4, to: "224.0.0.251" }), drop: "UNKNOWN_ENDPOINT" }] },
   { name: "the node's own packets leave unhindered", hops: [{ hook: "to_netdev", packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4 }), rules: [] }, { hook: "to_netdev", cameFrom: 50, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: "10.99.0.1", to: outside.ipv4 }), rules: [] }] },
   {

@@ -178,6 +178,8 @@ export const DropReason = {
   UNKNOWN_ENDPOINT: 308,
   FORGED_DHCP: 309,
   FLOW_QUOTA: 320,
+  SOURCE_ROUTE: 330,
+  LINK_ONLY: 331,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** DropReason by number. */
@@ -206,6 +208,8 @@ export const dropReasonNames: ReadonlyMap<number, keyof typeof DropReason> = new
   [308, "UNKNOWN_ENDPOINT"],
   [309, "FORGED_DHCP"],
   [320, "FLOW_QUOTA"],
+  [330, "SOURCE_ROUTE"],
+  [331, "LINK_ONLY"],
 ]);
 
 export interface Endpoint {
