@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Addresses, AttachmentStore, CniError, CniErrorCode, CniOperations, NetnsResolver } from "../cni/index.ts";
 import type { Attachment, AttachmentListener } from "../cni/index.ts";
-import { Netlink, PodVeths, Sysctl, runCommand } from "../kernel/index.ts";
+import { Netlink, PodVeths, Sysctl, networkNamespaceProbe, runCommand } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { parseCidr } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
@@ -62,7 +62,7 @@ export class Core {
     this.identities = new PodIdentities(tables.namespaces.objects);
     this.store = new AttachmentStore(join(config.paths.state, "endpoints"));
     this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
-    const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc });
+    const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc, isNetwork: networkNamespaceProbe() });
     this.flows = new FlowCollector(requireMap(network, "flows"));
     this.links = this.#makeLinks(netns);
     this.state = new LocalState(local, {

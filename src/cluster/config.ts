@@ -18,6 +18,8 @@ export interface ClusterConfig {
   readonly kubernetes: string;
   readonly cni: CniKind;
   readonly kubeProxy: boolean;
+  /** Prefix length of each node's IPv4 pod CIDR. */
+  readonly podCidrSize: number;
   /** First three octets of the nodes' /24. */
   readonly subnet4: string;
   /** First four groups of the nodes' /64. */
@@ -50,6 +52,7 @@ export function clusterConfig(env: Readonly<Record<string, string | undefined>> 
     kubernetes: matched(env, "K8S", "1.36.3", VERSION, "a version such as 1.36.3")[1] ?? "",
     cni: choice(env, "CNI", "cilium", ["cilium", "ptp", "none"]),
     kubeProxy: choice(env, "KUBE_PROXY", "1", ["0", "1"]) === "1",
+    podCidrSize: Number(choice(env, "POD_CIDR_SIZE", "24", ["24", "25", "26", "27", "28"])),
     subnet4: (matched(env, "CLUSTER_SUBNET", "172.29.0.0/24", SUBNET4, "an IPv4 /24 such as 172.29.0.0/24")[1] ?? "").slice(0, -1),
     subnet6: matched(env, "CLUSTER_SUBNET6", "fd00:172:29:0::/64", SUBNET6, "an IPv6 /64 such as fd00:172:29:0::/64")[1] ?? "",
     cacheDir: join(setting(env, "XDG_CACHE_HOME", join(homedir(), ".cache")), "cilium-dev"),

@@ -119,7 +119,7 @@ export async function ensureControllers(plane: ControlPlane): Promise<void> {
     "--use-service-account-credentials=true",
     "--allocate-node-cidrs=true",
     `--cluster-cidr=${POD_CIDRS.join(",")}`,
-    "--node-cidr-mask-size-ipv4=24",
+    `--node-cidr-mask-size-ipv4=${plane.config.podCidrSize}`,
     "--node-cidr-mask-size-ipv6=64",
     `--service-cluster-ip-range=${SERVICE_CIDRS.join(",")}`,
     `--root-ca-file=${pki.files("ca").cert}`,

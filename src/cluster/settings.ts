@@ -5,11 +5,11 @@ import { type ClusterConfig, clusterPaths } from "./config.ts";
 import { ClusterError } from "./errors.ts";
 
 /** What a cluster was made with, in a file of its directory. */
-type Settings = Pick<ClusterConfig, "name" | "kubernetes" | "cni" | "kubeProxy" | "subnet4" | "subnet6" | "nodes">;
+type Settings = Pick<ClusterConfig, "name" | "kubernetes" | "cni" | "kubeProxy" | "podCidrSize" | "subnet4" | "subnet6" | "nodes">;
 
 export function saveSettings(config: ClusterConfig): void {
-  const { name, kubernetes, cni, kubeProxy, subnet4, subnet6, nodes } = config;
-  const settings: Settings = { name, kubernetes, cni, kubeProxy, subnet4, subnet6, nodes };
+  const { name, kubernetes, cni, kubeProxy, podCidrSize, subnet4, subnet6, nodes } = config;
+  const settings: Settings = { name, kubernetes, cni, kubeProxy, podCidrSize, subnet4, subnet6, nodes };
   writeFileSync(clusterPaths(config).settings, `${JSON.stringify(settings, null, 2)}\n`);
 }
 

@@ -1,8 +1,9 @@
 /** The node's pools, one per family, and their memory on disk. */
 import { readFile } from "node:fs/promises";
-import { familyOf, formatAddress, parseAddress } from "../lib/ip.ts";
+import { basename, dirname } from "node:path";
+import { familyOf, formatAddress, formatCidr, parseAddress } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
-import { writeAtomic } from "../lib/files.ts";
+import { removeLeftovers, writeAtomic } from "../lib/files.ts";
 import { AddressPool } from "./ipam.ts";
 import type { PoolMemory } from "./ipam.ts";
 import { CniError, CniErrorCode } from "./errors.ts";
@@ -63,6 +64,7 @@ export class Addresses {
 
   /** Before the first allocation. A missing or broken file only costs the rests. */
   async load(): Promise<void> {
+    await removeLeftovers(dirname(this.#file), basename(this.#file));
     const text = await readFile(this.#file, "utf8").catch(() => "{}");
     try {
       const memory = JSON.parse(text) as Memory;
@@ -104,7 +106,7 @@ export class Addresses {
     if (pool === undefined || address !== undefined) return address;
     const restedMs = pool.nextRestedMs();
     const wait = restedMs === undefined ? "none was released" : `the next one is free in ${Math.max(1, Math.ceil((restedMs - this.#nowMs()) / 1000))} s`;
-    throw new CniError(CniErrorCode.tryAgainLater, `no free ${family} address on this node`, `${pool.used} of ${pool.capacity} addresses are in use; ${wait}`);
+    throw new CniError(CniErrorCode.tryAgainLater, `no free ${family} address on this node`, `${pool.used} of ${pool.capacity} addresses of ${formatCidr(pool.cidr)} are in use; ${wait}`);
   }
 
   /** Writes are in order; many releases at once cost as few writes as the disk allows. */

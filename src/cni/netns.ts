@@ -8,6 +8,8 @@ export interface NetnsOptions {
   readonly host: string;
   /** Where the node's /proc is mounted in the agent's container; undefined when it is /proc. */
   readonly hostProc: string | undefined;
+  /** Of a file that is some namespace: whether it is one of the network. */
+  readonly isNetwork: (path: string) => boolean;
 }
 
 export class NetnsResolver {
@@ -51,7 +53,7 @@ export class NetnsResolver {
     const found = await stat(this.path(netns)).catch((thrown: unknown) => {
       throw new CniError(CniErrorCode.environment, "CNI_NETNS cannot be opened", netns.slice(0, 200), thrown);
     });
-    if (found.dev !== host.dev) throw new CniError(CniErrorCode.environment, "CNI_NETNS is no network namespace", netns);
+    if (found.dev !== host.dev || !this.#options.isNetwork(this.path(netns))) throw new CniError(CniErrorCode.environment, "CNI_NETNS is no network namespace", netns);
     if (found.ino === host.ino) throw new CniError(CniErrorCode.environment, "CNI_NETNS is the node's own network namespace", netns);
     return `${found.dev}:${found.ino}`;
   }

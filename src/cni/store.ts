@@ -6,7 +6,7 @@
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { asError, codeOf } from "../lib/errors.ts";
-import { removeDurable, writeAtomic } from "../lib/files.ts";
+import { removeDurable, removeLeftovers, writeAtomic } from "../lib/files.ts";
 
 /** `reserved`: addresses and names are taken, the kernel may hold parts. `ready`: the pod is open. */
 export type AttachmentStep = "reserved" | "ready";
@@ -56,6 +56,7 @@ export class AttachmentStore {
   /** Reads all records. An unreadable one is returned as failure: its pod's addresses are unknown. */
   async load(): Promise<readonly { readonly containerId: string; readonly error: Error }[]> {
     const failures: { containerId: string; error: Error }[] = [];
+    await removeLeftovers(this.#folder);
     for (const file of await this.#files()) {
       try {
         const { format, attachment } = JSON.parse(await readFile(join(this.#folder, file), "utf8")) as { format: unknown; attachment: Attachment };

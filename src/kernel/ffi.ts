@@ -66,6 +66,7 @@ export interface Libc {
   munmap(address: bigint, length: number): number;
   vsnprintf(buffer: Memory, size: number, format: Pointer, list: Pointer): number;
   ifIndex(name: string): number;
+  ioctl(fd: number, request: number): number;
 }
 
 const LIBBPF_SIGNATURES: Readonly<Record<keyof Libbpf, string>> = {
@@ -121,6 +122,7 @@ const LIBC_SIGNATURES: Readonly<Record<keyof Libc, string>> = {
   munmap: "int munmap(void *addr, size_t length)",
   vsnprintf: "int vsnprintf(void *buffer, size_t size, void *format, void *list)",
   ifIndex: "uint32_t if_nametoindex(const char *name)",
+  ioctl: "int ioctl(int fd, unsigned long request)",
 };
 
 function bind<T>(library: string, signatures: Readonly<Record<keyof T & string, string>>): T {

@@ -15,6 +15,7 @@ export type { HostDevices, HostSpec, Route } from "./host.ts";
 export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
 export type { Device } from "./links.ts";
 export { Netlink } from "./netlink.ts";
+export { networkNamespaceProbe } from "./netns.ts";
 export { PodVeths } from "./pod-link.ts";
 export type { PodLinkSpec, VethSpec } from "./pod-link.ts";
 export { LibbpfMap, perCpu } from "./map.ts";

@@ -1,6 +1,8 @@
 /** Files that are there completely or not at all, also after a crash of the machine. */
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+
+const TEMPORARY = /^\..+\.\d+\.tmp$/;
 
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, "r");
@@ -37,6 +39,15 @@ export async function writeAtomic(path: string, content: string | Uint8Array, op
     throw thrown;
   }
   if (options.durable !== false) await syncDirectory(folder);
+}
+
+/** Of `folder`, or of one file in it, what writes left behind whose process was killed. Only where nobody writes now. */
+export async function removeLeftovers(folder: string, file = ""): Promise<void> {
+  const names = await readdir(folder).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === "ENOENT") return [];
+    throw thrown;
+  });
+  for (const name of names) if (name.startsWith(`.${file}`) && TEMPORARY.test(name)) await rm(join(folder, name), { force: true });
 }
 
 /** Removes a file for good. Removing the absent succeeds. */

@@ -1,4 +1,7 @@
-/** The agent as a process of its own in a network namespace, for agent.test.ts. Arguments: a JSON file (`RunnerOptions`), and perhaps `uninstall`. */
+/**
+ * The agent as a process of its own in a network namespace, for agent-lab.ts. Arguments: a JSON file (`RunnerOptions`),
+ * and perhaps `uninstall`, or `kill` and where (`KillPoint`).
+ */
 import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { Agent } from "../../src/agent/agent.ts";
@@ -7,6 +10,8 @@ import { KubeAccess } from "../../src/kube/access.ts";
 import { HttpTransport, KubeClient } from "../../src/kube/index.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { uninstall } from "../../src/agent/uninstall.ts";
+import { dieAt } from "./kill-points.ts";
+import type { KillPoint } from "./kill-points.ts";
 
 export interface RunnerOptions {
   readonly config: AgentConfig;
@@ -33,4 +38,5 @@ async function run(): Promise<void> {
   await agent.start();
 }
 
+if (process.argv[3] === "kill") dieAt(JSON.parse(process.argv[4] ?? "") as KillPoint);
 await (process.argv[3] === "uninstall" ? uninstall(options.config, logger) : run());

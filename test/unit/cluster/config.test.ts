@@ -5,7 +5,7 @@ import { clusterConfig, findNode, nodeIdentities } from "../../../src/cluster/co
 
 test("without settings: three nodes, our CNI, kube-proxy", () => {
   const config = clusterConfig({ HOME: "/root", PATH: "/usr/bin" });
-  assert.deepEqual([config.nodes, config.kubernetes, config.cni, config.kubeProxy], [3, "1.36.3", "cilium", true]);
+  assert.deepEqual([config.nodes, config.kubernetes, config.cni, config.kubeProxy, config.podCidrSize], [3, "1.36.3", "cilium", true, 24]);
 });
 
 test("addresses follow from the subnets, and no two nodes share one", () => {
@@ -18,6 +18,7 @@ for (const [env, message] of [
   [{ CNI: "calico" }, /CNI=calico is not valid: give one of cilium, ptp, none/],
   [{ NODES: "0" }, /NODES=0 is not valid: give a number from 1 to 100/],
   [{ K8S: "latest" }, /K8S=latest is not valid/],
+  [{ POD_CIDR_SIZE: "30" }, /POD_CIDR_SIZE=30 is not valid: give one of 24, 25, 26, 27, 28/],
   [{ KUBE_PROXY: "yes" }, /KUBE_PROXY=yes is not valid: give one of 0, 1/],
   [{ CLUSTER_SUBNET: "10.0.0.0/16" }, /CLUSTER_SUBNET=10.0.0.0\/16 is not valid/],
   [{ CLUSTER_NAME: "much-too-long-a-name" }, /CLUSTER_NAME/],

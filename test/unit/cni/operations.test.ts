@@ -66,7 +66,7 @@ describe("CniOperations", () => {
     operations = new CniOperations({
       admission: { admit: (...args) => admission.admit(...args) },
       addresses, store, datapath,
-      netns: new NetnsResolver({ host: join(folder, "host-netns"), hostProc: undefined }),
+      netns: new NetnsResolver({ host: join(folder, "host-netns"), hostProc: undefined, isNetwork: () => true }),
       listener: { attached: (a) => void events.push(`+${a.containerId}`), detached: (a) => void events.push(`-${a.containerId}`) },
       logger: silent,
       assertReady: () => undefined,
