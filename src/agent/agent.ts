@@ -129,7 +129,17 @@ export class Agent {
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
     tables.endpoints.subscribe({ changed: () => moved("endpoints"), synced: () => moved("endpoints") });
     tables.nodes.subscribe({ changed: () => (moved("nodes"), this.#routes?.add("routes")), synced: () => moved("nodes") });
-    tables.pods.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()), synced: () => core.enforcer.touch() });
+    tables.pods.subscribe({
+      changed: (_, row, previous) => {
+        if (JSON.stringify(row?.namedPorts) !== JSON.stringify(previous?.namedPorts)) {
+          core.state.moved("attachments");
+          core.enforcer.touch();
+        }
+        core.change.notify();
+        this.#refreshSoon();
+      },
+      synced: () => core.enforcer.touch(),
+    });
     tables.namespaces.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
     tables.node.subscribe({
       changed: (_, row) => {

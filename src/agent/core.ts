@@ -70,6 +70,7 @@ export class Core {
       nodes: tables.nodes.objects,
       endpoints: tables.endpoints.objects,
       attachments: this.links.attachments,
+      pods: tables.pods.objects,
     });
     this.names = new AddressNames(this.state, tables, this.links.attachments);
     this.enforcer = this.#makeEnforcer();

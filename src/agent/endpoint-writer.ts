@@ -8,7 +8,9 @@ import type { Attachment } from "../cni/index.ts";
 import { CILIUM_ENDPOINTS, refOf } from "../kube/index.ts";
 import type { KubeClient } from "../kube/index.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import { formatPorts } from "./objects.ts";
 import type { EndpointObjectRow } from "./objects.ts";
+import type { NamedPorts } from "../targets/index.ts";
 import type { LocalNode } from "./peers.ts";
 
 export interface EndpointWriterOptions {
@@ -22,6 +24,7 @@ export interface EndpointWriterOptions {
   /** The API server has no such pod any more: its object would only be collected as garbage. */
   readonly isGone: (attachment: Attachment) => boolean;
   readonly labels: (identity: number) => readonly string[];
+  readonly namedPorts: (attachment: Attachment) => NamedPorts | undefined;
 }
 
 const MANAGER = "cilium-agent";
@@ -72,12 +75,14 @@ export class EndpointWriter implements Reconciler {
       current.identity === attachment.identity &&
       current.state === wanted.status?.state &&
       current.node === wanted.status.networking.node &&
-      current.ips.join() === ips.join()
+      current.ips.join() === ips.join() &&
+      JSON.stringify(current.namedPorts) === JSON.stringify(this.#options.namedPorts(attachment))
     );
   }
 
   #objectOf(attachment: Attachment): CiliumEndpoint {
     const { local, labels, isReady } = this.#options;
+    const ports = this.#options.namedPorts(attachment);
     const { name, internalIps } = local();
     const { ipv4, ipv6 } = attachment;
     const owner = { apiVersion: "v1", kind: "Pod", name: attachment.pod, uid: attachment.uid };
@@ -87,6 +92,7 @@ export class EndpointWriter implements Reconciler {
         id: attachment.endpointId,
         state: isReady(attachment.containerId) ? "ready" : "waiting-for-policy",
         identity: { id: attachment.identity, labels: [...labels(attachment.identity)] },
+        ...(ports === undefined ? {} : { "named-ports": formatPorts(ports) }),
         networking: {
           addressing: [{ ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) }],
           node: internalIps[0] ?? "",

@@ -5,7 +5,8 @@
  *   CiliumNode ───── nodes ──────┤
  *   CiliumEndpoint ─ remote pods ┼─▶ DesiredState ─▶ Applier
  *   NodeState ───────────────────┤
- *   attachments ──── endpoints ──┘
+ *   attachments ──── endpoints ──┤
+ *   Pod ──────────── named ports ┘
  *
  * Each part is built again only when what it reads has moved; an unmoved part keeps its reference, which tells the
  * applier that there is nothing to do.
@@ -13,9 +14,9 @@
 import type { NodeState } from "../compile/state.ts";
 import type { Attachment } from "../cni/index.ts";
 import { formatLabels } from "../model/index.ts";
-import type { DesiredState, EndpointRow, PeerRow } from "../targets/index.ts";
-import type { CiliumNodeRow, EndpointObjectRow, IdentityRow } from "./objects.ts";
-import { nodeTables, remotePods } from "./peers.ts";
+import type { DesiredState, EndpointRow, NamedPorts, PeerRow } from "../targets/index.ts";
+import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, PodRow } from "./objects.ts";
+import { namesOf, nodeTables, remotePods } from "./peers.ts";
 import type { LocalNode, NodeTables } from "./peers.ts";
 
 export type Table = "identities" | "nodes" | "endpoints" | "attachments";
@@ -26,6 +27,8 @@ export interface LocalSources {
   readonly endpoints: ReadonlyMap<string, EndpointObjectRow>;
   /** Attachments whose link exists, by container id. */
   readonly attachments: ReadonlyMap<string, Attachment>;
+  /** Pods of this node, by `namespace/name`. */
+  readonly pods: ReadonlyMap<string, PodRow>;
 }
 
 export class LocalState {
@@ -79,11 +82,16 @@ export class LocalState {
     const remoteMoved = this.#moved.delete("endpoints") || nodesMoved;
     if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.tunnels);
     const attachmentsMoved = this.#moved.delete("attachments");
-    if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources.attachments);
+    if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources);
     if (nodesMoved || remoteMoved || attachmentsMoved) {
-      this.#peers = new Map([...this.#remote, ...localPods(this.#sources.attachments), ...tables.peers]);
+      this.#peers = new Map([...this.#remote, ...localPods(this.#sources), ...tables.peers]);
     }
     return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced };
+  }
+
+  /** What the attachment's pod calls its ports. */
+  namedPorts(attachment: Attachment): NamedPorts | undefined {
+    return namedPorts(attachment, this.#sources);
   }
 
   #tablesNow(): NodeTables {
@@ -92,17 +100,27 @@ export class LocalState {
   }
 }
 
-function endpointRows(attachments: ReadonlyMap<string, Attachment>): ReadonlyMap<string, EndpointRow> {
+/** Of a pod that the API server has no more, what was written of it. */
+function namedPorts({ namespace, pod: name, uid }: Attachment, { pods, endpoints }: LocalSources): NamedPorts | undefined {
+  const pod = pods.get(`${namespace}/${name}`);
+  if (pod?.uid === uid) return pod.namedPorts;
+  const written = endpoints.get(`${namespace}/${name}`);
+  return written?.ownerUid === uid ? written.namedPorts : undefined;
+}
+
+function endpointRows(sources: LocalSources): ReadonlyMap<string, EndpointRow> {
   const rows = new Map<string, EndpointRow>();
-  for (const [key, attachment] of attachments) {
+  for (const [key, attachment] of sources.attachments) {
     const { endpointId, hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6 } = attachment;
-    rows.set(key, { id: endpointId, ifindex: hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6 });
+    rows.set(key, { id: endpointId, ifindex: hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6, ...namesOf({ namedPorts: namedPorts(attachment, sources) }) });
   }
   return rows;
 }
 
-function* localPods(attachments: ReadonlyMap<string, Attachment>): Iterable<readonly [string, PeerRow]> {
-  for (const { identity, ipv4, ipv6 } of attachments.values()) {
-    for (const ip of [ipv4, ipv6]) if (ip !== undefined) yield [ip, { identity, node: undefined, flags: 0 }];
+function* localPods(sources: LocalSources): Iterable<readonly [string, PeerRow]> {
+  for (const attachment of sources.attachments.values()) {
+    const { identity, ipv4, ipv6 } = attachment;
+    const row = { identity, node: undefined, flags: 0, ...namesOf({ namedPorts: namedPorts(attachment, sources) }) };
+    for (const ip of [ipv4, ipv6]) if (ip !== undefined) yield [ip, row];
   }
 }

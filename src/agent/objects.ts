@@ -7,6 +7,7 @@ import type { Node, Pod } from "../api/core.ts";
 import type { ObjectMeta } from "../api/meta.ts";
 import { identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
+import type { NamedPorts } from "../targets/index.ts";
 import { formatAddress, isAddress, parseAddress } from "../lib/ip.ts";
 
 /** A pod of this node. */
@@ -22,6 +23,8 @@ export interface PodRow {
   /** Succeeded or Failed: it has no network any more. */
   readonly finished: boolean;
   readonly ips: readonly string[];
+  /** Absent when it names none. */
+  readonly namedPorts?: NamedPorts;
 }
 
 export function decodePod(pod: Pod): PodRow {
@@ -33,7 +36,36 @@ export function decodePod(pod: Pod): PodRow {
     hostNetwork: pod.spec?.hostNetwork === true,
     finished: isFinished(pod),
     ips: (pod.status?.podIPs ?? []).map((item) => item.ip ?? "").filter((ip) => ip !== ""),
+    ...withNames(portNames(pod)),
   };
+}
+
+type PortName = NonNullable<NonNullable<CiliumEndpoint["status"]>["named-ports"]>[number];
+const PROTOCOLS: Readonly<Record<PortName["protocol"], number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** Of containers and of sidecars; of two ports with one name and protocol the first, as Services choose. */
+export function portNames({ spec }: Pod): readonly PortName[] {
+  const sidecars = (spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === "Always");
+  const found = new Map<string, PortName>();
+  for (const { ports = [] } of [...(spec?.containers ?? []), ...sidecars]) {
+    for (const { name, containerPort: port, protocol = "TCP" } of ports) {
+      if (name === undefined || !isProtocol(protocol) || found.has(`${name} ${protocol}`)) continue;
+      found.set(`${name} ${protocol}`, { name, port, protocol });
+    }
+  }
+  return [...found.values()].sort((a, b) => (a.name === b.name ? PROTOCOLS[a.protocol] - PROTOCOLS[b.protocol] : a.name < b.name ? -1 : 1));
+}
+
+const isProtocol = (text: string): text is PortName["protocol"] => Object.hasOwn(PROTOCOLS, text);
+
+function withNames(names: readonly PortName[]): { readonly namedPorts?: NamedPorts } {
+  return names.length === 0 ? {} : { namedPorts: names.map(({ name, port, protocol }) => ({ name, port, protocol: PROTOCOLS[protocol] })) };
+}
+
+/** As CiliumEndpoint has them. */
+export function formatPorts(ports: NamedPorts): PortName[] {
+  const text = (number: number): PortName["protocol"] => (Object.keys(PROTOCOLS) as PortName["protocol"][]).find((name) => PROTOCOLS[name] === number) ?? "TCP";
+  return ports.map(({ name, port, protocol }) => ({ name, port, protocol: text(protocol) }));
 }
 
 /** Address → UID of the pod that has it, whichever network gave it. */
@@ -57,6 +89,8 @@ export interface EndpointObjectRow {
   /** Underlay address of its node. */
   readonly node: string;
   readonly ownerUid: string;
+  /** Absent when it names none. */
+  readonly namedPorts?: NamedPorts;
   /** Of objects of this node: to delete this very version only. Empty for others, which we never write. */
   readonly uid: string;
   readonly resourceVersion: string;
@@ -74,6 +108,7 @@ export function decodeEndpoint(object: CiliumEndpoint, localNode: string): Endpo
     ips: status.networking.addressing.flatMap((pair) => [pair.ipv4 ?? "", pair.ipv6 ?? ""]).filter((ip) => ip !== ""),
     nodeName: status.networking.nodeName, node: status.networking.node,
     ownerUid: metadata.ownerReferences?.find((owner) => owner.kind === "Pod")?.uid ?? "",
+    ...withNames(status["named-ports"] ?? []),
     uid: isLocal ? (metadata.uid ?? "") : "",
     resourceVersion: isLocal ? (metadata.resourceVersion ?? "") : "",
     written: lastWritten(metadata),

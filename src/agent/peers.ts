@@ -5,7 +5,7 @@
 import { Identity, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
-import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
+import type { NamedPorts, NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "./objects.ts";
 
 export interface LocalNode {
@@ -104,9 +104,14 @@ export function remotePods(localName: string, endpoints: Iterable<EndpointObject
     for (const ip of endpoint.ips) {
       if (!isAddress(ip) || (written.get(ip) ?? "") > endpoint.written) continue;
       if (!isOn(tunnel, ip)) continue;
-      peers.set(ip, { identity: endpoint.identity, node: tunnel.address, flags: PEER_TUNNEL });
+      peers.set(ip, { identity: endpoint.identity, node: tunnel.address, flags: PEER_TUNNEL, ...namesOf(endpoint) });
       written.set(ip, endpoint.written);
     }
   }
   return peers;
+}
+
+/** The field, absent when there is none. */
+export function namesOf({ namedPorts }: { readonly namedPorts?: NamedPorts | undefined }): { readonly namedPorts?: NamedPorts } {
+  return namedPorts === undefined ? {} : { namedPorts };
 }

@@ -95,6 +95,7 @@ export class Writers {
       isReady: (containerId) => this.#ready.has(containerId),
       isGone: ({ namespace, pod, uid }) => tables.pods.synced && tables.pods.objects.get(`${namespace}/${pod}`)?.uid !== uid,
       labels: (identity) => formatLabels(core.identities.labels(identity) ?? new Map()),
+      namedPorts: (attachment) => core.state.namedPorts(attachment),
     });
   }
 

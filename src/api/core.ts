@@ -6,6 +6,8 @@ export interface Pod extends KubeObject {
     readonly nodeName?: string;
     readonly hostNetwork?: boolean;
     readonly serviceAccountName?: string;
+    readonly containers?: readonly Container[];
+    readonly initContainers?: readonly Container[];
   };
   readonly status?: {
     readonly phase?: string;
@@ -14,6 +16,12 @@ export interface Pod extends KubeObject {
     readonly hostIP?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly lastTransitionTime?: string }[];
   };
+}
+
+export interface Container {
+  /** Always: an init container that runs beside the others (a sidecar). */
+  readonly restartPolicy?: string;
+  readonly ports?: readonly { readonly name?: string; readonly containerPort: number; readonly protocol?: string }[];
 }
 
 export interface Node extends KubeObject {

@@ -152,7 +152,7 @@ describe("rights", () => {
     const attachments = new Map([["c", attachment]]);
     const { objects } = tables.endpoints;
     let isGone = false;
-    const writer = new EndpointWriter({ client: stolen, local: () => own, attachments, objects, isSynced: () => true, isReady: () => true, isGone: () => isGone, labels: () => [] });
+    const writer = new EndpointWriter({ client: stolen, local: () => own, attachments, objects, isSynced: () => true, isReady: () => true, isGone: () => isGone, labels: () => [], namedPorts: () => undefined });
     await writer.reconcile("shop/p", signal);
     await eventually("the endpoint", () => objects.get("shop/p")?.id === 7);
     attachments.set("c", { ...attachment, endpointId: 8 });

@@ -42,6 +42,25 @@ export interface CiliumEndpoint {
       labels?: string[];
     };
     /**
+     * What the pod calls its ports, for rules that name them. Of two containers' ports with one name the first counts.
+     *
+     * Items: One port.
+     */
+    "named-ports"?: {
+      /**
+       * Name of the port.
+       */
+      name: string;
+      /**
+       * Number of the port, 1 to 65535.
+       */
+      port: number;
+      /**
+       * TCP, UDP or SCTP.
+       */
+      protocol: "TCP" | "UDP" | "SCTP";
+    }[];
+    /**
      * Where the pod is reached.
      */
     networking: {

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { describe, it } from "node:test";
-import { decodeEndpoint } from "../../../src/agent/objects.ts";
+import { decodeEndpoint, decodePod, formatPorts } from "../../../src/agent/objects.ts";
 import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
 import type { LocalNode } from "../../../src/agent/peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
@@ -52,6 +52,20 @@ describe("peers", () => {
     const { peers, nodes } = nodeTables(local, [{ ...other, routerIps: ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"] }]);
     for (const ip of ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"]) assert.equal(peers.has(ip), false, ip);
     assert.deepEqual(nodes.get("192.168.0.2"), { routerIpv4: undefined, routerIpv6: undefined });
+  });
+
+  it("knows what a pod calls its ports, from its containers and sidecars to the other nodes", () => {
+    const spec = {
+      containers: [{ ports: [{ name: "http", containerPort: 80 }, { containerPort: 81 }] }, { ports: [{ name: "http", containerPort: 90 }, { name: "dns", containerPort: 53, protocol: "UDP" }] }],
+      initContainers: [{ ports: [{ name: "once", containerPort: 1 }] }, { restartPolicy: "Always", ports: [{ name: "admin", containerPort: 9000, protocol: "SCTP" }] }],
+    };
+    const { namedPorts = [] } = decodePod({ metadata: { name: "p", namespace: "ns" }, spec });
+    assert.deepEqual(namedPorts, [{ name: "admin", port: 9000, protocol: 132 }, { name: "dns", port: 53, protocol: 17 }, { name: "http", port: 80, protocol: 6 }]);
+    const status = { id: 1, state: "ready" as const, identity: { id: 300 }, "named-ports": formatPorts(namedPorts), networking: { addressing: [{ ipv4: "10.0.1.5" }], node: "192.168.0.2", nodeName: "b" } };
+    const row = decodeEndpoint({ metadata: { name: "p", namespace: "ns" }, status }, "a");
+    assert.ok(row);
+    assert.deepEqual(remotePods("a", [row], nodeTables(local, [other]).tunnels).get("10.0.1.5")?.namedPorts, namedPorts);
+    assert.equal("namedPorts" in decodePod({ metadata: { name: "p", namespace: "ns" }, spec: { containers: [{}] } }), false);
   });
 
   it("takes the later written of two objects with one address, in any order", () => {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { acknowledgement } from "../../../src/agent/acknowledge.ts";
 import { apiServerCandidates } from "../../../src/agent/api-server.ts";
 import { podAddresses } from "../../../src/agent/objects.ts";
+import type { PodRow } from "../../../src/agent/objects.ts";
 import { loadConfig } from "../../../src/agent/config.ts";
 import { Enforcer } from "../../../src/agent/enforcer.ts";
 import type { Assignment } from "../../../src/agent/enforcer.ts";
@@ -38,7 +39,7 @@ const attachment: Attachment = {
 
 describe("local state", () => {
   it("keeps the reference of every part that did not move", () => {
-    const sources = { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map<string, Attachment>() };
+    const sources = { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
     const state = new LocalState(local, sources);
     const first = state.desired(nodeState, false);
     const second = state.desired(nodeState, true);
@@ -54,6 +55,24 @@ describe("local state", () => {
     assert.ok(state.cidrs.has("10.0.0.0/24"));
     assert.notEqual(state.desired(nodeState, true).peers, third.peers, "also when someone else asked for the CIDRs first");
   });
+
+  it("gives a pod's endpoint and addresses what the pod calls its ports, also once the pod is gone from the API server", () => {
+    const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
+    const pod: PodRow = { namespace: "ns", name: "p", uid: "u", sandboxUid: "u", labels: {}, serviceAccount: "default", hostNetwork: false, finished: false, ips: [], namedPorts };
+    const endpoints = new Map();
+    const sources = { identities: new Map(), nodes: new Map(), endpoints, attachments: new Map([["c", attachment]]), pods: new Map([["ns/p", pod]]) };
+    const state = new LocalState(local, sources);
+    const seen = (): unknown[] => {
+      state.moved("attachments");
+      const { endpoints: rows, peers } = state.desired(nodeState, true);
+      return [rows.get("c")?.namedPorts, peers.get("10.0.0.2")?.namedPorts];
+    };
+    assert.deepEqual(seen(), [namedPorts, namedPorts]);
+    sources.pods.set("ns/p", { ...pod, uid: "another" });
+    assert.deepEqual(seen(), [undefined, undefined]);
+    endpoints.set("ns/p", { ownerUid: "u", namedPorts });
+    assert.deepEqual(seen(), [namedPorts, namedPorts]);
+  });
 });
 
 describe("enforcer", () => {
@@ -66,7 +85,7 @@ describe("enforcer", () => {
     const reports = options.reports ?? [];
     const made = new Enforcer({
       applier: { apply: (desired) => (applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined },
-      state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map() }),
+      state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map(), pods: new Map() }),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });
     return { made, applied, flags };

@@ -6,7 +6,7 @@ import { FakeMap } from "../../../src/kernel/fake.ts";
 import * as types from "../../../src/kernel/gen/types.ts";
 import { formatAddress } from "../../../src/lib/ip.ts";
 import { MapApplier } from "../../../src/targets/apply.ts";
-import type { DesiredState, EndpointRow, PeerRow } from "../../../src/targets/index.ts";
+import type { DesiredState, EndpointRow, NamedPorts, PeerRow } from "../../../src/targets/index.ts";
 import { viewOf } from "../../../src/targets/map-target.ts";
 import { retain } from "../../../src/targets/retain.ts";
 import { selects } from "../../../src/targets/resolve.ts";
@@ -191,6 +191,40 @@ describe("MapApplier", () => {
     assert.equal(judge(subject, { direction: "ingress", peer: 302, address: "10.0.1.2", scope: "pods", names: [], protocol: 6, port: 80 }, () => kernel.policy.picture()), false);
     const restarted = kernel.applier().apply({ ...state, nodeState: nodeState(new Map()), identities: LABELS });
     assert.deepEqual([...restarted.readyEndpoints], [], "rules that cannot be known after a restart close the pod");
+  });
+
+  it("judges each pod by what it calls its ports, as subject and as destination, at every write, and forgets a class that nobody has", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const byName = (id: number, direction: "ingress" | "egress", verdict: "allow" | "deny"): RuleSet["rules"][number] => ({ id, direction, peer: undefined, ports: [{ protocol: 6, name: "http" }], verdict, precedence: verdict === "deny" ? 2 : 1 });
+    const state = nodeState(new Map([[256, "named"]]));
+    const named = { ...state, ruleSets: new Map([["named", { ingressDefault: 7, egressDefault: undefined, rules: [byName(1, "ingress", "allow"), byName(2, "egress", "deny")] }]]) };
+    const http = (port: number): NamedPorts => [{ name: "http", port, protocol: 6 }];
+    const desiredWith = (identity: number): DesiredState => ({
+      ...EMPTY, nodeState: named, identities: LABELS,
+      endpoints: new Map([["c1", { ...endpoint(1, 256), namedPorts: http(80) }], ["c2", { ...endpoint(2, 256), namedPorts: http(88) }], ["c3", endpoint(3, 256)]]),
+      peers: new Map([["10.0.1.1", { ...peer(identity), namedPorts: http(80) }], ["10.0.1.2", { ...peer(identity), namedPorts: http(88) }]]),
+    });
+    const passes = (id: number, direction: "ingress" | "egress", port: number, address = "10.0.1.1"): boolean => {
+      const { subject } = kernel.endpoints().find((row) => row.id === id) as types.Endpoint;
+      const { identity, ports } = kernel.peers().get(address) as types.Peer;
+      return judge(subject, { direction, peer: identity, address, scope: "pods", names: [], protocol: 6, port }, () => kernel.policy.picture(), ports);
+    };
+    assert.deepEqual(applier.apply(desiredWith(301)).parts.flatMap((part) => part.failures), []);
+    const checkEgress = (): void => {
+      for (const [address, denied] of [["10.0.1.1", 80], ["10.0.1.2", 88]] as const) for (const port of [80, 88]) assert.equal(passes(3, "egress", port, address), port !== denied, `${address}:${port}`);
+    };
+    assert.deepEqual([1, 2, 3].map((id) => [80, 88].map((port) => passes(id, "ingress", port))), [[true, false], [false, true], [false, false]]);
+    checkEgress();
+    kernel.watch = checkEgress;
+    const entries = kernel.policy.picture().policy.size;
+    applier.apply(desiredWith(302)); // both pods' labels change
+    kernel.now += 1000;
+    applier.sweep();
+    assert.equal(kernel.policy.picture().policy.size, entries, "the old classes' entries are gone");
+    const writes = kernel.writes;
+    kernel.applier().apply(desiredWith(302));
+    assert.equal(kernel.writes, writes, "a restart gives the same numbers");
   });
 
   it("refuses a second endpoint with the same device or address, and bad rows, without harm to others", () => {
