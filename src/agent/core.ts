@@ -118,7 +118,7 @@ export class Core {
     const { network, config } = this.#options;
     return new PodLinks({
       links: network.links,
-      veths: new PodVeths({ netlink: new Netlink(), sysctl: new Sysctl(), run: runCommand, plugin: config.paths.plugin }),
+      veths: new PodVeths({ netlink: new Netlink(), sysctl: new Sysctl(join(config.paths.hostProc, "sys")), run: runCommand, plugin: config.paths.plugin }),
       programs: network.programs,
       netns,
       mtu: () => network.podMtu,

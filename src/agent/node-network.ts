@@ -2,18 +2,19 @@
  * The node's own network: devices, settings, programs, routes to other nodes, nftables. Everything is idempotent: a
  * restarted agent finds what is there and changes nothing.
  */
-import { readFile, readdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
 import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
 import type { Device, NftSpec, Route } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
-import { CodedError, ConfigError } from "../lib/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
 import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
+import { requireRights } from "./node-rights.ts";
 import type { LocalNode } from "./peers.ts";
+import { mountBpfFs } from "./bpf-fs.ts";
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
 const OVERHEAD_IPV4 = 50;
@@ -62,8 +63,9 @@ export class NodeNetwork {
   /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
   static async setUp(options: NodeNetworkOptions): Promise<NodeNetwork> {
     const { config, local, logger } = options;
+    await requireRights();
     await mountBpfFs(dirname(config.paths.pins));
-    const sysctl = new Sysctl();
+    const sysctl = new Sysctl(join(config.paths.hostProc, "sys"));
     const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
     const underlay = await underlayDevices(links, config, local);
@@ -138,22 +140,13 @@ export class NodeNetwork {
 
 /** Everything of the node that outlives the agent, in the order in which nothing opens: programs last. */
 export async function tearDownNode(config: AgentConfig): Promise<void> {
-  const sysctl = new Sysctl();
+  const sysctl = new Sysctl(join(config.paths.hostProc, "sys"));
   const links = new Links(runCommand);
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Nft(runCommand).remove();
   await new Host(runCommand, sysctl).remove();
   await detachStubs(runCommand, await links.list());
   await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);
-}
-
-/** Never over a directory that holds something: what it holds would be gone from sight, for the whole machine. */
-async function mountBpfFs(path: string): Promise<void> {
-  const mounts = await readFile("/proc/self/mountinfo", "utf8");
-  const isMounted = mounts.split("\n").some((line) => line.split(" ")[4] === path && / - bpf /.test(line));
-  if (isMounted) return;
-  if ((await readdir(path)).length > 0) throw new CodedError("BPFFS", `${path} is no bpf file system, and not empty: nothing is mounted over it`);
-  await check(runCommand, ["mount", "-t", "bpf", "bpf", path]);
 }
 
 async function underlayDevices(links: Links, config: AgentConfig, local: LocalNode): Promise<readonly Device[]> {

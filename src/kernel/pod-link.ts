@@ -108,7 +108,7 @@ export class PodVeths {
 
   /** The settings come before the link is up: no router solicitation, no duplicate address detection. */
   async #configurePod(spec: PodLinkSpec, ifindex: number): Promise<void> {
-    const folder = `ipv6/conf/${spec.interfaceName ?? POD_INTERFACE}`;
+    const folder = `${this.#options.sysctl.root}/net/ipv6/conf/${spec.interfaceName ?? POD_INTERFACE}`;
     const settings = ["accept_ra=0", "accept_dad=0", "dad_transmits=0", "autoconf=0", "addr_gen_mode=1"].map((setting) => `${folder}/${setting}`);
     await check(this.#options.run, [this.#options.plugin, "netns", spec.netns, ...settings], packed(podMessages(spec, ifindex)));
   }

@@ -4,8 +4,8 @@
  *
  *   cilium-cni netns PATH SETTING=VALUE... < messages
  *
- * Enters the namespace PATH, writes the settings below /proc/sys/net (one that the kernel lacks is left out), then sends
- * the rtnetlink messages of standard input as they are; each asks for an acknowledgement. Exit status 0: all were done.
+ * Enters the namespace PATH, writes the settings (paths below /proc/sys/net, or absolute ones where that is read-only; one
+ * that the kernel lacks is left out), then sends the rtnetlink messages of standard input as they are; each asks for an acknowledgement. Exit status 0: all were done.
  */
 #ifndef CILIUM_CNI_NETNS_H
 #define CILIUM_CNI_NETNS_H
@@ -23,8 +23,8 @@ static int complain(const char *what, int number)
 static int apply_setting(const char *setting)
 {
 	char path[256];
-	const char *equals = strchr(setting, '=');
-	if (!equals || strstr(setting, "..") || snprintf(path, sizeof path, "/proc/sys/net/%.*s", (int)(equals - setting), setting) >= (int)sizeof path)
+	const char *equals = strchr(setting, '='), *folder = *setting == '/' ? "" : "/proc/sys/net/";
+	if (!equals || strstr(setting, "..") || snprintf(path, sizeof path, "%s%.*s", folder, (int)(equals - setting), setting) >= (int)sizeof path)
 		return complain(setting, EINVAL);
 	int fd = open(path, O_WRONLY | O_CLOEXEC), failed = 0;
 	if (fd < 0)

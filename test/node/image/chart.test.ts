@@ -94,6 +94,23 @@ describe("what stands in the manifests", () => {
     assert.deepEqual(securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } });
   });
 
+  it("gives the agent two capabilities; its privileged init container mounts and ends", () => {
+    const { spec } = find(objects(), "DaemonSet", "cilium").spec.template;
+    const [agent] = spec.containers;
+    assert.deepEqual(agent.securityContext, {
+      capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "SYS_ADMIN"] },
+      seccompProfile: { type: "RuntimeDefault" },
+      appArmorProfile: { type: "Unconfined" },
+    });
+    assert.ok(!agent.volumeMounts.some(({ mountPropagation }: any) => mountPropagation === "Bidirectional"));
+    assert.deepEqual(spec.initContainers.map(({ command }: any) => command.at(-1)), ["mount"]);
+    assert.deepEqual(spec.initContainers[0].volumeMounts.map(({ name }: any) => name), ["bpf", "config"]);
+    const other = find(objects("securityContext.capabilities.ciliumAgent={NET_ADMIN,SYS_ADMIN,SYS_RESOURCE}"), "DaemonSet", "cilium");
+    assert.ok(other.spec.template.spec.containers[0].securityContext.capabilities.add.includes("SYS_RESOURCE"));
+    const back = find(objects("securityContext.privileged=true"), "DaemonSet", "cilium").spec.template.spec;
+    assert.deepEqual(back.containers[0].securityContext, { privileged: true });
+  });
+
   it("grants no wildcard, no secrets and no pods/exec", () => {
     const rules = objects().filter(({ kind }) => kind === "ClusterRole" || kind === "Role").flatMap((role) => role.rules);
     assert.ok(rules.length > 0);

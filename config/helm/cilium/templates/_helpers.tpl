@@ -34,10 +34,6 @@ checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
 - name: config
   mountPath: /etc/cilium/config
   readOnly: true
-- name: bpf
-  mountPath: /sys/fs/bpf
-  # Pins outlive the pod; a file system that the agent mounts here must reach the node.
-  mountPropagation: Bidirectional
 - name: run
   mountPath: /var/run/cilium
 - name: state
@@ -55,6 +51,16 @@ checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
 - name: proc
   mountPath: /host/proc
   readOnly: true
+# The container's own /proc/sys is read-only unless it is privileged.
+- name: proc-sys-net
+  mountPath: /host/proc/sys/net
+{{- end -}}
+
+{{/* What is mounted here must reach the node, as pins outlive the pod. Kubernetes allows it to privileged containers only. */}}
+{{- define "cilium.bpfMount" -}}
+- name: bpf
+  mountPath: /sys/fs/bpf
+  mountPropagation: Bidirectional
 {{- end -}}
 
 {{- define "cilium.agentVolumes" -}}
@@ -91,6 +97,10 @@ checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
 - name: proc
   hostPath:
     path: /proc
+    type: Directory
+- name: proc-sys-net
+  hostPath:
+    path: /proc/sys/net
     type: Directory
 {{- end -}}
 
