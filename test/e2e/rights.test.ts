@@ -21,7 +21,7 @@ const site = (name: string): Site => pods[name] ?? assert.fail(name);
 
 /** What one wget from there got: the body, or undefined. */
 async function fetched(from: Site, address: string, port: number, path: string): Promise<string | undefined> {
-  const { code, stdout } = await capture([...from.enter, "busybox", "wget", "-q", "-O", "-", "-T", "5", `http://${address.includes(":") ? `[${address}]` : address}:${port}${path}`]);
+  const { code, stdout } = await capture([...from.enter, "timeout", "5", "busybox", "wget", "-q", "-O", "-", `http://${address.includes(":") ? `[${address}]` : address}:${port}${path}`]);
   return code === 0 ? stdout : undefined;
 }
 
