@@ -1,13 +1,14 @@
 /**
  * Two nodes and the outside as network namespaces on one bridge, with the real programs, tunnel and pods.
  *
- *   dpt-out 192.0.2.9 ─┐
- *   dpt-n1  192.0.2.1 ─┼─ bridge in dpt-net      n1: a1 .11, b1 .12      n2: c2 10.x.2.21
- *   dpt-n2  192.0.2.2 ─┘
+ *   …out 192.0.2.9 ─┐
+ *   …n1  192.0.2.1 ─┼─ bridge in …net      n1: a1 .11, b1 .12      n2: c2 10.x.2.21
+ *   …n2  192.0.2.2 ─┘
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { ENDPOINT_READY, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
@@ -15,7 +16,8 @@ import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import type { NodeSpec, Request } from "./worker.ts";
 
-export const PREFIX = "dpt-";
+/** With the process in it: two runs on one machine do not meet. */
+export const PREFIX = `dpt${process.pid}-`;
 export const OUTSIDE = `${PREFIX}out`;
 const MTU = 1450;
 const ROOT = join(import.meta.dirname, "../../..");
@@ -183,7 +185,8 @@ export class Lab {
     const there = parseAddress(underlay(3 - node));
     const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, ports: 0, node: at }));
     for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, PEER_TUNNEL, there));
-    for (const text of [underlay(node), `2001:db8::${node}`, router(node).ipv4, router(node).ipv6]) await put(text, 1);
+    for (const text of [underlay(node), `2001:db8::${node}`]) await put(text, 1);
+    for (const text of [router(node).ipv4, router(node).ipv6]) await put(text, 1, PEER_ROUTER);
     for (const text of [underlay(3 - node), `2001:db8::${3 - node}`]) await put(text, 6);
     for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, PEER_TUNNEL | PEER_ROUTER, there);
     for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, ports: 0, node: none }));
@@ -265,7 +268,10 @@ export class Lab {
     this.#removeNamespaces();
   }
 
+  /** Of this process, and of those that died before they could. */
   #removeNamespaces(): void {
+    const left = run("ip", "netns", "list").split("\n").flatMap((line) => /^(dpt(\d+)-\S+)/.exec(line)?.slice(1) ?? []);
+    for (let i = 0; i < left.length; i += 2) if (!existsSync(`/proc/${left[i + 1]}`)) spawnSync("ip", ["netns", "delete", left[i] ?? ""]);
     for (const name of ["net", "n1", "n2", "out", ...PODS.map((pod) => pod.name)]) spawnSync("ip", ["netns", "delete", PREFIX + name]);
   }
 }
