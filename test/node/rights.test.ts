@@ -165,8 +165,9 @@ describe("rights", () => {
 
   test("another node's CiliumNode is refused, and what the Node does not say of the own one", async () => {
     await admin.create(CILIUM_NODES, ciliumNode("n2", "n2"));
-    const object = { spec: { ipam: { podCIDRs: ["10.1.1.0/24"] } } };
-    await refused("change", stolen.patch(CILIUM_NODES, { name: "n2" }, object), /its own CiliumNode/);
+    await refused("change", stolen.patch(CILIUM_NODES, { name: "n2" }, { metadata: { labels: { a: "b" } } }), /its own CiliumNode/);
+    // Two policies refuse it; which of them is named first is the server's choice.
+    await refused("its own pods' traffic", stolen.patch(CILIUM_NODES, { name: "n2" }, { spec: { ipam: { podCIDRs: ["10.1.1.0/24"] } } }), /its own CiliumNode|pod CIDRs are not those/);
     await refused("a node that there is none of", stolen.create(CILIUM_NODES, ciliumNode("n3", "n2")), /its own CiliumNode/);
     for (const podCIDRs of [["10.1.2.0/24"], ["10.1.1.0/24", "0.0.0.0/0"], ["10.1.1.0/25"]]) {
       await refused(podCIDRs.join(), stolen.apply(CILIUM_NODES, ciliumNode("n1", "n1", ADDRESSES.n1, podCIDRs) as never, "thief"), /pod CIDRs are not those/);
