@@ -7,6 +7,7 @@ import type { KubeClient } from "../kube/index.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { ApplyReport } from "../targets/index.ts";
 import type { Assignment } from "./enforcer.ts";
+import type { MapWarning } from "./map-fill.ts";
 import type { LocalNode } from "./peers.ts";
 
 export type Acknowledgement = NonNullable<CiliumNodeState["status"]>;
@@ -15,7 +16,7 @@ const MAX_FAILURES = 20;
 const MAX_MESSAGE = 500;
 
 /** `unreadable`: the newest node state cannot be used; the one of `assignment` stays in force. Pure. */
-export function acknowledgement(assignment: Assignment, report: ApplyReport, nodeUID: string, unreadable: ReadFailure | undefined): Acknowledgement {
+export function acknowledgement(assignment: Assignment, report: ApplyReport, nodeUID: string, unreadable: ReadFailure | undefined, warnings: readonly MapWarning[] = []): Acknowledgement {
   const failed = report.parts.flatMap(({ part, failures }) => failures.map(({ subject, error, identities }) => ({ part, message: `${subject}: ${error.message}`, identities })));
   const failures: { part: string; message: string }[] = failed.map(({ part, message }) => ({ part, message: message.slice(0, MAX_MESSAGE) }));
   if (unreadable !== undefined) failures.unshift({ part: unreadable.part, message: unreadable.message.slice(0, MAX_MESSAGE) });
@@ -27,6 +28,7 @@ export function acknowledgement(assignment: Assignment, report: ApplyReport, nod
     nodeUID,
     formats: [...FEED_FORMATS],
     ...(failures.length === 0 ? {} : { failures: failures.slice(0, MAX_FAILURES) }),
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
     ...(isNamed ? { failedPolicies: policiesOf(assignment, failed.flatMap((failure) => failure.identities)) } : {}),
   };
 }
@@ -68,7 +70,7 @@ export class AcknowledgementWriter implements Reconciler {
     if (wanted === undefined || text === this.#written) return {};
     const ref = { name: statusName(this.#local().name) };
     // A merge patch keeps what is absent, so what is gone is said to be null.
-    const status = { failures: null, failedPolicies: null, ...wanted };
+    const status = { failures: null, failedPolicies: null, warnings: null, ...wanted };
     try {
       await this.#client.patchStatus(CILIUM_NODE_STATES, ref, status, signal);
     } catch (thrown) {

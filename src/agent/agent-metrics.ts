@@ -5,12 +5,14 @@ import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { MapFill } from "./map-fill.ts";
 
 /** `wantedEntries`: the configured size; a map whose content would not fit keeps its own. */
 export type SizedMap = BatchMap & { readonly wantedEntries: number };
 
 export interface MetricSources {
   readonly map: (name: string) => SizedMap | undefined;
+  readonly fills: () => readonly MapFill[];
   readonly endpoints: () => { readonly total: number; readonly ready: number };
   readonly appliedRevision: () => number;
   readonly addresses: () => readonly { readonly family: string; readonly used: number; readonly capacity: number }[];
@@ -18,7 +20,6 @@ export interface MetricSources {
 
 const OWN_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
 const WAIT_BUCKETS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30];
-const SIZED_MAPS = ["policy", "ipcache", "cidrs", "subjects", "interfaces", "endpoints", "nodes"] as const;
 const LOWEST_RESOLUTION_MS = 10;
 
 export class AgentMetrics {
@@ -35,10 +36,11 @@ export class AgentMetrics {
   readonly #entries = this.metrics.gauge("map_entries", "Entries of a kernel map", ["map"]);
   readonly #capacity = this.metrics.gauge("map_capacity", "Most entries of a kernel map", ["map"]);
   readonly #configured = this.metrics.gauge("map_capacity_configured", "Configured size of a kernel map; less than map_capacity while its content would not fit into that", ["map"]);
+  readonly #pressure = this.metrics.gauge("bpf_map_pressure", "Share of a kernel map that is taken; the agent warns from 0.85 on", ["map_name"]);
   readonly #ipam = this.metrics.gauge("ipam_addresses", "Pod addresses of this node", ["family", "state"]);
-  readonly #packets = this.metrics.gauge("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
-  readonly #bytes = this.metrics.gauge("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);
-  readonly #hits = this.metrics.gauge("rule_packets", "Packets that a rule decided", ["rule"]);
+  readonly #packets = this.metrics.exact("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
+  readonly #bytes = this.metrics.exact("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);
+  readonly #hits = this.metrics.exact("rule_packets", "Packets that a rule decided", ["rule"]);
   readonly #loop = this.metrics.gauge("event_loop_delay_seconds", "Delay of the event loop since the last scrape", ["quantile"]);
 
   constructor(sources: MetricSources) {
@@ -80,14 +82,11 @@ export class AgentMetrics {
   }
 
   #readMaps(): void {
-    for (const name of SIZED_MAPS) {
-      const map = this.#sources.map(name);
-      if (map === undefined) continue;
-      this.#configured.set({ map: name }, map.wantedEntries);
-      let entries = 0;
-      for (const { count } of map.batches()) entries += count;
-      this.#entries.set({ map: name }, entries);
-      this.#capacity.set({ map: name }, map.maxEntries);
+    for (const { map, entries, capacity } of this.#sources.fills()) {
+      this.#entries.set({ map }, entries);
+      this.#capacity.set({ map }, capacity);
+      this.#configured.set({ map }, this.#sources.map(map)?.wantedEntries ?? capacity);
+      this.#pressure.set({ map_name: map }, entries / capacity);
     }
     this.#readCounters();
   }
@@ -101,13 +100,13 @@ export class AgentMetrics {
         direction: directionNames.get(direction)?.toLowerCase() ?? String(direction),
       };
       const all = perCpu(value, metricCodec.size, metricCodec.decode);
-      this.#packets.set(labels, all.reduce((sum, one) => sum + Number(one.packets), 0));
-      this.#bytes.set(labels, all.reduce((sum, one) => sum + Number(one.bytes), 0));
+      this.#packets.set(labels, all.reduce((sum, one) => sum + one.packets, 0n));
+      this.#bytes.set(labels, all.reduce((sum, one) => sum + one.bytes, 0n));
     }
     this.#hits.reset(); // the counters of gone rules are deleted
     for (const [key, value] of this.#sources.map("rule_hits")?.entries() ?? []) {
       const rule = String(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
-      this.#hits.set({ rule }, perCpu(value, ruleHitCodec.size, ruleHitCodec.decode).reduce((sum, one) => sum + Number(one.packets), 0));
+      this.#hits.set({ rule }, perCpu(value, ruleHitCodec.size, ruleHitCodec.decode).reduce((sum, one) => sum + one.packets, 0n));
     }
   }
 }

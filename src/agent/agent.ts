@@ -67,6 +67,7 @@ export class Agent {
     this.#signal = signal;
     this.#metrics = new AgentMetrics({
       map: (name) => this.#network?.port.map(name),
+      fills: () => this.#core?.fills() ?? [],
       endpoints: () => ({ total: this.#core?.links.attachments.size ?? 0, ready: this.#core?.enforcer.report?.readyEndpoints.size ?? 0 }),
       appliedRevision: () => this.#core?.enforcer.assignment?.revision ?? 0,
       addresses: () => this.#addressFigures(),
@@ -108,8 +109,8 @@ export class Agent {
       },
       isStateSynced: () => this.#isStateSynced,
       metrics: () => this.#metrics,
-      onReport: (report, assignment) => {
-        this.#writers?.reported(report, assignment, this.#unreadable);
+      onReport: () => {
+        this.#tell(this.#core);
         this.#refreshSoon();
       },
       listener: {
@@ -250,7 +251,7 @@ export class Agent {
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-    collectFlows(core.flows, this.#logger, this.#signal).catch(logFailure(this.#logger, "collecting flows ended"));
+    collectFlows({ flows: core.flows, logger: this.#logger, signal: this.#signal, onWalked: () => this.#tell(core) }).catch(logFailure(this.#logger, "collecting flows ended"));
   }
 
   #pruneRuleHits(core: Core, network: NodeNetwork): void {
@@ -262,6 +263,12 @@ export class Agent {
     } catch (thrown) {
       this.#logger.error("deleting counters of gone rules", { error: asError(thrown) });
     }
+  }
+
+  /** The acknowledgement and what else readers look at, when it is another than the last. */
+  #tell(core: Core | undefined): void {
+    const { report, assignment } = core?.enforcer ?? {};
+    if (report !== undefined && assignment !== undefined) this.#writers?.reported(report, assignment, this.#unreadable);
   }
 
   #refreshSoon(): void {

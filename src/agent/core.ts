@@ -19,6 +19,8 @@ import { Enforcer } from "./enforcer.ts";
 import type { Assignment } from "./enforcer.ts";
 import { PodIdentities } from "./identities.ts";
 import { LocalState } from "./local-state.ts";
+import { MapPressure } from "./map-fill.ts";
+import type { MapFill, MapWarning } from "./map-fill.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { podAddresses } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
@@ -55,6 +57,8 @@ export class Core {
   /** Who has an address, for events. */
   readonly names: AddressNames;
   readonly #options: CoreOptions;
+  readonly #applier: MapApplier;
+  readonly #pressure = new MapPressure();
 
   constructor(options: CoreOptions) {
     this.#options = options;
@@ -73,6 +77,7 @@ export class Core {
       pods: tables.pods.objects,
     });
     this.names = new AddressNames(this.state, tables, this.links.attachments);
+    this.#applier = this.#makeApplier();
     this.enforcer = this.#makeEnforcer();
     this.operations = new CniOperations({
       admission: this.#makeAdmission(),
@@ -131,12 +136,27 @@ export class Core {
     });
   }
 
-  #makeEnforcer(): Enforcer {
-    const { network, tables, logger, isStateSynced, onReport, metrics } = this.#options;
+  /** As we wrote them, and flows as the last walk found them: no map is read for this. */
+  fills(): readonly MapFill[] {
+    const flows = this.flows.count;
+    const entries = [...this.#applier.entries(), ...(flows === undefined ? [] : [["flows", flows] as const])];
+    return entries.map(([map, count]) => ({ map, entries: count, capacity: requireMap(this.#options.network, map).maxEntries }));
+  }
+
+  mapWarnings(): readonly MapWarning[] {
+    return this.#pressure.warnings(this.fills());
+  }
+
+  #makeApplier(): MapApplier {
+    const { network } = this.#options;
     const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, requireMap(network, name)])) as Record<MapName, BatchMap>;
-    const applier = new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
+    return new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
+  }
+
+  #makeEnforcer(): Enforcer {
+    const { tables, logger, isStateSynced, onReport, metrics } = this.#options;
     return new Enforcer({
-      applier,
+      applier: this.#applier,
       state: this.state,
       logger,
       isUsable: () => tables.isUsable,

@@ -7,14 +7,23 @@ import type { FlowCollector, FlowsReport } from "../targets/index.ts";
 
 const AGAIN_AFTER_ERROR_MS = 30_000;
 
+export interface FlowCollectionOptions {
+  readonly flows: FlowCollector;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** A walk is over: `flows.count` is new. */
+  readonly onWalked: () => void;
+}
+
 /** Until the signal ends it. A walk that fails is tried again later. */
-export async function collectFlows(flows: FlowCollector, logger: Logger, signal: AbortSignal): Promise<void> {
+export async function collectFlows({ flows, logger, signal, onWalked }: FlowCollectionOptions): Promise<void> {
   let wasPressed = false;
   while (!signal.aborted) {
     const startedMs = performance.now();
     try {
       const report = await flows.collect(Number(process.hrtime.bigint() / 1_000_000_000n));
       const fill = (report.seen - report.deleted) / report.maxEntries;
+      onWalked();
       wasPressed = tellPressure(report, wasPressed, logger);
       await sleep(nextWalkMs({ fill, tookMs: performance.now() - startedMs }), signal);
     } catch (thrown) {

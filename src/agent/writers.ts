@@ -77,7 +77,7 @@ export class Writers {
 
   reported(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
     const { core, nodeName } = this.#options;
-    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable);
+    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, core.mapWarnings());
     if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
     const before = this.#ready;
     this.#ready = report.readyEndpoints;

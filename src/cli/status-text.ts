@@ -13,7 +13,7 @@ export function statusText(status: Status): string {
     `Endpoints:  ${managed} of ${pods} pods managed`,
     `Images:     ${status.images.join(", ") || "none"}`,
   ];
-  const sections = [head.map((line) => `${line}\n`).join(""), nodeTable(status.nodes), unmanagedText(status.unmanaged), problemText(status.problems)];
+  const sections = [head.map((line) => `${line}\n`).join(""), nodeTable(status.nodes), unmanagedText(status.unmanaged), warningText(status.nodes), problemText(status.problems)];
   return sections.filter((section) => section !== "").join("\n");
 }
 
@@ -30,6 +30,11 @@ function unmanagedText(unmanaged: readonly string[]): string {
   const shown = unmanaged.slice(0, UNMANAGED_SHOWN).map((pod) => `  ${pod}\n`);
   const more = unmanaged.length > UNMANAGED_SHOWN ? `  … and ${unmanaged.length - UNMANAGED_SHOWN} more\n` : "";
   return `Unmanaged pods, which no policy holds for until they are restarted:\n${shown.join("")}${more}`;
+}
+
+function warningText(nodes: readonly NodeStatus[]): string {
+  const warnings = nodes.flatMap((node) => node.warnings.map((warning) => `  ${node.name}: ${warning}\n`));
+  return warnings.length === 0 ? "" : `Warnings:\n${warnings.join("")}`;
 }
 
 function problemText(problems: readonly string[]): string {

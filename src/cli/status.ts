@@ -27,6 +27,8 @@ export interface NodeStatus {
   readonly revision: number | undefined;
   readonly applied: number | undefined;
   readonly failures: readonly string[];
+  /** What works still, such as with a kernel map that is nearly full. */
+  readonly warnings: readonly string[];
 }
 
 export interface Status {
@@ -95,6 +97,7 @@ function nodeStatus(name: string, facts: StatusFacts, agents: readonly Pod[], ne
     revision: states.find((state) => state.manifest !== undefined)?.manifest?.revision,
     applied: applied?.appliedRevision,
     failures: (applied?.failures ?? []).map(({ part, message }) => `${part}: ${message}`),
+    warnings: (applied?.warnings ?? []).map(({ part, message }) => `${part}: ${message}`),
   };
 }
 

@@ -125,6 +125,12 @@ export class MapApplier implements Applier {
     return this.#recovered ? this.#policy.sweep() : 0;
   }
 
+  entries(): ReadonlyMap<string, number> {
+    if (!this.#recovered) return new Map();
+    const peers = [["ipcache", this.#ipcache], ["cidrs", this.#cidrs], ["nodes", this.#nodes]] as const;
+    return new Map([...this.#policy.entries(), ...this.#endpoints.entries(), ...peers.map(([name, part]) => [name, part.actual().size] as const)]);
+  }
+
   #recover(): void {
     if (this.#recovered) return;
     this.#policy.recover();

@@ -104,6 +104,8 @@ export interface Applier {
   apply(desired: DesiredState): ApplyReport;
   /** Deletes policy entries that nothing refers to; worth a call a second after an apply and now and then. Returns how many. */
   sweep(): number;
+  /** Entries of each map as this applier wrote them, without a look at the kernel; empty before the first apply. */
+  entries(): ReadonlyMap<string, number>;
   /** Forget what is believed to be in the kernel and read it again with the next call. */
   invalidate(): void;
 }

@@ -78,6 +78,11 @@ export class EndpointsTarget {
     this.#endpoints = new MapReconciler(new MapTarget(maps.endpoints, addressKey, endpointValue), options);
   }
 
+  /** Entries by map. */
+  entries(): readonly (readonly [map: string, entries: number])[] {
+    return [["interfaces", this.#interfaces.actual().size], ["endpoints", this.#endpoints.actual().size]];
+  }
+
   put(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<number, number>): EndpointsStep {
     const { byIfindex, byAddress, conflicts } = wanted(rows, slots);
     const reachable = this.#endpoints.put(byAddress);

@@ -119,6 +119,11 @@ export class PolicyTarget {
     return new Map([...this.#slots].filter(([, slot]) => (this.#store.subjects.get(slot)?.ruleSet ?? 0) !== 0));
   }
 
+  /** Entries by map. */
+  entries(): readonly (readonly [map: string, entries: number])[] {
+    return [["policy", this.#store.fill("policy").count], ["blocks", this.#store.fill("blocks").count], ["subjects", this.#store.subjects.size]];
+  }
+
   /** Its rules are in the kernel: the current ones, or the last good. */
   #isInForce(owner: number): boolean {
     return (this.#subjectOf(owner)?.ruleSet ?? 0) !== 0;

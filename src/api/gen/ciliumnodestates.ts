@@ -109,6 +109,21 @@ export interface CiliumNodeState {
       message: string;
     }[];
     /**
+     * What will fail when it goes on, such as a kernel map that is nearly full.
+     *
+     * Items: One warning.
+     */
+    warnings?: {
+      /**
+       * Kernel resource, such as map policy.
+       */
+      part: string;
+      /**
+       * Cause and remedy.
+       */
+      message: string;
+    }[];
+    /**
      * Policies that are not in force because of the failures; absent with failures, all of them.
      *
      * Items: UID of the policy.

@@ -84,7 +84,7 @@ describe("enforcer", () => {
     const flags = { usable: options.usable ?? true };
     const reports = options.reports ?? [];
     const made = new Enforcer({
-      applier: { apply: (desired) => (applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined },
+      applier: { apply: (desired) => (applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
       state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map(), pods: new Map() }),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });

@@ -40,7 +40,7 @@ function healthy(): StatusFacts {
 test("a cluster where everything runs and is applied has no problems", () => {
   const status = statusOf(healthy(), "kube-system");
   assert.deepEqual(status.problems, []);
-  assert.deepEqual(status.nodes, [{ name: "a", agent: "ready", managed: 1, pods: 1, revision: 4, applied: 4, failures: [] }]);
+  assert.deepEqual(status.nodes, [{ name: "a", agent: "ready", managed: 1, pods: 1, revision: 4, applied: 4, failures: [], warnings: [] }]);
   assert.match(statusText(status), /Endpoints: {2}1 of 1 pods managed/);
 });
 
@@ -51,6 +51,15 @@ test("pods that no agent manages are listed; host-network and ended pods are not
   assert.deepEqual(status.unmanaged, ["default/old"]);
   assert.deepEqual(status.problems, []);
   assert.match(statusText(status), /Unmanaged pods.*\n {2}default\/old\n/);
+});
+
+test("a warning of a node is shown, and is no problem", () => {
+  const facts = healthy();
+  const [manifestOf, acknowledged] = facts.nodeStates as any[];
+  const nodeStates = [manifestOf, { ...acknowledged, status: { ...acknowledged.status, warnings: [{ part: "map policy", message: "more than 85 % of its 100 entries are taken" }] } }];
+  const status = statusOf({ ...facts, nodeStates }, "kube-system");
+  assert.deepEqual(status.problems, []);
+  assert.match(statusText(status), /Warnings:\n {2}a: map policy: more than 85 % of its 100 entries are taken\n/);
 });
 
 test("what is not ready, not applied or failed is a problem by name", () => {
