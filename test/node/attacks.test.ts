@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import type { TestContext } from "node:test";
-import { arp, ethernet, frame, icmp, icmpv6, ipv4, ipv6, raw as layer, udp } from "../bpf/lib/packet.ts";
+import { arp, ethernet, frame, icmp, icmpv6, ipv4, ipv6, raw as layer, udp, wireAddress } from "../bpf/lib/packet.ts";
 import type { Layer } from "../bpf/lib/packet.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
 import { EventType, dropReasonNames } from "../../src/kernel/gen/types.ts";
@@ -50,8 +50,8 @@ const inTunnel = (from: string, to: string): Uint8Array => frame(ethernet(own.ma
 /** Services of node 1 as kube-proxy would make them, for the length of a test. */
 function translate(t: TestContext, destinations: readonly string[], sources: readonly string[] = []): void {
   const chain = (name: string, type: string, rules: readonly string[]): readonly string[] => [`chain ${name} {`, `type nat hook ${type};`, ...rules, "}"];
-  nft(N1, ["table ip service {", ...chain("pre", "prerouting priority dstnat", destinations), ...chain("post", "postrouting priority srcnat", sources), "}", ""].join("\n"));
-  t.after(() => run("ip", "netns", "exec", N1, "nft", "delete", "table", "ip", "service"));
+  nft(N1, ["table inet service {", ...chain("pre", "prerouting priority dstnat", destinations), ...chain("post", "postrouting priority srcnat", sources), "}", ""].join("\n"));
+  t.after(() => run("ip", "netns", "exec", N1, "nft", "delete", "table", "inet", "service"));
 }
 
 async function reasons(node: number): Promise<readonly string[]> {
@@ -94,7 +94,7 @@ test("a pod with raw sockets speaks for itself alone", async () => {
 
 test("a pod is no tunnel: not to any address of a node, whatever stands in between", async (t) => {
   const ears = [await raw.hear(namespaceOf(b1)), await raw.hear(namespaceOf(c2))];
-  translate(t, [["10.96.0.7", underlay(1)], ["10.96.0.8", underlay(2)], ["10.96.0.9", router(2).ipv4]].map(([service, to]) => `ip daddr ${service} udp dport 53 dnat to ${to}:${TUNNEL_PORT}`));
+  translate(t, [["10.96.0.7", underlay(1)], ["10.96.0.8", underlay(2)], ["10.96.0.9", router(2).ipv4]].map(([service, to]) => `ip daddr ${service} udp dport 53 dnat ip to ${to}:${TUNNEL_PORT}`));
   const tunnel = (to: string, victim: string, from: string, port = TUNNEL_PORT): Uint8Array =>
     frame(ethernet(own.mac, own.hostMac, family(to)), ip(to.includes(":") ? a1.ipv6 : a1.ipv4, to, 17), udp(40000, port), vxlan(b1.identity, inTunnel(from, victim)));
   const direct = [underlay(1), underlay(2), router(1).ipv4, router(2).ipv4, "192.0.2.9", router(1).ipv6, "2001:db8::1", "2001:db8::2"];
@@ -124,14 +124,20 @@ test("the underlay has no pods: neither bare, nor under a priority tag, nor by a
   await allDropped(OUTSIDE, tries, honest, ears[1] as Ear, ears);
 });
 
-test("an ICMP error about a flow through a service comes back from the service; a forged one does not", async (t) => {
-  translate(t, [`ip daddr 10.96.0.3 udp dport 53 dnat to ${b1.ipv4}:5353`, `ip daddr 10.96.0.4 udp dport 53 dnat to ${c2.ipv4}:5353`]);
+test("an ICMP error about a flow through a service or a masquerade comes back translated, in both families; a forged one does not", async (t) => {
+  translate(t, [b1, c2].flatMap(({ ipv4: to4, ipv6: to6 }, i) => [`ip daddr 10.96.0.${3 + i} udp dport 53 dnat ip to ${to4}:5353`, `ip6 daddr fd00:96::${3 + i} udp dport 53 dnat ip6 to [${to6}]:5353`]));
   const ear = await raw.hear(namespaceOf(a1));
-  const hex = (address: string): string => Buffer.from(parseAddress(address).slice(12)).toString("hex");
-  for (const service of ["10.96.0.3", "10.96.0.4"]) {
-    raw.send(namespaceOf(a1), [datagram(a1.ipv4, service, HONEST, 53)]);
-    // Type 3 code 3 from the service, and in the quote the service as the pod knows it.
-    await ear.waitFor((heard) => heard.slice(52).startsWith(hex(service) + hex(a1.ipv4)) && heard.slice(68).startsWith("0303") && heard.slice(84).includes(hex(a1.ipv4) + hex(service)), `port unreachable from ${service}`);
+  const hex = (address: string): string => Buffer.from(wireAddress(address)).toString("hex");
+  // Port unreachable from whom the pod asked, and in the quote the pod and whom it asked: bytes from the addresses on.
+  const isUnreachable4 = (heard: string, to: string): boolean => heard.startsWith(`${hex(to)}${hex(a1.ipv4)}0303`, 52) && heard.startsWith(hex(a1.ipv4) + hex(to), 108);
+  const isUnreachable6 = (heard: string, to: string): boolean => heard.startsWith(`${hex(to)}${hex(a1.ipv6)}0104`, 44) && heard.startsWith(hex(a1.ipv6) + hex(to), 140);
+  for (const to of ["10.96.0.3", "10.96.0.4", "192.0.2.9"]) {
+    raw.send(namespaceOf(a1), [datagram(a1.ipv4, to, HONEST, 53)]);
+    await ear.waitFor((heard) => isUnreachable4(heard, to), `port unreachable from ${to}`);
+  }
+  for (const to of ["fd00:96::3", "fd00:96::4", "2001:db8::9"]) {
+    run("ip", "netns", "exec", namespaceOf(a1), "sh", "-c", `echo ${HONEST} | socat -u - 'UDP6-SENDTO:[${to}]:53'`);
+    await ear.waitFor((heard) => isUnreachable6(heard, to), `port unreachable from ${to}`);
   }
   await lab.events(1);
   const error = frame(ethernet("02:00:00:00:01:12", "02:00:00:00:f1:12", 0x0800), ipv4(b1.ipv4, a1.ipv4, { protocol: 1 }), icmp(3, 3, 0), ipv4(a1.ipv4, b1.ipv4, { protocol: 17 }), udp(40001, 5353), says(FORGED));
@@ -143,7 +149,7 @@ test("an ICMP error about a flow through a service comes back from the service; 
 });
 
 test("a pod that asks its own service is answered", async (t) => {
-  translate(t, [`ip daddr 10.96.0.5 tcp dport 80 dnat to ${a1.ipv4}:8080`], [`ip saddr ${a1.ipv4} ip daddr ${a1.ipv4} masquerade`]);
+  translate(t, [`ip daddr 10.96.0.5 tcp dport 80 dnat ip to ${a1.ipv4}:8080`], [`ip saddr ${a1.ipv4} ip daddr ${a1.ipv4} masquerade`]);
   lab.serve(a1, 8080);
   await lab.policy(a1, { ingress: [], egress: [{ peer: a1.identity, rule: 31 }] });
   t.after(async () => await lab.policy(a1, {}));
