@@ -171,12 +171,14 @@ export class World {
     return map;
   }
 
+  clear(name: string): void {
+    const map = this.map(name);
+    for (const [key] of [...map.entries()]) map.delete(key);
+  }
+
   /** The cast as it is at the start of every row: nothing enforced, no flows. */
   reset(): void {
-    for (const name of ["interfaces", "endpoints", "ipcache", "cidrs", "subjects", "policy", "blocks", "flows", "fragments", "nodes", "metrics", "rule_hits"]) {
-      const map = this.map(name);
-      for (const [key] of [...map.entries()]) map.delete(key);
-    }
+    for (const name of ["interfaces", "endpoints", "ipcache", "cidrs", "subjects", "policy", "blocks", "flows", "fragments", "nodes", "metrics", "rule_hits"]) this.clear(name);
     for (const one of [a, b]) {
       this.endpoint(one);
       this.subject(one, {});
