@@ -122,11 +122,14 @@ test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 build/bin/argocd-sync: $(wildcard test/e2e/argocd/*)
 	@mkdir -p $(@D)
 	cd test/e2e/argocd && CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -o $(CURDIR)/$@ .
+test-nightly: TEST_LIMIT_MS = 3600000
+test-nightly: programs image cli build/bin/e2e-probe ## What takes too long for `make test`, on clusters of its own (root)
+	@$(TEST) --test-concurrency=1 'test/nightly/**/*.test.ts'
 build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
 
-.PHONY: lint test-unit test-bpf test-node test-e2e
+.PHONY: lint test-unit test-bpf test-node test-e2e test-nightly
 
 # ---- measurements
 
