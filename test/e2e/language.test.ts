@@ -1,0 +1,178 @@
+/** Every part of the policy language on the live cluster, over both families; what the receiving side saw decides. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+
+import { apply, get, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
+import { nodeSite, plugInOutside } from "./harness/outside.ts";
+import { createPods, type Pod, type PodSpec, type Server, type Site } from "./harness/pods.ts";
+import { conditionOf, enforce, policy, settled, type PolicyObject } from "./harness/policy.ts";
+
+await readyCluster();
+const ns = await namespace("language");
+const outside = await plugInOutside(203);
+const CLUSTERWIDE = `language-${ns.name}`;
+after(async () => {
+  await kubectl("delete", "ccnp", CLUSTERWIDE, "--ignore-not-found");
+  await Promise.all([ns.remove(), outside.remove()]);
+});
+
+/** The two are of one identity and call different ports by one name. */
+const named = (name: string, on: number, containerPort: number): PodSpec => ({ name, node: on, labels: { app: "named" }, ports: [8080, 9090], container: { ports: [{ name: "http", containerPort, protocol: "TCP" }] } });
+const pods = await createPods(ns.name, [
+  named("named-1", 1, 8080),
+  named("named-2", 2, 9090),
+  { name: "caller", node: 1, labels: { app: "caller" } },
+  { name: "range", node: 2, labels: { app: "range" }, ports: [8080, 9090] },
+  { name: "denied", node: 1, labels: { app: "denied" }, ports: [8080, 9090] },
+  { name: "wide", node: 2, labels: { app: "wide" }, ports: [8080, 9090] },
+  { name: "blocks", node: 1, labels: { app: "blocks" } },
+  { name: "native", node: 1, labels: { app: "native" }, ports: [8080, 9090] },
+  { name: "entities", node: 1, labels: { app: "entities" } },
+  { name: "pinged", node: 2, labels: { app: "pinged" } },
+  { name: "peer", node: 1, labels: { app: "peer" } },
+  { name: "other", node: 2, labels: { app: "other" } },
+]);
+const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
+const [peer, other] = [pod("peer"), pod("other")];
+const selects = (app: string): object => ({ matchLabels: { app } });
+interface NativeObject {
+  readonly metadata: { readonly uid: string; readonly generation: number };
+}
+
+const word = (): string => `try-${Math.random().toString(36).slice(2, 10)}`;
+
+/** `heard` are the texts that arrived. */
+async function judged(from: Site, address: string, port: number, passes: boolean, heard: () => Promise<readonly string[]>): Promise<void> {
+  const text = word();
+  if (passes) await from.reaches("tcp", address, port, text);
+  else await from.isCutFrom("tcp", address, port, text);
+  assert.equal((await heard()).includes(text), passes, `${from.name} → ${address} ${port}`);
+}
+
+async function toPod(from: Site, to: Pod, port: number, passes: boolean): Promise<void> {
+  const heard = async (): Promise<string[]> => (await to.received()).map(({ text }) => text);
+  await Promise.all(to.addresses.map((address) => judged(from, address, port, passes, heard)));
+}
+
+async function toServer(from: Site, server: Server, addresses: readonly string[], port: number, passes: boolean): Promise<void> {
+  const heard = (): Promise<string[]> => Promise.resolve(server.received().map(({ text }) => text));
+  await Promise.all(addresses.map((address) => judged(from, address, port, passes, heard)));
+}
+
+describe("the policy language", { concurrency: 3 }, () => {
+  test("a port's name is that of the receiving pod: two pods of one identity mean different numbers, both ways", async () => {
+    const http = [{ ports: [{ port: "http", protocol: "TCP" }] }];
+    const check = async (from: Site): Promise<void> => {
+      await Promise.all([["named-1", 8080, 9090], ["named-2", 9090, 8080]].flatMap(([name, own, another]) => [
+        toPod(from, pod(String(name)), Number(own), true),
+        toPod(from, pod(String(name)), Number(another), false),
+      ]));
+    };
+    await enforce(ns.name, policy("caller", { endpointSelector: selects("caller"), egress: [{ toEndpoints: [selects("named")], toPorts: http }] }));
+    await check(pod("caller"));
+    await toPod(peer, pod("named-1"), 9090, true);
+    await enforce(ns.name, policy("named", { endpointSelector: selects("named"), ingress: [{ fromEntities: ["cluster"], toPorts: http }] }));
+    await check(peer);
+  });
+
+  test("a range of ports", async () => {
+    await enforce(ns.name, policy("range", { endpointSelector: selects("range"), ingress: [{ fromEndpoints: [selects("peer")], toPorts: [{ ports: [{ port: "8001", endPort: 9089, protocol: "TCP" }] }] }] }));
+    await Promise.all([toPod(peer, pod("range"), 8080, true), toPod(peer, pod("range"), 9090, false), toPod(other, pod("range"), 8080, false)]);
+  });
+
+  test("a denial beats a narrower allow, and without default deny closes nothing else", async () => {
+    const subject = pod("denied");
+    await enforce(ns.name, policy("denied", { endpointSelector: selects("denied"), ingressDeny: [{ fromEndpoints: [selects("other")] }], enableDefaultDeny: { ingress: false } }));
+    await Promise.all([toPod(peer, subject, 8080, true), toPod(other, subject, 8080, false)]);
+    await enforce(ns.name, policy("allowed", { endpointSelector: selects("denied"), ingress: [{ fromEndpoints: [{}], toPorts: [{ ports: [{ port: "8080", protocol: "TCP" }] }] }] }));
+    await Promise.all([toPod(peer, subject, 8080, true), toPod(peer, subject, 9090, false), toPod(other, subject, 8080, false)]);
+  });
+
+  test("a policy of the whole cluster selects by namespace and label, and says that it is enforced", async () => {
+    const subject = pod("wide");
+    const endpointSelector = { matchLabels: { app: "wide", "k8s:io.kubernetes.pod.namespace": ns.name } };
+    const spec = { endpointSelector, ingress: [{ fromEndpoints: [selects("peer")] }], ingressDeny: [{ toPorts: [{ ports: [{ port: "9090" }] }] }] };
+    await apply({ apiVersion: "cilium.io/v2", kind: "CiliumClusterwideNetworkPolicy", metadata: { name: CLUSTERWIDE }, specs: [spec] });
+    const find = (): Promise<PolicyObject> => get<PolicyObject>("ccnp", CLUSTERWIDE);
+    const object = await waitFor("Enforced", async () => {
+      const found = await find();
+      return conditionOf(found, "Enforced")?.status === "True" && found.status?.enforced === "1/1" ? found : undefined;
+    }, () => kubectl("describe", "ccnp", CLUSTERWIDE), { timeoutMs: 30_000 });
+    assert.equal(object.status?.endpoints, 1);
+    await Promise.all([toPod(peer, subject, 8080, true), toPod(peer, subject, 9090, false), toPod(other, subject, 8080, false)]);
+  });
+
+  test("blocks mean the outside and no pod; what is excepted is not meant", async () => {
+    const server = await outside.site.serve(7000);
+    const both = [outside.ipv4, outside.ipv6];
+    const rule = (except: boolean): object => ({
+      endpointSelector: selects("blocks"),
+      egress: [{ toCIDRSet: [{ cidr: "0.0.0.0/0", except: except ? [`${outside.ipv4}/32`] : [] }, { cidr: "::/0", except: except ? [`${outside.ipv6}/128`] : [] }] }],
+    });
+    try {
+      await enforce(ns.name, policy("blocks", rule(false)));
+      await toServer(pod("blocks"), server, both, 7000, true);
+      await toPod(pod("blocks"), peer, 8080, false);
+      await enforce(ns.name, policy("blocks", rule(true)));
+      await toServer(pod("blocks"), server, both, 7000, false);
+    } finally {
+      server.close();
+    }
+  });
+
+  test("entities: the world is no pod and no node, the host is the pod's own node", async () => {
+    const [server, host] = await Promise.all([outside.site.serve(7001), nodeSite(1).serve(7002)]);
+    const own = [node(1).ipv4, node(1).ipv6];
+    const subject = pod("entities");
+    const to = (...toEntities: string[]): object => policy("entities", { endpointSelector: selects("entities"), egress: [{ toEntities }] });
+    try {
+      await enforce(ns.name, to("world"));
+      await Promise.all([toServer(subject, server, [outside.ipv4, outside.ipv6], 7001, true), toServer(subject, host, own, 7002, false), toPod(subject, peer, 8080, false)]);
+      await enforce(ns.name, to("host"));
+      await Promise.all([toServer(subject, server, [outside.ipv4, outside.ipv6], 7001, false), toServer(subject, host, own, 7002, true), toPod(subject, peer, 8080, false)]);
+      await enforce(ns.name, to("cluster"));
+      await Promise.all([toServer(subject, server, [outside.ipv4, outside.ipv6], 7001, false), toPod(subject, peer, 8080, true), toPod(subject, other, 8080, true)]);
+    } finally {
+      server.close();
+      host.close();
+    }
+  });
+
+  test("messages of ICMP by their names", async () => {
+    const subject = pod("pinged");
+    const ping = async (from: Pod, passes: boolean): Promise<void> => {
+      for (const address of subject.addresses) {
+        const said = await from.exec(`ping -c 2 -W 1 ${address} || true`);
+        assert.match(said, passes ? /[12] packets received/ : / 0 packets received/, `${from.name} → ${address}`);
+      }
+    };
+    const rule = (type: string): object => ({ fromEndpoints: [selects("peer")], icmps: [{ fields: [{ type }, { family: "IPv6", type }] }] });
+    await enforce(ns.name, policy("pinged", { endpointSelector: selects("pinged"), ingress: [rule("EchoRequest")] }));
+    await Promise.all([ping(peer, true), ping(other, false), toPod(peer, subject, 8080, false)]);
+    await enforce(ns.name, policy("pinged", { endpointSelector: selects("pinged"), ingress: [rule("EchoReply")] }));
+    await ping(peer, false);
+  });
+
+  test("a NetworkPolicy: a block means pods, a name is the pod's, and an empty item everything", async () => {
+    const subject = pod("native");
+    const native = (ingress: readonly object[]): object => ({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: "native" }, spec: { podSelector: selects("native"), ingress } });
+    const blocks = (of: Pod): object[] => of.addresses.map((address) => ({ ipBlock: { cidr: `${address}/${address.includes(":") ? 128 : 32}` } }));
+    const inForce = async (ingress: readonly object[], check: () => Promise<void>): Promise<void> => {
+      await apply(native(ingress), "-n", ns.name);
+      // The kind has no status: the node's state must say this generation, and the node that it is applied.
+      const { metadata } = await get<NativeObject>("networkpolicy", "native", "-n", ns.name);
+      const record = `"${metadata.uid}","NetworkPolicy","${ns.name}","native",${metadata.generation},`;
+      await waitFor("the node state says it", async () => {
+        const { items } = await get<{ items: { part?: { data: string } }[] }>("ciliumnodestates");
+        return items.some(({ part }) => part?.data.includes(record) === true) ? true : undefined;
+      }, () => kubectl("get", "ciliumnodestates"), { timeoutMs: 30_000 });
+      await settled();
+      await check();
+    };
+    await inForce([{ from: blocks(peer), ports: [{ port: 8080 }] }], async () => {
+      await Promise.all([toPod(peer, subject, 8080, true), toPod(peer, subject, 9090, false), toPod(other, subject, 8080, false)]);
+    });
+    await inForce([{}], () => Promise.all([toPod(peer, subject, 9090, true), toPod(other, subject, 8080, true)]).then(() => undefined));
+    await inForce([], () => Promise.all([toPod(peer, subject, 9090, false), toPod(other, subject, 8080, false)]).then(() => undefined));
+  });
+});
