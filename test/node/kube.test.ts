@@ -168,9 +168,11 @@ describe("a real API server", () => {
     const refusals: readonly (readonly [string, RegExp])[] = [
       ["rules: {http: []}", /spec\.ingress\[0\]\.rules: .*rules \(L7\) is not supported yet/],
       ["toPorts: [{ports: [{port: '80'}], rules: {http: []}}]", /spec\.ingress\[0\]\.toPorts\[0\]\.rules: .*rules \(L7\) is not supported yet/],
-      ["fromCIDR: [10.0.0.0/8]", /spec\.ingress\[0\]\.fromCIDR: .*not supported yet/],
-      ["toPorts: [{ports: [{port: '80', endPort: 90}]}]", /ports\[0\]\.endPort: .*not supported yet/],
-      ["toPorts: [{ports: [{port: http}]}]", /ports\[0\]\.port/],
+      ["fromNodes: []", /spec\.ingress\[0\]\.fromNodes: .*not supported yet/],
+      ["{fromCIDR: [10.0.0.0/8], fromEntities: [world]}", /spec\.ingress\[0\]: .*an item has one kind of peers/],
+      ["{toPorts: [{ports: [{port: '80'}]}], icmps: [{fields: [{type: 8}]}]}", /spec\.ingress\[0\]: .*either toPorts or icmps/],
+      ["fromEntities: [everybody]", /spec\.ingress\[0\]\.fromEntities\[0\]/],
+      ["toPorts: [{ports: [{port: '70000'}]}]", /ports\[0\]\.port/],
       ["toPorts: []", /spec\.ingress\[0\]\.toPorts/],
     ];
     for (const [item, message] of refusals) assert.match(kubectl(base + item, "apply", "-f", "-").stderr, message, item);
@@ -179,9 +181,11 @@ describe("a real API server", () => {
   });
 
   test("kubectl explain has a sentence for every field", () => {
-    const text = kubectl("", "explain", "cnp.spec.ingress.toPorts.ports", "--recursive=false").stdout;
-    assert.match(text, /Number of the port, 1 to 65535, as a string/);
-    assert.doesNotMatch(text, /<no description>/);
+    for (const kind of ["cnp", "ccnp"]) {
+      const text = kubectl("", "explain", `${kind}.spec.ingress.toPorts.ports`, "--recursive=false").stdout;
+      assert.match(text, /Number of the port as a string, or its name in the receiving pod/);
+      assert.doesNotMatch(text, /<no description>/);
+    }
   });
 
   test("an identity's name is its number, and its labels never change", () => {
