@@ -87,7 +87,7 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	step = target ? GO_ON : check_tunnel_port(p);
 	if (step)
 		return step;
-	via_stack = (!target && !(p->peer.flags & PEER_TUNNEL)) || (state && (state->flags & CT_VIA_STACK));
+	via_stack = (!target && !(p->peer.flags & (PEER_TUNNEL | PEER_DIRECT))) || (state && (state->flags & CT_VIA_STACK));
 	/* A reply is of a judged flow; the own node is no service's address. */
 	if (via_stack && !(p->flags & PACKET_REPLY) && p->peer.identity != IDENTITY_HOST)
 		return send_untranslated(skb, p);
@@ -98,6 +98,8 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 		return deliver_to_stack(skb, p->flags & PACKET_REPLY ? MARK_REPLY : MARK_FROM_POD, p->from.endpoint);
 	if (target)
 		return deliver_to_pod(skb, p, target);
+	if (p->peer.flags & PEER_DIRECT)
+		return forward_direct(skb, p);
 	step = check_mtu(skb, p, config_tunnel_mtu);
 	return step ? step : encapsulate(skb, p, p->peer.node, self->identity);
 }

@@ -31,10 +31,12 @@ static __always_inline int check_priority_tag(const struct packet *p)
 	return p->type == ETHERTYPE_VLAN || p->type == ETHERTYPE_SERVICE_VLAN ? -DROP_UNSUPPORTED_L3 : GO_ON;
 }
 
-/* Pod addresses come through the tunnel only. What cannot be parsed is the stack's to refuse: it is for the
- * node, not for a pod, which is closed to it by to_container. */
+/* Pods of other nodes come through the tunnel, or directly where the underlay's routes lead to them; this node's come
+ * on no wire. What cannot be parsed is the stack's to refuse: it is for the node, not for a pod, which is closed to
+ * it by to_container. */
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 {
+	struct endpoint *target = 0;
 	int step = parse_ethernet(skb, p);
 
 	if (step == -DROP_UNSUPPORTED_L3 && !(skb->vlan_tci & VLAN_ID))
@@ -46,12 +48,17 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	skb->mark = MARK_FROM_NETDEV;
 	step = parse_ip(skb, p);
 	find_peer(p, &p->source);
-	found_side(&p->from, p);
-	if (is_pod_address(&p->peer) || bpf_map_lookup_elem(&endpoints, &p->source))
+	found_sender(p);
+	if ((is_pod_address(&p->peer) && !(p->peer.flags & PEER_DIRECT)) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
 	if (step)
 		return DONE_OK;
 	remember_fragment(p);
+	/* A switch may flood what is another machine's. */
+	if ((p->peer.flags & PEER_DIRECT) && skb->pkt_type == PACKET_HOST)
+		target = bpf_map_lookup_elem(&endpoints, &p->destination);
+	if (target)
+		return is_link_message(p) ? -DROP_FORGED_NEIGHBOUR : receive_for_pod(skb, p, target);
 	if (is_reply_of_pod(p))
 		skb->mark = MARK_REPLY;
 	return DONE_OK;
@@ -61,8 +68,15 @@ SEC("tc")
 int from_netdev(struct __sk_buff *skb)
 {
 	struct packet *p = packet_begin(skb, HOOK_FROM_NETDEV, DIRECTION_INGRESS);
+	int step, action;
 
-	return p ? leave_to_others(finish(skb, p, receive(skb, p))) : TC_ACT_SHOT;
+	if (!p)
+		return TC_ACT_SHOT;
+	step = receive(skb, p);
+	action = finish(skb, p, step);
+	if (step == -DROP_PACKET_TOO_BIG && !answer_too_big(skb, p))
+		return send_back(skb);
+	return leave_to_others(action);
 }
 
 /* A pod's packet leaves the node: after translation, so this is its last destination. */

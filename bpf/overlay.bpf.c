@@ -15,20 +15,6 @@ static __always_inline int receive_for_router(struct __sk_buff *skb, struct pack
 	return deliver_to_stack(skb, MARK_REPLY, 0);
 }
 
-static __always_inline int receive_for_pod(struct __sk_buff *skb, struct packet *p, const struct endpoint *target)
-{
-	int step = local_side(&p->to, target);
-
-	p->endpoint = target->id;
-	if (!step)
-		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), 0);
-	if (step)
-		return step;
-	if ((p->flow_flags & CT_VIA_STACK) && (p->flags & PACKET_REPLY))
-		return deliver_to_stack(skb, MARK_REPLY, 0);
-	return deliver_to_pod(skb, p, target);
-}
-
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 {
 	struct endpoint *target = bpf_map_lookup_elem(&endpoints, &p->destination);

@@ -121,4 +121,38 @@ struct bpf_tunnel_key {
 	__u32 tunnel_label;
 };
 
+/* bpf_fib_lookup: what the routes say of a packet that came in on `ifindex`, which becomes the device it leaves on;
+ * the destination becomes the next hop. */
+struct bpf_fib_lookup {
+	__u8 family;
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	__u16 tot_len;
+	__u32 ifindex;
+	__be32 tos_or_flowinfo;
+	__u32 source[4];      /* IPv4 in the first word */
+	__u32 destination[4];
+	__be16 h_vlan_proto;
+	__be16 h_vlan_TCI;
+	__u8 smac[6];
+	__u8 dmac[6];
+};
+
+enum {
+	BPF_FIB_LKUP_RET_SUCCESS = 0,
+	BPF_FIB_LKUP_RET_NO_NEIGH = 7,
+};
+
+/* bpf_redirect_neigh */
+struct bpf_redir_neigh {
+	__u32 nh_family;
+	__u32 nh[4];          /* IPv4 in the first word */
+};
+
+enum {
+	AF_INET = 2,
+	AF_INET6 = 10,
+};
+
 #endif /* CILIUM_VMLINUX_H */

@@ -6,11 +6,13 @@
 #ifndef CILIUM_CONFIG_H
 #define CILIUM_CONFIG_H
 
-/* ifindex of cilium_vxlan. */
+/* ifindex of cilium_vxlan; 0: no tunnel. */
 volatile const __u32 config_vxlan_ifindex = 0;
 /* Greatest IP packet that fits into the tunnel: underlay MTU - 50 (IPv4 underlay), - 70 (IPv6). */
 volatile const __u32 config_tunnel_mtu = 1450;
-/* UDP port of the tunnel; pods may not send to it. */
+/* Greatest IP packet for pods of other nodes that the underlay's routes reach: its devices' MTU. */
+volatile const __u32 config_direct_mtu = 1500;
+/* UDP port of the tunnel; pods may not send to it. 0: no tunnel. */
 volatile const __u32 config_tunnel_port = 8472;
 
 /* This node's router addresses, IPv4 v4-mapped; zero when absent. They answer packets that are too big. */

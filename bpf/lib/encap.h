@@ -80,7 +80,7 @@ static __always_inline int sender_from_overlay(struct packet *p)
 	p->from.identity = p->vni;
 	find_peer(p, &p->source);
 	p->from.ports = p->peer.ports;
-	if (!router && !same_address(p->peer.node, &p->node))
+	if (!router && !same_address(p->peer.node, node->address))
 		return -DROP_SPOOFED_OVERLAY;
 	return GO_ON;
 }

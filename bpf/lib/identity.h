@@ -38,6 +38,17 @@ static __always_inline void found_side(struct side *side, const struct packet *p
 	side->ports = p->peer.ports;
 }
 
+/*
+ * p->from is whoever has the source address. Where the underlay's routes lead to its pods, another node sends under its
+ * router address what it forwards for the outside; its processes have its own addresses.
+ */
+static __always_inline void found_sender(struct packet *p)
+{
+	found_side(&p->from, p);
+	if ((p->peer.flags & PEER_ROUTER) && (p->peer.flags & PEER_DIRECT))
+		p->from.identity = world_of(&p->source);
+}
+
 /* The side is a pod of this node. */
 static __always_inline int local_side(struct side *side, const struct endpoint *endpoint)
 {
@@ -83,10 +94,32 @@ static __always_inline struct endpoint *forwarded_pod(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&interfaces, &ifindex);
 }
 
-/* An address that only pods and routers have; from a wire it comes through the tunnel alone. */
+/* An address that only pods and routers have. */
 static __always_inline int is_pod_address(const struct peer *peer)
 {
-	return (peer->flags & (PEER_TUNNEL | PEER_POD_CIDR | PEER_ROUTER)) || is_cluster_identity(peer->identity);
+	return (peer->flags & (PEER_TUNNEL | PEER_DIRECT | PEER_POD_CIDR | PEER_ROUTER)) ||
+	       is_cluster_identity(peer->identity);
+}
+
+static __always_inline int is_underlay(__u32 ifindex)
+{
+	return !!bpf_map_lookup_elem(&underlays, &ifindex);
+}
+
+/*
+ * Could the address that p->peer tells of be the sender's of a packet that came in on the device? Pods and routers of
+ * other nodes come through the tunnel or, where the underlay's routes reach them, on underlay devices; other nodes on
+ * underlay devices. This node's own are excused: its processes use them, and masquerading gives them to others.
+ */
+static __always_inline int is_its_device(const struct peer *peer, __u32 ifindex)
+{
+	if (peer->identity == IDENTITY_HOST)
+		return 1;
+	if (peer->flags & PEER_DIRECT)
+		return is_underlay(ifindex);
+	if (is_pod_address(peer))
+		return config_vxlan_ifindex && ifindex == config_vxlan_ifindex;
+	return peer->identity != IDENTITY_REMOTE_NODE || !ifindex || is_underlay(ifindex);
 }
 
 /*
@@ -106,15 +139,12 @@ static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packe
 	if (!skb->ingress_ifindex && is_pod_mark(skb)) /* lost on the way: nobody can judge it */
 		return -DROP_UNJUDGED_EXIT;
 	find_peer(p, &p->source);
-	found_side(&p->from, p);
+	found_sender(p);
 	if (!skb->ingress_ifindex && !mark_origin(skb))
 		p->local_process = 1;
 	else if (p->from.identity == IDENTITY_HOST)
 		p->from.identity = world_of(&p->source);
-	/* This node's own router address is excused: its processes use it, and masquerading gives it to others. */
-	if (skb->ingress_ifindex != config_vxlan_ifindex && p->peer.identity != IDENTITY_HOST && is_pod_address(&p->peer))
-		return -DROP_SPOOFED_UNDERLAY;
-	return GO_ON;
+	return is_its_device(&p->peer, skb->ingress_ifindex) ? GO_ON : -DROP_SPOOFED_UNDERLAY;
 }
 
 #endif /* CILIUM_IDENTITY_H */

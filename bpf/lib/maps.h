@@ -17,6 +17,7 @@
 #define MAX_QUOTAS 131072 /* two for each of 65,535 endpoint ids */
 #define MAX_FRAGMENTS 8192
 #define MAX_NODES 16384
+#define MAX_UNDERLAYS 256
 #define MAX_RULES 65536
 #define EVENTS_BYTES (4u << 20)
 
@@ -43,6 +44,14 @@ struct {
 	__type(key, struct address);
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
+
+/* ifindex of an underlay device -> 1: what other nodes send without a tunnel is believed from these only */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_UNDERLAYS);
+	__type(key, __u32);
+	__type(value, __u32);
+} underlays SEC(".maps");
 
 /* exact address -> identity and node */
 struct {
@@ -116,7 +125,7 @@ struct {
 	__type(value, struct fragment_ports);
 } fragments SEC(".maps");
 
-/* underlay address of a node -> what may come from it */
+/* each underlay address of a node -> what may come from it */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_NODES);

@@ -102,6 +102,8 @@ struct packet {
 	} __attribute__((aligned(8)));
 	struct pseudo_header pseudo;
 	struct bpf_tunnel_key tunnel;
+	struct bpf_fib_lookup fib;
+	struct bpf_redir_neigh next_hop;
 };
 
 struct {

@@ -125,6 +125,7 @@ struct address {
 #define PEER_TUNNEL 1u      /* reached through the tunnel at `node` */
 #define PEER_POD_CIDR 2u    /* a pod CIDR of a node, not one pod: identity is IDENTITY_UNKNOWN */
 #define PEER_ROUTER 4u      /* that node's router address */
+#define PEER_DIRECT 8u      /* of another node, reached by the underlay's routes and believed from underlay devices */
 
 /* Key of the LPM map `cidrs`; `prefix` counts bits of `address` (IPv4: 96 + n). */
 struct cidr_key {
@@ -139,7 +140,7 @@ struct peer {
 	unsigned int flags;      /* PEER_* */
 	unsigned int ports;      /* class of the pod's identity and named ports; 0: none */
 	unsigned int pad;
-	unsigned char node[16];  /* underlay address of the peer's node; zero: no tunnel */
+	unsigned char node[16];  /* underlay address of the peer's node; zero: not through the tunnel */
 };
 
 /* ---------------------------------------------------------------- policy */
@@ -284,10 +285,11 @@ struct fragment_ports {
 
 /* ---------------------------------------------------------------- nodes and the packet mark */
 
-/* Value of `nodes`: underlay address of a cluster node -> what may come from it. */
+/* Value of `nodes`: each underlay address of a cluster node -> what may come from it. */
 struct node {
 	unsigned char router_ipv4[16]; /* v4-mapped; zero when absent */
 	unsigned char router_ipv6[16];
+	unsigned char address[16];     /* the one of its addresses that stands in `struct peer` */
 };
 
 /* skb->mark, kept clear of kube-proxy's 0x4000 and 0x8000. Bits 8..11 tell where the packet came

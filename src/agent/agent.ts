@@ -17,7 +17,7 @@ import { logFailure } from "../lib/log.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
-import { PEER_TUNNEL } from "../kernel/gen/types.ts";
+import { watchRoutes } from "../kernel/index.ts";
 import { pruneRuleHits } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
@@ -36,7 +36,7 @@ import { Tables } from "./tables.ts";
 import { Writers } from "./writers.ts";
 
 const HOUSEKEEPING_MS = 30_000;
-/** For as long may what others took from the node's network be missing. */
+/** For as long may what others took from the node's network be missing, where nothing tells of it. */
 const NETWORK_AGAIN_MS = 10_000;
 const ROUTES_BACKOFF = { firstMs: 100, maxMs: NETWORK_AGAIN_MS };
 const REFRESH_GATHER_MS = 5;
@@ -202,6 +202,7 @@ export class Agent {
     };
     this.#routes.run({ reconcile }, this.#signal);
     this.#routes.add("routes");
+    watchRoutes(() => this.#routes?.add("routes"), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
@@ -217,8 +218,7 @@ export class Agent {
   async #syncRoutes(core: Core, network: NodeNetwork): Promise<{ requeueAfterMs: number }> {
     try {
       await core.links.withRoutes(async () => {
-        const remote = [...core.state.cidrs].filter(([, row]) => (row.flags & PEER_TUNNEL) !== 0).map(([cidr]) => cidr);
-        await network.sync(remote, core.links.attachments.values());
+        await network.sync(core.state.remoteCidrs, core.links.attachments.values());
       });
     } catch (thrown) {
       this.#networkFailure = describeError(thrown);

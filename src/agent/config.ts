@@ -1,6 +1,8 @@
 /** The agent's settings: files of the ConfigMap, one per key, and NODE_NAME. The only reader of the environment. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readRouting } from "../compile/index.ts";
+import type { RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -11,8 +13,7 @@ export interface AgentConfig {
   readonly nodeName: string;
   readonly enableIPv4: boolean;
   readonly enableIPv6: boolean;
-  readonly tunnelPort: number;
-  readonly masquerade: boolean;
+  readonly routing: RoutingDecision;
   /** 0: taken from the underlay device. */
   readonly mtu: number;
   /** Underlay devices; empty: those with the node's addresses. */
@@ -134,8 +135,7 @@ export function loadConfig(source: ConfigSource = {}): AgentConfig {
     nodeName,
     enableIPv4: flag(read, "enable-ipv4", true),
     enableIPv6: flag(read, "enable-ipv6", true),
-    tunnelPort: count(read, "tunnel-port", 8472, 1, 65_535),
-    masquerade: flag(read, "enable-masquerade", true),
+    routing: readRouting(read),
     mtu: count(read, "mtu", 0, 0, 65_535),
     devices: (read("devices") ?? "").split(",").map((device) => device.trim()).filter((device) => device !== ""),
     cniExclusive: flag(read, "cni-exclusive", true),

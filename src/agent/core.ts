@@ -75,7 +75,7 @@ export class Core {
       endpoints: tables.endpoints.objects,
       attachments: this.links.attachments,
       pods: tables.pods.objects,
-    });
+    }, config.routing.mode);
     this.names = new AddressNames(this.state, tables, this.links.attachments);
     this.#applier = this.#makeApplier();
     this.enforcer = this.#makeEnforcer();

@@ -11,13 +11,13 @@
  * Each part is built again only when what it reads has moved; an unmoved part keeps its reference, which tells the
  * applier that there is nothing to do.
  */
-import type { NodeState } from "../compile/state.ts";
+import type { NodeState, RoutingDecision } from "../compile/state.ts";
 import type { Attachment } from "../cni/index.ts";
 import { formatLabels } from "../model/index.ts";
 import type { DesiredState, EndpointRow, NamedPorts, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, PodRow } from "./objects.ts";
 import { namesOf, nodeTables, remotePods } from "./peers.ts";
-import type { LocalNode, NodeTables } from "./peers.ts";
+import type { LocalNode, NodeTables, RemoteCidr } from "./peers.ts";
 
 export type Table = "identities" | "nodes" | "endpoints" | "attachments";
 
@@ -33,6 +33,7 @@ export interface LocalSources {
 
 export class LocalState {
   readonly #sources: LocalSources;
+  readonly #mode: RoutingDecision["mode"];
   readonly #moved = new Set<Table>(["identities", "nodes", "endpoints", "attachments"]);
   #local: LocalNode;
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
@@ -42,8 +43,9 @@ export class LocalState {
   #peers: ReadonlyMap<string, PeerRow> = new Map();
   #endpoints: ReadonlyMap<string, EndpointRow> = new Map();
 
-  constructor(local: LocalNode, sources: LocalSources) {
+  constructor(local: LocalNode, sources: LocalSources, mode: RoutingDecision["mode"]) {
     this.#local = local;
+    this.#mode = mode;
     this.#sources = sources;
   }
 
@@ -68,9 +70,9 @@ export class LocalState {
     return this.#identities;
   }
 
-  /** Pod CIDRs of all nodes, as of now. */
-  get cidrs(): ReadonlyMap<string, PeerRow> {
-    return this.#tablesNow().cidrs;
+  /** Pod CIDRs of the other nodes, as of now. */
+  get remoteCidrs(): readonly RemoteCidr[] {
+    return this.#tablesNow().remoteCidrs;
   }
 
   desired(nodeState: NodeState, synced: boolean): DesiredState {
@@ -80,7 +82,7 @@ export class LocalState {
     const nodesMoved = before !== tables;
     this.#desiredTables = tables;
     const remoteMoved = this.#moved.delete("endpoints") || nodesMoved;
-    if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.tunnels);
+    if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.places);
     const attachmentsMoved = this.#moved.delete("attachments");
     if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources);
     if (nodesMoved || remoteMoved || attachmentsMoved) {
@@ -95,7 +97,7 @@ export class LocalState {
   }
 
   #tablesNow(): NodeTables {
-    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values());
+    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values(), this.#mode);
     return this.#tables;
   }
 }

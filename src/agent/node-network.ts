@@ -4,8 +4,8 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, HOST_DEVICE, Host, LibbpfPort, Links, Nft, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
-import type { Device, NftSpec, Route } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
+import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
@@ -13,7 +13,9 @@ import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { requireRights } from "./node-rights.ts";
-import type { LocalNode } from "./peers.ts";
+import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "./node-routes.ts";
+import type { RemoteRoutes } from "./node-routes.ts";
+import type { LocalNode, RemoteCidr } from "./peers.ts";
 import { mountBpfFs } from "./bpf-fs.ts";
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
@@ -69,73 +71,107 @@ export class NodeNetwork {
     const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
     const underlay = await underlayDevices(links, config, local);
-    const overhead = (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
     const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
-    const podMtu = mtu - overhead;
-    const routers = { ipv4: local.routerIps.find((ip) => !ip.includes(":")), ipv6: local.routerIps.find((ip) => ip.includes(":")) };
+    const podMtu = mtu - overhead(config, local);
+    const routers = routersOf(local);
     host.setSysctls(underlay.map((device) => device.name));
-    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort: config.tunnelPort, mtu });
+    const tunnelPort = config.routing.mode === "tunnel" ? config.routing.tunnelPort : undefined;
+    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort, mtu });
     const port = new LibbpfPort(config.paths.pins);
-    const bytes = (ip: string | undefined): Uint8Array => (ip === undefined ? new Uint8Array(16) : parseAddress(ip));
-    const programs = Datapath.load({
-      port,
-      objects: config.paths.bpfObjects,
-      pinDir: config.paths.pins,
-      rodata: {
-        config_vxlan_ifindex: devices.tunnel.ifindex,
-        config_tunnel_mtu: podMtu,
-        config_tunnel_port: config.tunnelPort,
-        config_router_ipv4: bytes(routers.ipv4),
-        config_router_ipv6: bytes(routers.ipv6),
-        config_flow_quota_step_ns: quotaStepNs(config.mapSizes.conntrack),
-      },
-      maxEntries: { policy: config.mapSizes.policy, ipcache: config.mapSizes.ipcache, flows: config.mapSizes.conntrack, interfaces: config.mapSizes.endpoints, endpoints: 2 * config.mapSizes.endpoints },
-    });
-    for (const { name, maxEntries, wantedEntries } of port.otherwiseSized) {
-      logger.warn("a kernel map is greater than configured: what it holds would not fit; the next start of the agent tries again", { map: name, entries: maxEntries, configured: wantedEntries });
-    }
-    programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
+    const programs = loadPrograms(port, { config, local, logger }, devices, { tunnel: podMtu, direct: mtu });
+    followUnderlays(port, underlay);
+    if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     programs.attach("FROM_HOST", devices.host.ifindex);
     for (const device of underlay) {
       programs.attach("FROM_NETDEV", device.ifindex);
       programs.attach("TO_NETDEV", device.ifindex);
     }
-    logger.info("node network is set up", { underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
+    const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
+    await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
+    logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
     return new NodeNetwork(options, { host, links, underlay, port, programs, podMtu });
   }
 
   /**
    * nftables and the routes to the pods of all nodes, also where others took something away. The guard comes first:
-   * no trouble with a route keeps it off. `remoteCidrs`: pod CIDRs of the other nodes.
+   * no trouble with a route keeps it off. A route that cannot be is told when all others are there.
    */
-  async sync(remoteCidrs: readonly string[], attachments: Iterable<Attachment>): Promise<void> {
-    await this.#syncNft(remoteCidrs);
-    await this.#syncRoutes(remoteCidrs, attachments);
-  }
-
-  async #syncRoutes(remoteCidrs: readonly string[], attachments: Iterable<Attachment>): Promise<void> {
-    const { local } = this.#options;
-    const source = (destination: string): string | undefined => local.routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
-    const routes: Route[] = remoteCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: source(destination), mtu: this.podMtu }));
+  async sync(remote: readonly RemoteCidr[], attachments: Iterable<Attachment>): Promise<void> {
+    await this.#syncNft(remote.map(({ cidr }) => cidr));
+    const source = routerOf(this.#options.local.routerIps);
     const devices = new Set((await this.links.list()).map((device) => device.name));
-    for (const { ipv4, ipv6, hostIfname } of attachments) {
-      // A sandbox that died took its link along; its DEL is still to come.
-      if (!devices.has(hostIfname)) continue;
-      for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
-    }
-    await this.#host.syncRoutes(routes);
+    const { routes, failures } = await this.#remoteRoutes(remote);
+    await this.#host.syncRoutes([...routes, ...podRoutes(attachments, devices, source)]);
+    if (failures.length > 0) throw new CodedError("ROUTES", failures.join("; "));
   }
 
-  async #syncNft(remoteCidrs: readonly string[]): Promise<void> {
+  async #remoteRoutes(remote: readonly RemoteCidr[]): Promise<RemoteRoutes> {
+    const { config, local } = this.#options;
+    const underlay = this.#underlay.map((device) => device.name);
+    if (config.routing.mode === "tunnel") return tunnelRoutes(remote, routerOf(local.routerIps), this.podMtu);
+    if (!config.routing.directRoutes) return { routes: [], failures: [] };
+    const hops = new Set(remote.flatMap(({ nodeIp }) => nodeIp ?? []));
+    return directRoutes(remote, await this.#host.waysTo([...hops]), underlay, this.podMtu);
+  }
+
+  async #syncNft(remotePods: readonly string[]): Promise<void> {
     const { config, local, logger } = this.#options;
+    const { mode, masquerade, unmasqueraded } = config.routing;
     const spec: NftSpec = {
       underlay: this.#underlay.map((device) => device.name),
-      podCidrs: config.masquerade ? local.podCidrs : [],
-      masqueradeExcept: [...remoteCidrs, ...local.podCidrs],
+      podCidrs: local.podCidrs,
+      masquerade,
+      unmasqueraded,
+      remotePods,
+      routers: mode === "native" ? local.routerIps : [],
     };
     if ((await this.#nft.sync(spec)) === "repaired") logger.warn("others had changed or removed the nftables rules of pods: they are back");
     if (await this.#nft.acceptForwarding()) logger.info("another manager drops forwarded packets: accepting rules for pods were added to its FORWARD chain");
   }
+}
+
+function overhead({ routing }: AgentConfig, local: LocalNode): number {
+  if (routing.mode === "native") return 0;
+  return (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
+}
+
+function routersOf({ routerIps }: LocalNode): { readonly ipv4: string | undefined; readonly ipv6: string | undefined } {
+  return { ipv4: routerIps.find((ip) => !ip.includes(":")), ipv6: routerIps.find((ip) => ip.includes(":")) };
+}
+
+function loadPrograms(port: LibbpfPort, { config, local, logger }: NodeNetworkOptions, devices: HostDevices, mtu: { readonly tunnel: number; readonly direct: number }): Datapath {
+  const bytes = (ip: string | undefined): Uint8Array => (ip === undefined ? new Uint8Array(16) : parseAddress(ip));
+  const { paths, mapSizes, routing } = config;
+  const routers = routersOf(local);
+  const programs = Datapath.load({
+    port,
+    objects: paths.bpfObjects,
+    pinDir: paths.pins,
+    rodata: {
+      config_vxlan_ifindex: devices.tunnel?.ifindex ?? 0,
+      config_tunnel_mtu: mtu.tunnel,
+      config_direct_mtu: mtu.direct,
+      config_tunnel_port: devices.tunnel === undefined ? 0 : routing.tunnelPort,
+      config_router_ipv4: bytes(routers.ipv4),
+      config_router_ipv6: bytes(routers.ipv6),
+      config_flow_quota_step_ns: quotaStepNs(mapSizes.conntrack),
+    },
+    maxEntries: { policy: mapSizes.policy, ipcache: mapSizes.ipcache, flows: mapSizes.conntrack, interfaces: mapSizes.endpoints, endpoints: 2 * mapSizes.endpoints },
+  });
+  for (const { name, maxEntries, wantedEntries } of port.otherwiseSized) {
+    logger.warn("a kernel map is greater than configured: what it holds would not fit; the next start of the agent tries again", { map: name, entries: maxEntries, configured: wantedEntries });
+  }
+  return programs;
+}
+
+/** The devices that other nodes' packets are believed from, and no other. */
+function followUnderlays(port: LibbpfPort, underlay: readonly Device[]): void {
+  const map = port.map("underlays");
+  if (map === undefined) throw new Error("no BPF object declares the map underlays");
+  const bytes = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+  const wanted = new Set(underlay.map((device) => device.ifindex));
+  for (const ifindex of wanted) map.update(bytes(ifindex), bytes(1));
+  for (const [key] of [...map.entries()]) if (!wanted.has(new DataView(key.buffer, key.byteOffset).getUint32(0, true))) map.delete(key);
 }
 
 /** Everything of the node that outlives the agent, in the order in which nothing opens: programs last. */

@@ -2,7 +2,8 @@
  * Which address is whom: nodes, routers and pods of the cluster, from CiliumNode and CiliumEndpoint objects and
  * from this node's own attachments. Pure.
  */
-import { Identity, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
+import type { RoutingDecision } from "../compile/index.ts";
+import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import type { NamedPorts, NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
@@ -21,13 +22,22 @@ export interface NodeTables {
   readonly peers: ReadonlyMap<string, PeerRow>;
   readonly cidrs: ReadonlyMap<string, PeerRow>;
   readonly nodes: ReadonlyMap<string, NodeTarget>;
-  /** Node name -> what its pods are reached by. */
-  readonly tunnels: ReadonlyMap<string, Tunnel>;
+  /** Node name -> where its pods are. */
+  readonly places: ReadonlyMap<string, Place>;
+  /** Pod CIDRs of the other nodes. */
+  readonly remoteCidrs: readonly RemoteCidr[];
 }
 
-export interface Tunnel {
-  readonly address: string;
+/** How the addresses of one node's pods are reached, and which those can be. */
+export interface Place extends Pick<PeerRow, "node" | "flags"> {
   readonly podCidrs: readonly Cidr[];
+}
+
+export interface RemoteCidr {
+  readonly cidr: string;
+  readonly nodeName: string;
+  /** The node's first address of the CIDR's family; undefined: it has none. */
+  readonly nodeIp: string | undefined;
 }
 
 const isIPv6 = (ip: string): boolean => ip.includes(":");
@@ -49,31 +59,36 @@ function validCidrs(texts: readonly string[]): string[] {
   });
 }
 
-function isOn(tunnel: Tunnel, ip: string): boolean {
+function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
   const address = parseAddress(ip);
-  return tunnel.podCidrs.some((cidr) => cidrContains(cidr, address));
+  return place.podCidrs.some((cidr) => cidrContains(cidr, address));
 }
 
 /**
  * The API server lets an agent write for its own node only (the chart's admission policies). A router address is believed
  * inside the pod CIDRs of its node only, as a pod's is.
  */
-export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): NodeTables {
+export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mode: RoutingDecision["mode"]): NodeTables {
   const peers = new Map<string, PeerRow>();
   const cidrs = new Map<string, PeerRow>();
   const nodes = new Map<string, NodeTarget>();
-  const tunnels = new Map<string, Tunnel>();
+  const places = new Map<string, Place>();
+  const remoteCidrs: RemoteCidr[] = [];
   for (const node of others) {
     if (node.name === local.name) continue;
     const underlay = underlayOf(node, local);
     if (underlay === undefined) continue;
     const podCidrs = validCidrs(node.podCidrs);
-    const tunnel = { address: underlay, podCidrs: podCidrs.map((text) => parseCidr(text)) };
-    const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(tunnel, ip));
-    tunnels.set(node.name, tunnel);
-    for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: underlay, flags: PEER_POD_CIDR | PEER_TUNNEL });
-    for (const ip of routers) peers.set(ip, { identity: Identity.REMOTE_NODE, node: underlay, flags: PEER_ROUTER | PEER_TUNNEL });
-    const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6) };
+    const reach = mode === "native" ? { node: undefined, flags: PEER_DIRECT } : { node: underlay, flags: PEER_TUNNEL };
+    const place = { ...reach, podCidrs: podCidrs.map((text) => parseCidr(text)) };
+    const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(place, ip));
+    places.set(node.name, place);
+    for (const cidr of podCidrs) {
+      cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
+      if (!local.podCidrs.includes(cidr)) remoteCidrs.push({ cidr, nodeName: node.name, nodeIp: node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr)) });
+    }
+    for (const ip of routers) peers.set(ip, { identity: Identity.REMOTE_NODE, node: reach.node, flags: PEER_ROUTER | reach.flags });
+    const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay };
     for (const ip of node.internalIps.filter(isAddress)) {
       peers.set(ip, { identity: Identity.REMOTE_NODE, node: undefined, flags: 0 });
       nodes.set(ip, row);
@@ -86,7 +101,7 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): N
     nodes.delete(ip);
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
-  return { peers, cidrs, nodes, tunnels };
+  return { peers, cidrs, nodes, places, remoteCidrs };
 }
 
 /**
@@ -94,17 +109,17 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>): N
  * object that names another's address must not take over its traffic. Of two objects with one address the one written
  * later is right: nobody writes that of a pod that is gone.
  */
-export function remotePods(localName: string, endpoints: Iterable<EndpointObjectRow>, tunnels: ReadonlyMap<string, Tunnel>): ReadonlyMap<string, PeerRow> {
+export function remotePods(localName: string, endpoints: Iterable<EndpointObjectRow>, places: ReadonlyMap<string, Place>): ReadonlyMap<string, PeerRow> {
   const peers = new Map<string, PeerRow>();
   const written = new Map<string, string>();
   for (const endpoint of endpoints) {
     if (endpoint.nodeName === localName || endpoint.identity === 0) continue;
-    const tunnel = tunnels.get(endpoint.nodeName);
-    if (tunnel === undefined) continue;
+    const place = places.get(endpoint.nodeName);
+    if (place === undefined) continue;
     for (const ip of endpoint.ips) {
       if (!isAddress(ip) || (written.get(ip) ?? "") > endpoint.written) continue;
-      if (!isOn(tunnel, ip)) continue;
-      peers.set(ip, { identity: endpoint.identity, node: tunnel.address, flags: PEER_TUNNEL, ...namesOf(endpoint) });
+      if (!isOn(place, ip)) continue;
+      peers.set(ip, { identity: endpoint.identity, node: place.node, flags: place.flags, ...namesOf(endpoint) });
       written.set(ip, endpoint.written);
     }
   }

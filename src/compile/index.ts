@@ -3,6 +3,8 @@ export * from "./compile.ts";
 export { draftPolicy } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export type { PolicyDraft } from "./draft.ts";
+export { readRouting } from "./routing.ts";
+export type { ReadSetting } from "./routing.ts";
 export { peerSelector, selectorId, selects, subjectSelector } from "./selectors.ts";
 export type { LabelSelector } from "./selectors.ts";
 export type * from "./state.ts";

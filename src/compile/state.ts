@@ -115,10 +115,17 @@ export interface PolicyRef {
   readonly generation: number;
 }
 
+/** How packets travel between nodes, and under which address pods leave the cluster. */
 export interface RoutingDecision {
-  readonly mode: "tunnel";
+  /** native: the underlay's routes lead to the pods of other nodes. */
+  readonly mode: "tunnel" | "native";
   readonly tunnelPort: number;
-  readonly masquerade: boolean;
+  /** Of native: each agent writes the routes to the other nodes' pods. Else the network must know them. */
+  readonly directRoutes: boolean;
+  /** Families whose packets leave the cluster with their node's address. */
+  readonly masquerade: { readonly ipv4: boolean; readonly ipv6: boolean };
+  /** CIDRs, besides those of pods, that see the pods' own addresses; canonical text, sorted. */
+  readonly unmasqueraded: readonly string[];
 }
 
 export interface NodeState {

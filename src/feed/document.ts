@@ -5,9 +5,10 @@
  * Beside the NodeState a document says since which revision each policy's content on this node is what it is: a node
  * enforces the current generation once it acknowledged that revision, also after the operator restarted.
  */
-import type { CidrPeers, LabelPeers, NodeState, PeerScope, PeerSelector, PolicyKind, PolicyRef, PortMatch, Rule, RuleName, RuleSet } from "../compile/state.ts";
+import type { CidrPeers, LabelPeers, NodeState, PeerScope, PeerSelector, PolicyKind, PolicyRef, PortMatch, RoutingDecision, Rule, RuleName, RuleSet } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
+import { isOldRouting } from "./formats.ts";
 
 /** A policy on one node. Of a policy that is gone from the node only `removed` is true, until that is acknowledged. */
 export interface PolicyMark {
@@ -83,7 +84,7 @@ export function manifestHash(hashes: readonly string[]): string {
 }
 
 function recordsOf({ state, marks }: Document): RecordText[] {
-  const records: RecordText[] = [["routing", "", state.routing.mode, state.routing.tunnelPort, state.routing.masquerade]];
+  const records: RecordText[] = [["routing", "", ...routingJson(state.routing)]];
   for (const [identity, id] of state.subjects) records.push(["subject", identity, id]);
   for (const [id, set] of state.ruleSets) {
     records.push(["rule-set", id, set.ingressDefault ?? null, set.egressDefault ?? null, set.rules.length]);
@@ -93,6 +94,24 @@ function recordsOf({ state, marks }: Document): RecordText[] {
   for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid)]);
   for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
   return records;
+}
+
+/** What the oldest format can say is written as it says it. */
+function routingJson(routing: RoutingDecision): Json[] {
+  const { mode, tunnelPort, directRoutes, masquerade, unmasqueraded } = routing;
+  const old = [mode, tunnelPort, masquerade.ipv4] as const;
+  return isOldRouting(routing) ? [...old] : [...old, masquerade.ipv6, directRoutes, unmasqueraded];
+}
+
+function decodeRouting([, , mode, tunnelPort, ipv4, ipv6 = ipv4, directRoutes, unmasqueraded]: unknown[]): RoutingDecision {
+  if (mode !== "tunnel" && mode !== "native") throw new FormatError(`the routing mode ${String(mode)} is unknown`);
+  return {
+    mode,
+    tunnelPort: Number(tunnelPort),
+    directRoutes: directRoutes === true,
+    masquerade: { ipv4: ipv4 === true, ipv6: ipv6 === true },
+    unmasqueraded: Array.isArray(unmasqueraded) ? unmasqueraded.map(String) : [],
+  };
 }
 
 function selectorJson(selector: PeerSelector): Json[] {
@@ -131,7 +150,7 @@ export function decodeDocument(parts: Iterable<string>): Document {
     selectors: new Map(sorted(of("selector")).map((record) => [String(record[1]), decodeSelector(record)])),
     ruleNames: new Map(sorted(of("name")).map((record) => [Number(record[1]), decodeName(record, marks)])),
     policies: new Map(live.map(({ ref }) => [ref.uid, ref.generation])),
-    routing: { mode: "tunnel", tunnelPort: Number(routing[3]), masquerade: routing[4] === true },
+    routing: decodeRouting(routing),
   };
   return { state, marks };
 }

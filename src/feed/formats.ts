@@ -3,9 +3,10 @@
  * may be upgraded in either order: an agent reads every format of this list and announces them in its acknowledgement.
  *
  *   1  pods by their labels, numbered ports of TCP and UDP, policies of kind CiliumNetworkPolicy
- *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, and other kinds of policies
+ *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, other kinds of policies, and
+ *      routing that differs from the tunnel with one masquerade for both families
  */
-import type { NodeState, PeerSelector, PolicyRef, PortMatch } from "../compile/state.ts";
+import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import type { Document } from "./document.ts";
 
@@ -26,10 +27,15 @@ export class FormatNotUnderstood extends CodedError {
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document): number {
   const isOld =
+    isOldRouting(state.routing) &&
     [...state.selectors.values()].every(isOldSelector) &&
     portsOf(state).every(isOldPort) &&
     [...marks.values()].every(({ ref }) => isOldPolicy(ref));
   return isOld ? FIRST : SECOND;
+}
+
+export function isOldRouting({ mode, masquerade, unmasqueraded }: RoutingDecision): boolean {
+  return mode === "tunnel" && masquerade.ipv4 === masquerade.ipv6 && unmasqueraded.length === 0;
 }
 
 /** An older agent would resolve reserved labels against other reserved identities than the operator means. */

@@ -15,21 +15,24 @@ export const TUNNEL_DEVICE = "cilium_vxlan";
 export interface HostSpec {
   readonly routerIpv4: string | undefined;
   readonly routerIpv6: string | undefined;
-  readonly tunnelPort: number;
+  /** undefined: no tunnel; its device is removed. */
+  readonly tunnelPort: number | undefined;
   /** Of the underlay; the tunnel takes its headers off. */
   readonly mtu: number;
 }
 
 export interface HostDevices {
   readonly host: Device;
-  readonly tunnel: Device;
+  readonly tunnel: Device | undefined;
 }
 
 export interface Route {
   /** Address or CIDR. */
   readonly destination: string;
   readonly device: string;
-  /** Source address of the node's own packets. */
+  /** Next hop on the device's segment; undefined: the destination is on the device. */
+  readonly via?: string | undefined;
+  /** Source address of the node's own packets; undefined: the kernel chooses. */
   readonly source: string | undefined;
   readonly mtu?: number;
 }
@@ -37,8 +40,16 @@ export interface Route {
 interface IpRoute {
   readonly dst: string;
   readonly dev: string;
+  readonly gateway?: string;
   readonly prefsrc?: string;
   readonly metrics?: readonly { readonly mtu?: number }[];
+}
+
+/** How the routes of others lead to an address. */
+export interface Way {
+  readonly device: string;
+  /** undefined: the address is on the device's own segment. */
+  readonly gateway: string | undefined;
 }
 
 export class Host {
@@ -54,15 +65,16 @@ export class Host {
 
   async createDevices(spec: HostSpec): Promise<HostDevices> {
     let devices = await this.#links.list();
+    const isTunnel = spec.tunnelPort !== undefined;
     const stale = devices.find((device) => device.name === TUNNEL_DEVICE && device.port !== spec.tunnelPort);
     if (stale !== undefined) await this.#links.remove(TUNNEL_DEVICE);
     const missing = (name: string): boolean => stale?.name === name || !devices.some((device) => device.name === name);
     const lines: string[] = [];
     if (missing(HOST_DEVICE)) lines.push(`link add name ${HOST_DEVICE} type veth peer name ${HOST_PEER}`);
     // external: identity and remote address of each packet are chosen by the program (collect_md).
-    if (missing(TUNNEL_DEVICE)) lines.push(`link add name ${TUNNEL_DEVICE} type vxlan external dstport ${spec.tunnelPort} nolearning`);
+    if (isTunnel && missing(TUNNEL_DEVICE)) lines.push(`link add name ${TUNNEL_DEVICE} type vxlan external dstport ${spec.tunnelPort} nolearning`);
     await this.#links.batch(lines);
-    for (const device of [HOST_DEVICE, HOST_PEER, TUNNEL_DEVICE]) this.#sysctl.forDevice(device);
+    for (const device of [HOST_DEVICE, HOST_PEER, ...(isTunnel ? [TUNNEL_DEVICE] : [])]) this.#sysctl.forDevice(device);
     await this.#links.batch(upLines(spec));
     await this.#removeOldRouters(spec);
     devices = await this.#links.list();
@@ -71,7 +83,7 @@ export class Host {
       if (device === undefined) throw new Error(`${name} was made and is not there`);
       return device;
     };
-    return { host: found(HOST_DEVICE), tunnel: found(TUNNEL_DEVICE) };
+    return { host: found(HOST_DEVICE), tunnel: isTunnel ? found(TUNNEL_DEVICE) : undefined };
   }
 
   async #removeOldRouters(spec: HostSpec): Promise<void> {
@@ -82,6 +94,17 @@ export class Host {
     await this.#links.batch(old.map((a) => `address delete ${a.local}/${a.prefixlen} dev ${HOST_DEVICE}`));
   }
 
+  /** By address; one that no route leads to is missing. An address of this node is on `lo`. */
+  async waysTo(addresses: readonly string[]): Promise<ReadonlyMap<string, Way>> {
+    interface Shown { readonly dst: string; readonly dev: string; readonly gateway?: string }
+    if (addresses.length === 0) return new Map();
+    const input = addresses.map((address) => `route get ${address}\n`).join("");
+    // -force: an address without a route ends with an error, and the next is asked for.
+    const { stdout } = await this.#run(["ip", "-force", "-json", "-batch", "-"], input);
+    const shown = stdout.split("\n").filter((line) => line.startsWith("[")).flatMap((line) => JSON.parse(line) as readonly Shown[]);
+    return new Map(shown.map(({ dst, dev, gateway }) => [dst, { device: dev, gateway }]));
+  }
+
   /** Makes our routes equal to `routes`; those of others are never touched. */
   async syncRoutes(routes: readonly Route[]): Promise<void> {
     const wanted = new Map(routes.map((route) => [normalise(route.destination), route]));
@@ -90,7 +113,7 @@ export class Host {
       const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(ROUTE_PROTOCOL)])) as readonly IpRoute[];
       for (const route of shown) {
         const want = wanted.get(route.dst);
-        if (want === undefined || want.device !== route.dev) lines.push(`route delete ${route.dst} dev ${route.dev} proto ${ROUTE_PROTOCOL}`);
+        if (want === undefined || want.device !== route.dev || want.via !== route.gateway) lines.push(`route delete ${route.dst} dev ${route.dev} proto ${ROUTE_PROTOCOL}`);
         else if (want.source === route.prefsrc && want.mtu === route.metrics?.find((m) => m.mtu !== undefined)?.mtu) wanted.delete(route.dst);
       }
     }
@@ -129,9 +152,10 @@ function normalise(destination: string): string {
 }
 
 function routeLine(route: Route): string {
+  const via = route.via === undefined ? "" : ` via ${route.via}`;
   const source = route.source === undefined ? "" : ` src ${route.source}`;
   const mtu = route.mtu === undefined ? "" : ` mtu ${route.mtu}`;
-  return `route replace ${route.destination} dev ${route.device} proto ${ROUTE_PROTOCOL}${source}${mtu}`;
+  return `route replace ${route.destination}${via} dev ${route.device} proto ${ROUTE_PROTOCOL}${source}${mtu}`;
 }
 
 function upLines(spec: HostSpec): string[] {
@@ -139,8 +163,8 @@ function upLines(spec: HostSpec): string[] {
     `link set dev ${HOST_PEER} arp off mtu ${spec.mtu} up`,
     // No ARP: the program sees every packet and finds the node by its destination.
     `link set dev ${HOST_DEVICE} arp off mtu ${spec.mtu} up`,
-    `link set dev ${TUNNEL_DEVICE} mtu ${spec.mtu} up`,
   ];
+  if (spec.tunnelPort !== undefined) lines.push(`link set dev ${TUNNEL_DEVICE} mtu ${spec.mtu} up`);
   if (spec.routerIpv4 !== undefined) lines.push(`address replace ${spec.routerIpv4}/32 dev ${HOST_DEVICE}`);
   if (spec.routerIpv6 !== undefined) lines.push(`address replace ${spec.routerIpv6}/128 dev ${HOST_DEVICE} nodad`);
   return lines;

@@ -15,10 +15,16 @@ const COMMENT = "cilium";
 export interface NftSpec {
   /** Devices to other nodes and the outside. */
   readonly underlay: readonly string[];
-  /** This node's pod CIDRs: what is masqueraded. Empty: no masquerade. */
+  /** This node's pod CIDRs. */
   readonly podCidrs: readonly string[];
-  /** The pod CIDRs of all nodes: destinations that see the pods' own addresses. */
-  readonly masqueradeExcept: readonly string[];
+  /** The other nodes' pod CIDRs. */
+  readonly remotePods: readonly string[];
+  /** Families of which pods leave the cluster with the node's address. */
+  readonly masquerade: { readonly ipv4: boolean; readonly ipv6: boolean };
+  /** Destinations, besides pods, that see the pods' own addresses. */
+  readonly unmasqueraded: readonly string[];
+  /** What the node forwards to other nodes' pods for the outside gets these addresses, per family: the router's. */
+  readonly routers: readonly string[];
 }
 
 const isIpv6 = (cidr: string): boolean => cidr.includes(":");
@@ -28,10 +34,10 @@ const names = (items: readonly string[]): string => set(items.map((name) => `"${
 function masquerade(spec: NftSpec, family: "ip" | "ip6"): string[] {
   const ofFamily = (cidrs: readonly string[]): string[] => cidrs.filter((cidr) => isIpv6(cidr) === (family === "ip6"));
   const pods = ofFamily(spec.podCidrs);
-  const except = ofFamily(spec.masqueradeExcept);
-  if (pods.length === 0 || spec.underlay.length === 0) return [];
-  const unless = except.length === 0 ? "" : ` ${family} daddr != ${set(except)}`;
-  return [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)}${unless} counter masquerade`];
+  const isOn = family === "ip" ? spec.masquerade.ipv4 : spec.masquerade.ipv6;
+  if (!isOn || pods.length === 0 || spec.underlay.length === 0) return [];
+  const except = [...pods, ...ofFamily(spec.remotePods), ...ofFamily(spec.unmasqueraded)];
+  return [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)} ${family} daddr != ${set(except)} counter masquerade`];
 }
 
 /**
@@ -39,8 +45,20 @@ function masquerade(spec: NftSpec, family: "ip" | "ip6"): string[] {
  * that is bound to another address of the node, or an outsider that kube-proxy sends on, gets it here.
  */
 function routerSource(spec: NftSpec, family: "ip" | "ip6"): string[] {
-  const pods = spec.masqueradeExcept.filter((cidr) => isIpv6(cidr) === (family === "ip6"));
+  const pods = [...spec.podCidrs, ...spec.remotePods].filter((cidr) => isIpv6(cidr) === (family === "ip6"));
   return pods.length === 0 ? [] : [`    oifname "${HOST_DEVICE}" ${family} saddr != ${set(pods)} counter masquerade`];
+}
+
+/**
+ * Without a tunnel nothing but the address tells the other node for whom a packet is sent. This node's processes have
+ * its own addresses there; what it forwards for the outside has its router's, not the one that kube-proxy would give it.
+ */
+function outsideSource(spec: NftSpec, family: "ip" | "ip6"): string[] {
+  const ofFamily = (text: string): boolean => isIpv6(text) === (family === "ip6");
+  const [pods, router] = [spec.remotePods.filter(ofFamily), spec.routers.find(ofFamily)];
+  if (pods.length === 0 || router === undefined || spec.underlay.length === 0) return [];
+  // A packet of the node's own came in on no device (iif 0).
+  return [`    iif != 0 iifname != "${POD_DEVICE_PREFIX}*" oifname ${names(spec.underlay)} ${family} daddr ${set(pods)} counter snat ${family} to ${router}`];
 }
 
 /** The text that replaces the table. Equal specifications give equal text. */
@@ -52,7 +70,10 @@ export function renderNft(spec: NftSpec): string {
     `delete table ${TABLE}`,
     `table ${TABLE} {`,
     "  chain postrouting {",
-    "    type nat hook postrouting priority srcnat; policy accept;",
+    // Before kube-proxy, which gives what it forwards the address of the device.
+    "    type nat hook postrouting priority srcnat - 1; policy accept;",
+    ...outsideSource(spec, "ip"),
+    ...outsideSource(spec, "ip6"),
     ...masquerade(spec, "ip"),
     ...masquerade(spec, "ip6"),
     ...routerSource(spec, "ip"),

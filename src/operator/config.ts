@@ -2,6 +2,8 @@
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isIPv6 } from "node:net";
+import { readRouting } from "../compile/index.ts";
+import type { RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -18,8 +20,7 @@ export interface OperatorConfig {
   readonly namespace: string;
   /** Unique among the replicas. */
   readonly identity: string;
-  readonly tunnelPort: number;
-  readonly masquerade: boolean;
+  readonly routing: RoutingDecision;
   /** What address blocks of Cilium's policies match beside the world. */
   readonly policyCidrMatchMode: ReadonlySet<"nodes" | "pods">;
   readonly healthPort: number;
@@ -50,8 +51,7 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     kubeconfig,
     namespace: nonEmpty(env["POD_NAMESPACE"]) ?? "kube-system",
     identity: nonEmpty(env["POD_NAME"]) ?? nonEmpty(env["HOSTNAME"]) ?? `cilium-operator-${process.pid}`,
-    tunnelPort: integer(keys, "tunnel-port", 8472, 1, 65535),
-    masquerade: boolean(keys, "enable-masquerade", true),
+    routing: readRouting((key) => keys.get(key)),
     policyCidrMatchMode: cidrMatchMode(keys),
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),

@@ -28,7 +28,7 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
     observer: queueObserver(metrics),
     namespace: config.namespace,
     createCrds: config.createCrds,
-    routing: { mode: "tunnel", tunnelPort: config.tunnelPort, masquerade: config.masquerade },
+    routing: config.routing,
     policyOptions: { cidrMatchMode: config.policyCidrMatchMode },
     identityQuietMs: config.identityQuietMs,
   });

@@ -45,8 +45,11 @@ export interface PeerRow {
   readonly namedPorts?: NamedPorts;
 }
 
-/** Router addresses of a cluster node: the only addresses that may send with identity host through the tunnel. */
+/** A cluster node, under one of its underlay addresses. */
 export interface NodeRow {
+  /** The one of its underlay addresses that stands in the rows of its pods (PeerRow.node). */
+  readonly address: string;
+  /** The only addresses that may send with identity host through the tunnel. */
   readonly routerIpv4: string | undefined;
   readonly routerIpv6: string | undefined;
 }
@@ -63,7 +66,7 @@ export interface DesiredState {
   readonly peers: ReadonlyMap<string, PeerRow>;
   /** CIDR text -> peer: the nodes' pod CIDRs. */
   readonly cidrs: ReadonlyMap<string, PeerRow>;
-  /** Underlay address of each other node -> its routers. */
+  /** Each underlay address of every other node -> that node. */
   readonly nodes: ReadonlyMap<string, NodeRow>;
   /** Every source above has told all that it has: only then is anything deleted that is not named here. */
   readonly synced: boolean;

@@ -1,6 +1,7 @@
 /** Maps `ipcache` (exact address), `cidrs` (longest prefix) and `nodes`: rows ↔ structs. */
 import { nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { BatchMap, Codec } from "../kernel/port.ts";
+import { formatAddress, parseAddress } from "../lib/ip.ts";
 import { MapTarget, addressKey, addressText, cidrKey, optionalAddress, optionalPorts } from "./map-target.ts";
 import type { NodeRow, PeerRow } from "./desired.ts";
 import type { Numbered } from "./ports.ts";
@@ -17,10 +18,10 @@ const peerRow: Codec<Numbered<PeerRow>> = {
 const nodeRow: Codec<NodeRow> = {
   size: nodeCodec.size,
   encode: (row, into, at) =>
-    nodeCodec.encode({ routerIpv4: optionalAddress(row.routerIpv4), routerIpv6: optionalAddress(row.routerIpv6) }, into, at),
+    nodeCodec.encode({ address: parseAddress(row.address), routerIpv4: optionalAddress(row.routerIpv4), routerIpv6: optionalAddress(row.routerIpv6) }, into, at),
   decode: (from, at) => {
-    const { routerIpv4, routerIpv6 } = nodeCodec.decode(from, at);
-    return { routerIpv4: addressText(routerIpv4), routerIpv6: addressText(routerIpv6) };
+    const { routerIpv4, routerIpv6, address } = nodeCodec.decode(from, at);
+    return { address: formatAddress(address), routerIpv4: addressText(routerIpv4), routerIpv6: addressText(routerIpv6) };
   },
 };
 

@@ -28,8 +28,7 @@ rows([
   { name: "a masqueraded pod keeps its identity under the router address", given: (world) => world.ingress(a, [{ peer: 4021, rule: 41 }]), hops: [{ ...believed, packet: syn(other.router4), action: Action.REDIRECT, rules: [41] }] },
   { name: "no other identity travels", hops: [0, 3, 6, 255].map((vni) => ({ ...told(vni), packet: syn(remote.ipv4), drop: "INVALID_IDENTITY" }) as const) },
   {
-    name: "over an IPv6 underlay",
-    given: (world) => world.peer(remote.ipv4, { identity: remote.identity, flags: 1, node: other.ipv6 }),
+    name: "whichever of its addresses the node sends from, of either family",
     hops: [{ ...told(remote.identity, other.ipv6), packet: syn(remote.ipv4), action: Action.REDIRECT }, { ...told(remote.identity, "2001:db8::66"), packet: syn(remote.ipv4), ...spoofed }],
   },
   { name: "IPv6 inside", given: (world) => world.ingress(a, [{ peer: remote.identity, rule: 41 }]), hops: [{ ...believed, packet: tcpFrame(Tcp.SYN, { from: remote.ipv6, to: a.ipv6 }), action: Action.REDIRECT, rules: [41] }, { ...told(1), packet: tcpFrame(Tcp.SYN, { from: other.router6, to: a.ipv6 }), drop: "POLICY_DENIED" }] },

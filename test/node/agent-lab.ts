@@ -96,7 +96,7 @@ export class AgentLab {
   /** One rule set that says nothing, for each identity. Returns the revision. */
   async writeState(identities: readonly number[]): Promise<number> {
     const ruleSet = { ingressDefault: undefined, egressDefault: undefined, rules: [] };
-    const state: NodeState = { subjects: new Map(identities.map((identity) => [identity, "aaaaaaaaaaaaaaaa"])), ruleSets: new Map([["aaaaaaaaaaaaaaaa", ruleSet]]), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, masquerade: true } };
+    const state: NodeState = { subjects: new Map(identities.map((identity) => [identity, "aaaaaaaaaaaaaaaa"])), ruleSets: new Map([["aaaaaaaaaaaaaaaa", ruleSet]]), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
     const written = await this.#writer?.write({ node: this.node, nodeUid: this.uids.get(this.node) ?? "", acknowledged: 0, transitions: 1, signal: new AbortController().signal }, state);
     return written?.revision ?? assert.fail("the lab is not set up");
   }

@@ -41,7 +41,7 @@ describe("links in a network namespace", () => {
     const first = await host.createDevices(hostSpec);
     const second = await host.createDevices(hostSpec);
     assert.deepEqual(second, first);
-    assert.equal(first.tunnel.port, 8472);
+    assert.equal(first.tunnel?.port, 8472);
     assert.equal(first.host.up, true);
     assert.match(await text(inNode, "ip", "address", "show", "dev", "cilium_host"), /inet 10\.9\.1\.1\/32[^]*inet6 fd09:1::1\/128/);
   });
@@ -50,8 +50,35 @@ describe("links in a network namespace", () => {
     const host = new Host(inNode, new Sysctl());
     await host.createDevices({ ...hostSpec, routerIpv4: "10.9.1.2", tunnelPort: 8473 });
     const { tunnel } = await host.createDevices(hostSpec);
-    assert.equal(tunnel.port, 8472);
+    assert.equal(tunnel?.port, 8472);
     assert.doesNotMatch(await text(inNode, "ip", "address", "show", "dev", "cilium_host"), /10\.9\.1\.2/);
+  });
+
+  it("takes the tunnel's device away where there is no tunnel any more, and makes it again", async () => {
+    const host = new Host(inNode, new Sysctl());
+    const names = async (): Promise<string[]> => (await new Links(inNode).list()).map(({ name }) => name).filter((name) => name.startsWith("cilium"));
+    assert.equal((await host.createDevices({ ...hostSpec, tunnelPort: undefined })).tunnel, undefined);
+    assert.deepEqual((await names()).sort(), ["cilium_host", "cilium_net"]);
+    await host.createDevices(hostSpec);
+    assert.deepEqual((await names()).sort(), ["cilium_host", "cilium_net", "cilium_vxlan"]);
+  });
+
+  it("knows on which segment an address is, and which gateway leads to it", async () => {
+    const host = new Host(inNode, new Sysctl());
+    await text(inNode, "ip", "address", "add", "198.51.100.1/24", "dev", "under0");
+    await text(inNode, "ip", "-6", "address", "add", "2001:db8:1::1/64", "dev", "under0", "nodad");
+    await text(inNode, "ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.254");
+    const ways = await host.waysTo(["198.51.100.2", "192.0.2.77", "203.0.113.9", "2001:db8:1::2"]);
+    assert.deepEqual([...ways], [["198.51.100.2", { device: "under0", gateway: undefined }], ["203.0.113.9", { device: "under0", gateway: "198.51.100.254" }], ["2001:db8:1::2", { device: "under0", gateway: undefined }]]);
+    await host.syncRoutes([{ destination: "10.9.7.0/24", device: "under0", via: "198.51.100.2", source: undefined, mtu: 1500 }, { destination: "fd09:7::/64", device: "under0", via: "2001:db8:1::2", source: undefined, mtu: 1500 }]);
+    assert.match(await text(inNode, "ip", "route"), /10\.9\.7\.0\/24 via 198\.51\.100\.2 dev under0 proto 193 mtu 1500/);
+    const shown = await text(inNode, "ip", "-6", "route");
+    assert.match(shown, /fd09:7::\/64 via 2001:db8:1::2 dev under0 proto 193/);
+    await host.syncRoutes([{ destination: "10.9.7.0/24", device: "under0", via: "198.51.100.3", source: undefined }]);
+    assert.match(await text(inNode, "ip", "route"), /10\.9\.7\.0\/24 via 198\.51\.100\.3 dev under0/);
+    await host.syncRoutes([]);
+    assert.doesNotMatch(await text(inNode, "ip", "route"), /10\.9\.7/);
+    await text(inNode, "ip", "address", "flush", "dev", "under0");
   });
 
   it("keeps the routes of others and removes only its own", async () => {
@@ -75,11 +102,12 @@ describe("links in a network namespace", () => {
 
   it("replaces its nftables table as a whole, and removes it", async () => {
     const nft = new Nft(inNode);
-    const nftSpec = { underlay: ["under0"], podCidrs: ["10.9.1.0/24", "fd09:1::/64"], masqueradeExcept: ["10.9.0.0/16", "10.9.2.0/24", "fd09::/32"] };
+    const nftSpec = { underlay: ["under0"], podCidrs: ["10.9.1.0/24", "fd09:1::/64"], remotePods: ["10.9.2.0/24", "fd09:2::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: ["10.9.0.0/16", "fd09::/32"], routers: ["10.9.1.1", "fd09:1::1"] };
     await nft.apply(nftSpec);
     await nft.apply(nftSpec);
     const shown = await text(inNode, "nft", "list", "table", "inet", "cilium");
     assert.match(shown, /ip saddr 10\.9\.1\.0\/24 .*masquerade/);
+    assert.match(shown, /iif != 0 iifname != "lxc\*".* snat ip to 10\.9\.1\.1/);
     assert.match(shown, /iifname "lxc\*" meta mark & 0x00000f00 == 0x00000200 counter/);
     assert.equal(shown.match(/chain /g)?.length, 3);
     await nft.remove();

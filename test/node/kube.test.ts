@@ -12,7 +12,7 @@ import { startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { clientOf, createNode, eventually, silent } from "../support/cluster-objects.ts";
 
-const routing = { mode: "tunnel", tunnelPort: 8472, masquerade: true } as const;
+const routing = { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } as const;
 const stateOf = (subjects: readonly number[]): NodeState => ({
   subjects: new Map(subjects.map((identity) => [identity, "0000000000000001"])),
   ruleSets: new Map([["0000000000000001", { ingressDefault: undefined, egressDefault: undefined, rules: [] }]]),

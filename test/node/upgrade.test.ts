@@ -63,7 +63,7 @@ before(async () => {
   mkdirSync(join(folder, "bpf"));
   execFileSync("mount", ["-t", "bpf", "bpf", join(folder, "bpf")]);
   other = buildOther();
-  lab = await Lab.start(join(folder, "bpf"));
+  lab = await Lab.start({ pins: join(folder, "bpf") });
   for (const pod of [b1, c2]) lab.serve(pod, 8080);
 });
 after(() => {

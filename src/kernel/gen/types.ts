@@ -10,6 +10,8 @@ export const PEER_TUNNEL = 1;
 export const PEER_POD_CIDR = 2;
 /** that node's router address */
 export const PEER_ROUTER = 4;
+/** of another node, reached by the underlay's routes and believed from underlay devices */
+export const PEER_DIRECT = 8;
 export const CLASS_BLOCKS = 0x02000000;
 export const CLASS_PORTS = 0x80000000;
 /** `blocks` has entries of the rule set, and `policy` their classes */
@@ -668,25 +670,28 @@ export const fragmentPortsLayout = "7f7516ac";
 export interface Node {
   readonly routerIpv4: Uint8Array;
   readonly routerIpv6: Uint8Array;
+  readonly address: Uint8Array;
 }
 
 export const nodeCodec: Codec<Node> = {
-  size: 32,
+  size: 48,
   encode(value, into, at = 0) {
-    clear(into, at, 32);
+    clear(into, at, 48);
     writeBytes(into, at + 0, 16, value.routerIpv4);
     writeBytes(into, at + 16, 16, value.routerIpv6);
+    writeBytes(into, at + 32, 16, value.address);
   },
   decode(from, at = 0) {
     return {
       routerIpv4: readBytes(from, at + 0, 16),
       routerIpv6: readBytes(from, at + 16, 16),
+      address: readBytes(from, at + 32, 16),
     };
   },
 };
 
 /** Changes when the layout of struct node does. */
-export const nodeLayout = "c15202bb";
+export const nodeLayout = "93d646ee";
 
 export interface Event {
   readonly timeNs: bigint;

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
-  ENDPOINT_READY, Hook, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
+  ENDPOINT_READY, Hook, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
@@ -46,6 +46,7 @@ export const outside = { ipv4: "198.51.100.7", ipv6: "2001:db8:ff::7" } as const
 export const service = { ipv4: "10.96.0.10" } as const;
 export const LOOPBACK = 1;
 export const VXLAN_IFINDEX = 77;
+export const UNDERLAY_IFINDEX = 78;
 export const TUNNEL_MTU = 1450;
 
 export interface Rule {
@@ -194,9 +195,17 @@ export class World {
     for (const cidr of ["10.1.0.0/16", "fd00:1::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR });
     for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, node: other.ipv4 });
     for (const address of [other.ipv4, other.ipv6]) {
-      this.map("nodes").update(addressKey(address), encode(nodeCodec, { routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
+      this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
+    this.map("underlays").update(u32(UNDERLAY_IFINDEX), u32(1));
     this.#events.take(10_000);
+  }
+
+  /** From here on the underlay's routes lead to the other node's pods. */
+  goNative(): void {
+    for (const address of [remote.ipv4, remote.ipv6]) this.peer(address, { identity: remote.identity, flags: PEER_DIRECT });
+    for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: PEER_DIRECT | PEER_ROUTER });
+    for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR | PEER_DIRECT });
   }
 
   endpoint(one: Pod, changes: Partial<Endpoint> = {}): void {

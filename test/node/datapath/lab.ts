@@ -11,7 +11,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { ENDPOINT_READY, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
+import { ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
 import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import type { NodeSpec, Request } from "./worker.ts";
@@ -19,7 +19,8 @@ import type { NodeSpec, Request } from "./worker.ts";
 /** With the process in it: two runs on one machine do not meet. */
 export const PREFIX = `dpt${process.pid}-`;
 export const OUTSIDE = `${PREFIX}out`;
-const MTU = 1450;
+export type Mode = NodeSpec["mode"];
+const MTU: Readonly<Record<Mode, number>> = { tunnel: 1450, native: 1500 };
 const ROOT = join(import.meta.dirname, "../../..");
 
 export interface Pod {
@@ -31,6 +32,7 @@ export interface Pod {
   readonly ipv6: string;
 }
 
+const macsOf = (pod: Pod): { readonly mac: string; readonly hostMac: string } => ({ mac: `02:00:00:00:0${pod.node}:${pod.id}`, hostMac: `02:00:00:00:f${pod.node}:${pod.id}` });
 const makePod = (name: string, node: 1 | 2, id: number): Pod => ({ name, id, identity: 3000 + id, node, ipv4: `10.200.${node}.${id}`, ipv6: `fd00:${node}::${id}` });
 export const a1 = makePod("a1", 1, 11);
 export const b1 = makePod("b1", 1, 12);
@@ -101,21 +103,28 @@ class NodeHandle {
   }
 }
 
+export interface LabOptions {
+  readonly mode?: Mode;
+  /** A folder on a bpffs, where each node pins into a folder of its own; undefined: nothing is pinned. */
+  readonly pins?: string;
+}
+
 export class Lab {
   readonly #nodes = new Map<number, NodeHandle>();
   readonly #ifindex = new Map<string, number>();
   readonly #servers: ChildProcess[] = [];
   #generation = 1;
 
+  readonly #mode: Mode;
   readonly #pins: string | undefined;
 
-  /** @param pins a folder on a bpffs, where each node pins into a folder of its own; undefined: nothing is pinned. */
-  private constructor(pins: string | undefined) {
+  private constructor({ mode = "tunnel", pins }: LabOptions) {
+    this.#mode = mode;
     this.#pins = pins;
   }
 
-  static async start(pins?: string): Promise<Lab> {
-    const lab = new Lab(pins);
+  static async start(options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(options);
     lab.#removeNamespaces();
     try {
       await lab.#build();
@@ -146,7 +155,7 @@ export class Lab {
 
   #spec(node: number): NodeSpec {
     const pins = this.#pins === undefined ? undefined : join(this.#pins, `n${node}`);
-    return { pins, underlay: "eth0", mtu: MTU, router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), objects: join(ROOT, "build/bpf") };
+    return { pins, mode: this.#mode, underlay: "eth0", mtu: MTU[this.#mode], router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: [underlay(3 - node), `2001:db8::${3 - node}`], objects: join(ROOT, "build/bpf") };
   }
 
   #cable(): void {
@@ -168,30 +177,42 @@ export class Lab {
   }
 
   async #addPod(pod: Pod): Promise<void> {
-    const link = { hostName: `lxc${pod.name}`, netns: `/run/netns/${namespaceOf(pod)}`, ipv4: pod.ipv4, ipv6: pod.ipv6, mac: `02:00:00:00:0${pod.node}:${pod.id}`, hostMac: `02:00:00:00:f${pod.node}:${pod.id}` };
+    const link = { hostName: `lxc${pod.name}`, netns: `/run/netns/${namespaceOf(pod)}`, ipv4: pod.ipv4, ipv6: pod.ipv6, ...macsOf(pod) };
     const ifindex = await this.node(pod.node).ask<number>({ do: "pod", spec: this.#spec(pod.node), pod: link });
     this.#ifindex.set(pod.name, ifindex);
+    await this.#putEndpoint(pod, MTU[this.#mode]);
+  }
+
+  async #putEndpoint(pod: Pod, mtu: number): Promise<void> {
+    const ifindex = this.#ifindex.get(pod.name) ?? 0;
     const mac = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(":", ""), "hex"));
+    const { mac: own, hostMac } = macsOf(pod);
     const value = hex(endpointCodec, {
-      ifindex, identity: pod.identity, subject: pod.id, ports: 0, id: pod.id, mtu: MTU, flags: ENDPOINT_READY, mac: mac(link.mac), hostMac: mac(link.hostMac), ipv4: parseAddress(pod.ipv4), ipv6: parseAddress(pod.ipv6),
+      ifindex, identity: pod.identity, subject: pod.id, ports: 0, id: pod.id, mtu, flags: ENDPOINT_READY, mac: mac(own), hostMac: mac(hostMac), ipv4: parseAddress(pod.ipv4), ipv6: parseAddress(pod.ipv6),
     });
     await this.#put(pod.node, "interfaces", u32(ifindex), value);
     await this.#put(pod.node, "endpoints", address(pod.ipv4), value);
     await this.#put(pod.node, "endpoints", address(pod.ipv6), value);
   }
 
+  /** The programs shall take the pod's link for this small. */
+  async resize(pod: Pod, mtu: number): Promise<void> {
+    await this.#putEndpoint(pod, mtu);
+  }
+
   async #fill(node: number): Promise<void> {
     const none = new Uint8Array(16);
-    const there = parseAddress(underlay(3 - node));
+    const there = this.#mode === "tunnel" ? parseAddress(underlay(3 - node)) : none;
+    const reach = this.#mode === "tunnel" ? PEER_TUNNEL : PEER_DIRECT;
     const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, ports: 0, node: at }));
-    for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, PEER_TUNNEL, there));
+    for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, reach, there));
     for (const text of [underlay(node), `2001:db8::${node}`]) await put(text, 1);
     for (const text of [router(node).ipv4, router(node).ipv6]) await put(text, 1, PEER_ROUTER);
     for (const text of [underlay(3 - node), `2001:db8::${3 - node}`]) await put(text, 6);
-    for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, PEER_TUNNEL | PEER_ROUTER, there);
+    for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, reach | PEER_ROUTER, there);
     for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, ports: 0, node: none }));
-    for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, ports: 0, node: there }));
-    await this.#put(node, "nodes", address(underlay(3 - node)), hex(nodeCodec, { routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
+    for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | reach, ports: 0, node: there }));
+    await this.#put(node, "nodes", address(underlay(3 - node)), hex(nodeCodec, { address: parseAddress(underlay(3 - node)), routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
   }
 
   node(node: number): NodeHandle {

@@ -7,16 +7,21 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { eventCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
-import { Datapath, Host, HOST_DEVICE, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
+import { directRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
+import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
+import type { Device } from "../../../src/kernel/index.ts";
 import { parseAddress } from "../../../src/lib/ip.ts";
 
 export interface NodeSpec {
+  readonly mode: "tunnel" | "native";
   readonly underlay: string;
   readonly mtu: number;
   readonly router4: string;
   readonly router6: string;
   readonly podCidrs: readonly string[];
   readonly otherCidrs: readonly string[];
+  /** The other node's addresses. */
+  readonly otherNode: readonly string[];
   readonly objects: string;
   /** Folder of the pins; undefined: nothing is pinned. */
   readonly pins: string | undefined;
@@ -45,7 +50,7 @@ const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex
 
 class Worker {
   #port = new LibbpfPort();
-  #tunnel = 0;
+  #tunnel: Device | undefined;
   readonly #sysctl = new Sysctl();
   readonly #links = new Links(runCommand);
   readonly #veths = new PodVeths({ netlink: new Netlink(), sysctl: this.#sysctl, run: runCommand, plugin: PLUGIN });
@@ -72,18 +77,25 @@ class Worker {
   async #setUp(spec: NodeSpec): Promise<void> {
     const host = new Host(runCommand, this.#sysctl);
     host.setSysctls([spec.underlay]);
-    const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: 8472, mtu: spec.mtu });
-    this.#tunnel = devices.tunnel.ifindex;
+    const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: spec.mode === "tunnel" ? 8472 : undefined, mtu: spec.mtu });
+    this.#tunnel = devices.tunnel;
     const datapath = this.#load(spec);
     const underlay = await this.#links.find(spec.underlay);
     if (underlay === undefined) throw new Error(`no ${spec.underlay}`);
+    const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+    this.#port.map("underlays")?.update(u32(underlay.ifindex), u32(1));
     datapath.attach("FROM_NETDEV", underlay.ifindex);
     datapath.attach("TO_NETDEV", underlay.ifindex);
-    datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
+    if (devices.tunnel !== undefined) datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     datapath.attach("FROM_HOST", devices.host.ifindex);
-    await host.syncRoutes(spec.otherCidrs.map((destination) => ({ destination, device: HOST_DEVICE, source: destination.includes(":") ? spec.router6 : spec.router4 })));
-    await new Nft(runCommand).apply({ underlay: [spec.underlay], podCidrs: spec.podCidrs, masqueradeExcept: [...spec.podCidrs, ...spec.otherCidrs] });
-    this.#sysctl.forDevice(TUNNEL_DEVICE);
+    const isIPv6 = (text: string): boolean => text.includes(":");
+    const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)) }));
+    const routers = [spec.router4, spec.router6];
+    const { routes, failures } = spec.mode === "tunnel" ? tunnelRoutes(remote, routerOf(routers), spec.mtu) : directRoutes(remote, await host.waysTo(spec.otherNode), [spec.underlay], spec.mtu);
+    if (failures.length > 0) throw new Error(failures.join());
+    await host.syncRoutes(routes);
+    await new Nft(runCommand).apply({ underlay: [spec.underlay], podCidrs: spec.podCidrs, remotePods: spec.otherCidrs, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [], routers: spec.mode === "native" ? routers : [] });
+    if (devices.tunnel !== undefined) this.#sysctl.forDevice(TUNNEL_DEVICE);
   }
 
   #load(spec: NodeSpec): Datapath {
@@ -92,7 +104,7 @@ class Worker {
       port: this.#port,
       objects: spec.objects,
       pinDir: spec.pins,
-      rodata: { config_vxlan_ifindex: this.#tunnel, config_tunnel_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
+      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
       maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
     });
     this.#events?.close();

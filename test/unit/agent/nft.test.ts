@@ -1,10 +1,10 @@
 import { strict as assert } from "node:assert";
 import { describe, it } from "node:test";
 import type { Run } from "../../../src/kernel/command.ts";
-import { Nft } from "../../../src/kernel/nft.ts";
+import { Nft, renderNft } from "../../../src/kernel/nft.ts";
 import type { NftSpec } from "../../../src/kernel/nft.ts";
 
-const spec: NftSpec = { underlay: ["eth0"], podCidrs: ["10.0.0.0/24"], masqueradeExcept: ["10.0.0.0/24"] };
+const spec: NftSpec = { underlay: ["eth0"], podCidrs: ["10.0.0.0/24", "fd00::/64"], remotePods: ["10.0.1.0/24", "fd00:1::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [], routers: [] };
 
 /** A node with one nftables table and one FORWARD chain. */
 class FakeNode {
@@ -41,6 +41,12 @@ describe("nftables of the node", () => {
     assert.deepEqual([await nft.sync(spec), await nft.sync(spec)], ["repaired", "same"]);
     assert.equal(await nft.sync({ ...spec, podCidrs: [] }), "applied");
     assert.equal(node.applied, 4);
+  });
+
+  it("masquerade each family by itself, and not to what is excluded", () => {
+    const text = renderNft({ ...spec, masquerade: { ipv4: false, ipv6: true }, unmasqueraded: ["192.168.0.0/16", "fd99::/16"] });
+    assert.match(text, /ip6 saddr { fd00::\/64 } ip6 daddr != { fd00:1::\/64, fd00::\/64, fd99::\/16 } counter masquerade/);
+    assert.doesNotMatch(text, /ip saddr {/);
   });
 
   it("let pods through a FORWARD chain that begins to drop later, and say so once", async () => {

@@ -4,7 +4,7 @@ import { decodeEndpoint, decodePod, formatPorts } from "../../../src/agent/objec
 import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
 import type { LocalNode } from "../../../src/agent/peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
-import { Identity, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../../../src/kernel/gen/types.ts";
+import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../../../src/kernel/gen/types.ts";
 
 const local: LocalNode = { name: "a", uid: "u", internalIps: ["192.168.0.1", "fd00::1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] };
 const other: CiliumNodeRow = { name: "b", internalIps: ["192.168.0.2", "fd00::2"], routerIps: ["10.0.1.1", "fd01:1::1"], podCidrs: ["10.0.1.0/24", "fd01:1::/64"] };
@@ -14,7 +14,7 @@ const endpoint = (more: Partial<EndpointObjectRow> = {}): EndpointObjectRow => (
 
 describe("peers", () => {
   it("knows nodes, routers and pod CIDRs of both families", () => {
-    const tables = nodeTables(local, [other, { ...other, name: "a", podCidrs: ["10.9.0.0/24"] }]);
+    const tables = nodeTables(local, [other, { ...other, name: "a", podCidrs: ["10.9.0.0/24"] }], "tunnel");
     assert.deepEqual(tables.peers.get("192.168.0.1"), { identity: Identity.HOST, node: undefined, flags: 0 });
     assert.deepEqual(tables.peers.get("10.0.0.1"), { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
     assert.deepEqual(tables.peers.get("fd00::2"), { identity: Identity.REMOTE_NODE, node: undefined, flags: 0 });
@@ -22,12 +22,21 @@ describe("peers", () => {
     assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: 0, node: "192.168.0.2", flags: PEER_POD_CIDR | PEER_TUNNEL });
     assert.deepEqual(tables.cidrs.get("10.0.0.0/24"), { identity: 0, node: undefined, flags: PEER_POD_CIDR });
     assert.equal(tables.cidrs.has("10.9.0.0/24"), false, "the own object is not asked");
-    assert.deepEqual(tables.nodes.get("192.168.0.2"), { routerIpv4: "10.0.1.1", routerIpv6: "fd01:1::1" });
+    assert.deepEqual(tables.nodes.get("192.168.0.2"), { address: "192.168.0.2", routerIpv4: "10.0.1.1", routerIpv6: "fd01:1::1" });
+    assert.deepEqual(tables.nodes.get("fd00::2"), tables.nodes.get("192.168.0.2"), "whichever of its addresses it sends from, its pods are the same");
     assert.equal(tables.nodes.has("192.168.0.1"), false);
   });
 
+  it("knows that the underlay's routes lead to the others' pods, and by which address", () => {
+    const tables = nodeTables(local, [other], "native");
+    assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: 0, node: undefined, flags: PEER_POD_CIDR | PEER_DIRECT });
+    assert.deepEqual(tables.peers.get("10.0.1.1"), { identity: Identity.REMOTE_NODE, node: undefined, flags: PEER_ROUTER | PEER_DIRECT });
+    assert.deepEqual(remotePods("a", [endpoint()], tables.places).get("10.0.1.5"), { identity: 300, node: undefined, flags: PEER_DIRECT });
+    assert.deepEqual(tables.remoteCidrs, [{ cidr: "10.0.1.0/24", nodeName: "b", nodeIp: "192.168.0.2" }, { cidr: "fd01:1::/64", nodeName: "b", nodeIp: "fd00::2" }]);
+  });
+
   it("does not let another node's object take over what is ours", () => {
-    const tables = nodeTables(local, [{ ...other, internalIps: ["192.168.0.2", "192.168.0.1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] }]);
+    const tables = nodeTables(local, [{ ...other, internalIps: ["192.168.0.2", "192.168.0.1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] }], "tunnel");
     assert.equal(tables.peers.get("192.168.0.1")?.identity, Identity.HOST);
     assert.equal(tables.peers.get("10.0.0.1")?.node, undefined);
     assert.equal(tables.cidrs.get("10.0.0.0/24")?.node, undefined);
@@ -35,23 +44,23 @@ describe("peers", () => {
   });
 
   it("survives a node object with nonsense in it", () => {
-    const tables = nodeTables(local, [{ name: "c", internalIps: ["192.168.0.3", "x"], routerIps: ["y"], podCidrs: ["z", "10.0.3.1/24", "10.0.4.0/24"] }, { name: "d", internalIps: [], routerIps: [], podCidrs: [] }]);
+    const tables = nodeTables(local, [{ name: "c", internalIps: ["192.168.0.3", "x"], routerIps: ["y"], podCidrs: ["z", "10.0.3.1/24", "10.0.4.0/24"] }, { name: "d", internalIps: [], routerIps: [], podCidrs: [] }], "tunnel");
     assert.deepEqual([...tables.cidrs.keys()].sort(), ["10.0.0.0/24", "10.0.4.0/24"]);
     assert.equal(tables.peers.has("x"), false);
   });
 
   it("believes a pod's address only inside the pod CIDRs of its node", () => {
-    const { tunnels } = nodeTables(local, [other]);
-    const pods = remotePods("a", [endpoint({ ips: ["10.0.1.5", "10.0.0.7", "192.168.0.2", "8.8.8.8", "junk", "fd01:1::5"] })], tunnels);
+    const { places } = nodeTables(local, [other], "tunnel");
+    const pods = remotePods("a", [endpoint({ ips: ["10.0.1.5", "10.0.0.7", "192.168.0.2", "8.8.8.8", "junk", "fd01:1::5"] })], places);
     assert.deepEqual([...pods.keys()].sort(), ["10.0.1.5", "fd01:1::5"]);
     assert.deepEqual(pods.get("10.0.1.5"), { identity: 300, node: "192.168.0.2", flags: PEER_TUNNEL });
-    assert.equal(remotePods("a", [endpoint({ nodeName: "unknown" }), endpoint({ nodeName: "a" }), endpoint({ identity: 0 })], tunnels).size, 0);
+    assert.equal(remotePods("a", [endpoint({ nodeName: "unknown" }), endpoint({ nodeName: "a" }), endpoint({ identity: 0 })], places).size, 0);
   });
 
   it("believes a router's address only inside the pod CIDRs of its node", () => {
-    const { peers, nodes } = nodeTables(local, [{ ...other, routerIps: ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"] }]);
+    const { peers, nodes } = nodeTables(local, [{ ...other, routerIps: ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"] }], "tunnel");
     for (const ip of ["10.0.2.1", "8.8.8.8", "10.0.0.9", "fd01:2::1"]) assert.equal(peers.has(ip), false, ip);
-    assert.deepEqual(nodes.get("192.168.0.2"), { routerIpv4: undefined, routerIpv6: undefined });
+    assert.deepEqual(nodes.get("192.168.0.2"), { address: "192.168.0.2", routerIpv4: undefined, routerIpv6: undefined });
   });
 
   it("knows what a pod calls its ports, from its containers and sidecars to the other nodes", () => {
@@ -69,13 +78,13 @@ describe("peers", () => {
   });
 
   it("takes the later written of two objects with one address, in any order", () => {
-    const { tunnels } = nodeTables(local, [other]);
+    const { places } = nodeTables(local, [other], "tunnel");
     const young = endpoint({ name: "new", identity: 400, written: "2026-01-02T00:00:00Z" });
-    for (const list of [[endpoint(), young], [young, endpoint()]]) assert.equal(remotePods("a", list, tunnels).get("10.0.1.5")?.identity, 400);
+    for (const list of [[endpoint(), young], [young, endpoint()]]) assert.equal(remotePods("a", list, places).get("10.0.1.5")?.identity, 400);
   });
 
   it("believes a pod whose sandbox was made anew with the address of a pod that is gone", () => {
-    const { tunnels } = nodeTables(local, [other]);
+    const { places } = nodeTables(local, [other], "tunnel");
     const object = (name: string, id: number, created: string, written: string) => ({
       metadata: { name, namespace: "ns", creationTimestamp: created, managedFields: [{ time: created }, { time: written }] },
       status: { id: 1, state: "ready" as const, identity: { id, labels: [] }, networking: { addressing: [{ ipv4: "10.0.1.5" }], node: "192.168.0.2", nodeName: "b" } },
@@ -84,7 +93,7 @@ describe("peers", () => {
     const anew = object("anew", 400, "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
     for (const list of [[gone, anew], [anew, gone]]) {
       const rows = list.flatMap((item) => decodeEndpoint(item, "a") ?? []);
-      assert.equal(remotePods("a", rows, tunnels).get("10.0.1.5")?.identity, 400);
+      assert.equal(remotePods("a", rows, places).get("10.0.1.5")?.identity, 400);
     }
   });
 });

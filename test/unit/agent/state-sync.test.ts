@@ -12,7 +12,7 @@ import { sleep } from "../../../src/lib/backoff.ts";
 import type { Logger } from "../../../src/lib/log.ts";
 
 const silent: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent };
-const state: NodeState = { subjects: new Map(), ruleSets: new Map(), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, masquerade: true } };
+const state: NodeState = { subjects: new Map(), ruleSets: new Map(), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
 
 it("a node state counts as complete once the API server's own was handed out, not while it is the disk's", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "cilium-state-sync-"));

@@ -28,7 +28,7 @@ const nodeState: NodeState = {
   selectors: new Map(),
   ruleNames: new Map([[7, { kind: "default-deny", direction: "ingress", policies: [policy("u1"), policy("u2")], path: "" }]]),
   policies: new Map([["u1", 1]]),
-  routing: { mode: "tunnel", tunnelPort: 8472, masquerade: true },
+  routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] },
 };
 const assignment: Assignment = { state: nodeState, revision: 5, hash: "h" };
 const report = (more: Partial<ApplyReport> = {}): ApplyReport => ({ ok: true, parts: [], enforced: new Set([300]), withheldPeers: [], readyEndpoints: new Set(), ...more });
@@ -40,7 +40,7 @@ const attachment: Attachment = {
 describe("local state", () => {
   it("keeps the reference of every part that did not move", () => {
     const sources = { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
-    const state = new LocalState(local, sources);
+    const state = new LocalState(local, sources, "tunnel");
     const first = state.desired(nodeState, false);
     const second = state.desired(nodeState, true);
     for (const part of ["identities", "endpoints", "peers", "cidrs", "nodes"] as const) assert.equal(second[part], first[part], part);
@@ -52,7 +52,7 @@ describe("local state", () => {
     assert.equal(third.identities, first.identities);
     assert.deepEqual(third.peers.get("10.0.0.2"), { identity: 300, node: undefined, flags: 0 });
     state.moved("nodes");
-    assert.ok(state.cidrs.has("10.0.0.0/24"));
+    assert.deepEqual(state.remoteCidrs, []);
     assert.notEqual(state.desired(nodeState, true).peers, third.peers, "also when someone else asked for the CIDRs first");
   });
 
@@ -85,7 +85,7 @@ describe("enforcer", () => {
     const reports = options.reports ?? [];
     const made = new Enforcer({
       applier: { apply: (desired) => (applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
-      state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map(), pods: new Map() }),
+      state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map(), pods: new Map() }, "tunnel"),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });
     return { made, applied, flags };
@@ -206,9 +206,9 @@ describe("files of the agent", () => {
     const environment = { NODE_NAME: "n1", KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" };
     const defaults = loadConfig({ directory: folder, environment });
     assert.equal(defaults.apiServerOfService, "https://[fd00::1]:443");
-    assert.equal(defaults.tunnelPort, 8472);
+    assert.equal(defaults.routing.tunnelPort, 8472);
     assert.deepEqual(defaults.devices, []);
-    for (const [key, value] of [["enable-ipv4", "yes"], ["tunnel-port", "0"], ["tunnel-port", "1e3"], ["log-level", "loud"], ["cni-conf-path", "etc"]] as const) {
+    for (const [key, value] of [["enable-ipv4", "yes"], ["tunnel-port", "0"], ["tunnel-port", "1e3"], ["routing-mode", "bgp"], ["auto-direct-node-routes", "true"], ["ipv4-native-routing-cidr", "fd00::/8"], ["non-masquerade-cidrs", "10.0.0.0"], ["log-level", "loud"], ["cni-conf-path", "etc"]] as const) {
       await writeFile(join(folder, key), value);
       assert.throws(() => loadConfig({ directory: folder, environment }), new RegExp(key));
       await rm(join(folder, key));

@@ -7,7 +7,7 @@ import { portRange } from "../../../src/compile/ports.ts";
 import { identityLabels } from "../../../src/model/index.ts";
 import type { Labels, PolicyRow, Snapshot } from "../../../src/model/index.ts";
 
-const routing = { mode: "tunnel", tunnelPort: 8472, masquerade: true } as const;
+const routing = { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } as const;
 
 function labels(namespace: string, own: Record<string, string>): Labels {
   return identityLabels({ metadata: { name: "p", namespace, labels: own } }, { metadata: { name: namespace, labels: { team: namespace } } });

@@ -23,7 +23,7 @@ function compiled(list: readonly Policy[], subject: Workload): NodeState {
     policies: Map.groupBy(rowsOf(list), (row) => row.namespace),
     subjects: new Map([["node", new Set([SUBJECT])]]),
   };
-  const state = compileNode(snapshot, "node", { mode: "tunnel", tunnelPort: 8472, masquerade: true });
+  const state = compileNode(snapshot, "node", { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] });
   return decodeDocument(encodeDocument(nextDocument(undefined, state, 1, 0)).map(({ data }) => data)).state;
 }
 

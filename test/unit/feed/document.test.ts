@@ -54,10 +54,9 @@ const document: fc.Arbitrary<Document> = record({
     selectors: fc.array(fc.tuple(hex, selector)),
     ruleNames: fc.array(fc.tuple(number, name)),
     marks: fc.uniqueArray(record({ id: uid, since: fc.nat() }), { selector: ({ id }) => id }),
-    tunnelPort: fc.nat(65535),
-    masquerade: fc.boolean(),
+    routing: record({ mode: fc.constantFrom("tunnel", "native"), tunnelPort: fc.nat(65535), directRoutes: fc.boolean(), masquerade: record({ ipv4: fc.boolean(), ipv6: fc.boolean() }), unmasqueraded: fc.array(fc.constantFrom("10.0.0.0/8", "fd00::/8")) }),
   })
-  .map(({ marks, tunnelPort, masquerade, ...rest }) => {
+  .map(({ marks, routing, ...rest }) => {
     const ruleNames = sortedMap(rest.ruleNames);
     const used = new Set([...ruleNames.values()].flatMap((words) => words.policies.map((policy) => policy.uid)));
     const all = sortedMap([
@@ -70,7 +69,8 @@ const document: fc.Arbitrary<Document> = record({
       selectors: sortedMap(rest.selectors),
       ruleNames,
       policies: new Map([...all].filter(([, mark]) => !mark.removed).map(([id, mark]) => [id, mark.ref.generation])),
-      routing: { mode: "tunnel", tunnelPort, masquerade },
+      // Direct routes are of native routing alone.
+      routing: { ...routing, directRoutes: routing.directRoutes && routing.mode === "native" },
     };
     return { state, marks: all };
   });
@@ -92,7 +92,7 @@ test("every document survives the way over the wire, whatever the order of the p
 function large(rules: number, changed: string): Document {
   const make = (set: number, at: number): Rule => ({ id: set * 1000 + at + 1, direction: "ingress", peer: `${changed}${String(set).padStart(15, "0")}`, ports: [{ protocol: 6, port: at, prefix: 16 }], verdict: "allow", precedence: 1000 });
   const sets = Array.from({ length: 100 }, (_, set) => [String(set).padStart(16, "0"), { ingressDefault: 1, egressDefault: undefined, rules: Array.from({ length: rules }, (_r, at) => (set === 0 ? make(set, at) : { ...make(set, at), peer: "f".repeat(16) })) }] as const);
-  const state: NodeState = { subjects: new Map(), ruleSets: new Map(sets), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 1, masquerade: false } };
+  const state: NodeState = { subjects: new Map(), ruleSets: new Map(sets), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 1, directRoutes: false, masquerade: { ipv4: false, ipv6: false }, unmasqueraded: [] } };
   return { state, marks: new Map() };
 }
 
@@ -133,7 +133,7 @@ test("a policy's mark moves when its content on the node changes, and stays when
       selectors: new Map(),
       ruleNames: new Map(ids.map((id, at) => [at + 1, { kind: "rule", direction: "ingress", policies: [ref(id)], path: "" }])),
       policies: new Map(ids.map((id) => [id, 3])),
-      routing: { mode: "tunnel", tunnelPort: 1, masquerade: true },
+      routing: { mode: "tunnel", tunnelPort: 1, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] },
     };
   };
   const marks = (document: Document) => [...document.marks].map(([id, { since, removed }]) => `${id} ${since}${removed ? " removed" : ""}`);
@@ -155,7 +155,7 @@ test("a state is written in the oldest format that can say it", () => {
     selectors: new Map([["p", selector]]),
     ruleNames: new Map(),
     policies: new Map(),
-    routing: { mode: "tunnel", tunnelPort: 1, masquerade: true },
+    routing: { mode: "tunnel", tunnelPort: 1, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] },
   });
   const pods: PeerSelector = { kind: "labels", requirements: [{ key: "any:app", operator: "Exists", values: [] }] };
   const http: PortMatch = { protocol: 6, port: 80, prefix: 16 };

@@ -59,7 +59,7 @@ class Replica {
   compile(): void {
     for (const node of this.#dirty) {
       const snapshot = { identities: this.#cluster.identities.labels, policies: this.#policies.effective, subjects: new Map([[node, this.#cluster.subjects(node)]]) };
-      this.states.set(node, compileNode(snapshot, node, { mode: "tunnel", tunnelPort: 8472, masquerade: true }));
+      this.states.set(node, compileNode(snapshot, node, { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] }));
     }
     this.#dirty.clear();
   }

@@ -34,7 +34,7 @@ const endpoint = (id: number, identity: number): EndpointRow => ({
 const peer = (identity: number): PeerRow => ({ identity, node: "192.168.0.2", flags: types.PEER_TUNNEL });
 
 function nodeState(subjects: ReadonlyMap<number, string>): NodeState {
-  return { subjects, ruleSets: RULE_SETS, selectors: SELECTORS, ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, masquerade: true } };
+  return { subjects, ruleSets: RULE_SETS, selectors: SELECTORS, ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
 }
 
 const EMPTY: DesiredState = { nodeState: nodeState(new Map()), identities: new Map(), endpoints: new Map(), peers: new Map(), cidrs: new Map(), nodes: new Map(), synced: true };
@@ -53,7 +53,7 @@ const desired: fc.Arbitrary<DesiredState> = fc
     endpoints: new Map(endpoints.flatMap((identity, i) => (identity === undefined ? [] : [[`c${i}`, endpoint(i + 1, identity)] as const]))),
     peers: new Map(peers.flatMap((identity, i) => (identity === undefined ? [] : [[`10.0.1.${i}`, peer(identity)] as const]))),
     cidrs: new Map(nodes.map((node, i) => [`10.0.${i + 1}.0/24`, { identity: 0, node, flags: types.PEER_POD_CIDR | types.PEER_TUNNEL }])),
-    nodes: new Map(nodes.map((node, i) => [node, { routerIpv4: `10.0.${i + 1}.1`, routerIpv6: undefined }])),
+    nodes: new Map(nodes.map((node, i) => [node, { address: node, routerIpv4: `10.0.${i + 1}.1`, routerIpv6: undefined }])),
     synced: true,
   }));
 

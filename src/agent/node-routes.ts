@@ -1,0 +1,56 @@
+/** The routes that the agent keeps on its node: to its own pods, and to those of other nodes. Pure. */
+import type { Attachment } from "../cni/index.ts";
+import { HOST_DEVICE } from "../kernel/index.ts";
+import type { Route, Way } from "../kernel/index.ts";
+import type { RemoteCidr } from "./peers.ts";
+
+/** Of the other nodes' pods: the routes, and in a sentence each why one cannot be. */
+export interface RemoteRoutes {
+  readonly routes: readonly Route[];
+  readonly failures: readonly string[];
+}
+
+type Source = (destination: string) => string | undefined;
+
+export function routerOf(routerIps: readonly string[]): Source {
+  return (destination) => routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
+}
+
+/** Through the tunnel: to cilium_host, whose program finds the node. */
+export function tunnelRoutes(remote: readonly RemoteCidr[], source: Source, mtu: number): RemoteRoutes {
+  return { routes: remote.map(({ cidr }) => ({ destination: cidr, device: HOST_DEVICE, source: source(cidr), mtu })), failures: [] };
+}
+
+/**
+ * By the underlay: to the node's own address, which must be on a segment that both nodes share. Beyond a gateway the
+ * route would end at a router that does not know the pods.
+ */
+export function directRoutes(remote: readonly RemoteCidr[], ways: ReadonlyMap<string, Way>, underlay: readonly string[], mtu: number): RemoteRoutes {
+  const routes: Route[] = [];
+  const failures: string[] = [];
+  for (const { cidr, nodeName, nodeIp } of remote) {
+    const way = nodeIp === undefined ? undefined : ways.get(nodeIp);
+    const reason = refusal(nodeIp, way, underlay);
+    if (reason === undefined && way !== undefined) routes.push({ destination: cidr, device: way.device, via: nodeIp, source: undefined, mtu });
+    else failures.push(`no direct route to ${cidr} of ${nodeName}: ${reason}`);
+  }
+  return { routes, failures };
+}
+
+function refusal(nodeIp: string | undefined, way: Way | undefined, underlay: readonly string[]): string | undefined {
+  if (nodeIp === undefined) return "the node has no InternalIP of that family";
+  if (way === undefined) return `no route leads to its address ${nodeIp}`;
+  if (way.gateway !== undefined) return `its address ${nodeIp} is behind the gateway ${way.gateway}, on no segment that both nodes share`;
+  if (!underlay.includes(way.device)) return `its address ${nodeIp} is on ${way.device}, which is no underlay device (${underlay.join(", ")})`;
+  return undefined;
+}
+
+/** A sandbox that died took its link along while its DEL is still to come: `devices` are those that exist. */
+export function podRoutes(attachments: Iterable<Attachment>, devices: ReadonlySet<string>, source: Source): Route[] {
+  const routes: Route[] = [];
+  for (const { ipv4, ipv6, hostIfname } of attachments) {
+    if (!devices.has(hostIfname)) continue;
+    for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
+  }
+  return routes;
+}

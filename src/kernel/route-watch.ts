@@ -1,0 +1,28 @@
+/** Tells when the kernel loses routes of ours: `ip monitor` in a child process, which sees what anybody deletes. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { sleep } from "../lib/backoff.ts";
+import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
+
+const AGAIN_MS = 1000;
+/**
+ * A route of ours that is deleted; and any change of a device that is no pod's, since the kernel takes the routes of a
+ * device that goes down without a word for each.
+ */
+const LOSS = new RegExp(`^Deleted .* proto ${ROUTE_PROTOCOL}\\b|^(Deleted )?\\d+: (?!${POD_DEVICE_PREFIX}|tmp)`);
+
+/** Until the signal aborts. May call `onLoss` without a loss, never the reverse, except while the process is started again. */
+export async function watchRoutes(onLoss: () => void, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const child = spawn("ip", ["-oneline", "monitor", "route", "link"], { stdio: ["ignore", "pipe", "ignore"] });
+    const end = (): void => void child.kill();
+    signal.addEventListener("abort", end, { once: true });
+    createInterface({ input: child.stdout }).on("line", (line) => void (LOSS.test(line) && onLoss()));
+    await once(child, "close").catch(() => undefined); // cannot be started: tried again
+    signal.removeEventListener("abort", end);
+    if (signal.aborted) return;
+    await sleep(AGAIN_MS, signal);
+    onLoss();
+  }
+}
