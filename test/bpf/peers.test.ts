@@ -5,7 +5,7 @@ import { ab, ba, icmpFrame, pingFrame, sctpFrame, tcpFrame, udpFrame } from "./l
 import { Chunk, Protocol, Tcp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
 import type { Hop } from "./lib/rows.ts";
-import { DEFAULT_EGRESS, DEFAULT_INGRESS, a, b, other, outside, remote, self } from "./lib/world.ts";
+import { DEFAULT_EGRESS, DEFAULT_INGRESS, UNDERLAY_IFINDEX, a, b, other, outside, remote, self } from "./lib/world.ts";
 
 const [C1, C2, C3] = [CLASS_BLOCKS, CLASS_BLOCKS + 1, CLASS_BLOCKS + 2];
 const [HTTP_80, HTTP_81] = [CLASS_PORTS, CLASS_PORTS + 1];
@@ -16,7 +16,7 @@ const everywhere = (number: number) => ({ world: number, node: number, pod: numb
 /** Of pod a, where it leaves the node. */
 const leaving = (to: string, dport = 80) => ({ hook: "to_netdev", cameFrom: a, mark: 0x200 | (a.id << 16), packet: tcpFrame(Tcp.SYN, { from: to.includes(":") ? self.ipv6 : self.ipv4, to, dport }) }) as const;
 /** From a wire to pod b. */
-const arriving = (from: string, dport = 80) => ({ hook: "to_container", at: b, cameFrom: 50, mark: 0x300, packet: tcpFrame(Tcp.SYN, { from, to: from.includes(":") ? b.ipv6 : b.ipv4, dport }) }) as const;
+const arriving = (from: string, dport = 80) => ({ hook: "to_container", at: b, cameFrom: UNDERLAY_IFINDEX, mark: 0x300, packet: tcpFrame(Tcp.SYN, { from, to: from.includes(":") ? b.ipv6 : b.ipv4, dport }) }) as const;
 const allowed = (rule: number) => ({ rules: [rule] }) as const;
 const refused = (rule: number) => ({ drop: rule === DEFAULT_EGRESS || rule === DEFAULT_INGRESS ? "POLICY_DENIED" : "POLICY_DENY", rules: [rule] }) as const;
 

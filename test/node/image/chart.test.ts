@@ -12,6 +12,10 @@ import { KUBELET_KUBECONFIGS } from "../../../src/agent/api-server.ts";
 import { chartRepoConfig } from "../../../src/image/config.ts";
 import { chartObjects, findHelm, findObject as find, renderChart } from "../../support/chart.ts";
 import type { Rendered } from "../../support/chart.ts";
+import { readRouting } from "../../../src/compile/index.ts";
+import { helm } from "../../../src/cluster/binaries/catalog.ts";
+import { findProject } from "../../../src/cluster/binaries/find.ts";
+import { CHART_REPO_PORT, chartRepoConfig } from "../../../src/image/config.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
 
@@ -33,12 +37,9 @@ describe("values that are refused by name", () => {
     ["hubble.ui.enabled=true", /hubble\.ui\.enabled=true: .*not built yet/],
     ["l7Proxy=true", /l7Proxy=true: .*not built yet/],
     ["hostFirewall.enabled=true", /hostFirewall\.enabled=true: .*not built yet/],
-    ["routingMode=native", /routingMode=native: .*not built yet/],
     ["tunnelProtocol=geneve", /tunnelProtocol=geneve: .*not built yet/],
-    ["autoDirectNodeRoutes=true", /autoDirectNodeRoutes=true: .*not built yet/],
     ["ipam.mode=cluster-pool", /ipam\.mode=cluster-pool: not built yet/],
     ["cluster.name=east", /cluster\.name=east: .*not built yet/],
-    ["enableIPv4Masquerade=false", /enableIPv6Masquerade differ/],
   ];
   for (const [set, message] of notBuilt) {
     it(`${set} is not built yet`, () => {
@@ -58,7 +59,7 @@ describe("values that are refused by name", () => {
     });
   }
 
-  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "tunnelPort=\\\"8472\\\""]) {
+  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "routingMode=bgp", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=fd00::/8", "ipv6NativeRoutingCIDR=10.0.0.0/8", "nonMasqueradeCIDRs={10.0.0.0}", "tunnelPort=\\\"8472\\\""]) {
     it(`${set} is out of range`, () => assert.equal(template(set).ok, false));
   }
 });
@@ -68,6 +69,12 @@ describe("what stands in the manifests", () => {
     const mode = (...sets: string[]): string => find(objects(...sets), "ConfigMap", "cilium-config").data["policy-cidr-match-mode"];
     assert.deepEqual([mode(), mode("policyCIDRMatchMode={nodes,pods}"), mode("policyCIDRMatchMode=nodes")], ["", "nodes,pods", "nodes"]);
     assert.equal(template("policyCIDRMatchMode={world}").ok, false);
+  });
+
+  it("carries the routing to the agent and the operator as both read it", () => {
+    const { data } = find(objects("routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8", "enableIPv6Masquerade=false", "nonMasqueradeCIDRs={fd00::/8,192.168.0.0/16}"), "ConfigMap", "cilium-config");
+    const routing = readRouting((key: string) => data[key]);
+    assert.deepEqual(routing, { mode: "native", tunnelPort: 8472, directRoutes: true, masquerade: { ipv4: true, ipv6: false }, unmasqueraded: ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"] });
   });
 
   it("is equal on every rendering: nothing random", () => {

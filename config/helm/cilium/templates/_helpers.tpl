@@ -109,7 +109,13 @@ checksum/cilium-config: {{ include "cilium.settings" . | sha256sum }}
 enable-ipv4: {{ .Values.ipv4.enabled | quote }}
 enable-ipv6: {{ .Values.ipv6.enabled | quote }}
 tunnel-port: {{ .Values.tunnelPort | quote }}
-enable-masquerade: {{ .Values.enableIPv4Masquerade | quote }}
+routing-mode: {{ .Values.routingMode | quote }}
+auto-direct-node-routes: {{ .Values.autoDirectNodeRoutes | quote }}
+ipv4-native-routing-cidr: {{ .Values.ipv4NativeRoutingCIDR | quote }}
+ipv6-native-routing-cidr: {{ .Values.ipv6NativeRoutingCIDR | quote }}
+enable-ipv4-masquerade: {{ .Values.enableIPv4Masquerade | quote }}
+enable-ipv6-masquerade: {{ .Values.enableIPv6Masquerade | quote }}
+non-masquerade-cidrs: {{ join "," .Values.nonMasqueradeCIDRs | quote }}
 mtu: {{ .Values.MTU | quote }}
 devices: {{ join "," .Values.devices | quote }}
 cni-exclusive: {{ .Values.cni.exclusive | quote }}

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
+
+const source = routerOf(["10.0.0.1", "fd00::1"]);
+const remote = (cidr: string, nodeIp: string | undefined) => ({ cidr, nodeName: "b", nodeIp });
+
+test("through the tunnel every remote CIDR is on cilium_host, from the router's address of its family", () => {
+  assert.deepEqual(tunnelRoutes([remote("fd01::/64", undefined)], source, 1450), { routes: [{ destination: "fd01::/64", device: "cilium_host", source: "fd00::1", mtu: 1450 }], failures: [] });
+});
+
+test("a direct route needs a next hop on a shared segment of the underlay; each that cannot be says why", () => {
+  const ways = new Map([
+    ["192.0.2.2", { device: "eth0", gateway: undefined }],
+    ["198.51.100.2", { device: "eth0", gateway: "192.0.2.254" }],
+    ["203.0.113.2", { device: "docker0", gateway: undefined }],
+  ]);
+  const { routes, failures } = directRoutes(
+    [remote("10.1.0.0/24", "192.0.2.2"), remote("10.2.0.0/24", "198.51.100.2"), remote("10.3.0.0/24", "203.0.113.2"), remote("10.4.0.0/24", "192.0.2.9"), remote("fd04::/64", undefined)],
+    ways, ["eth0"], 1500,
+  );
+  assert.deepEqual(routes, [{ destination: "10.1.0.0/24", device: "eth0", via: "192.0.2.2", source: undefined, mtu: 1500 }]);
+  assert.deepEqual(failures.map((text) => /10\.2.*behind the gateway|10\.3.*no underlay device|10\.4.*no route leads|fd04.*no InternalIP/.test(text)), [true, true, true, true]);
+});
+
+test("pods whose link is gone have no route", () => {
+  const attachment = { hostIfname: "lxc1", ipv4: "10.0.0.2", ipv6: "fd00::2" } as never;
+  assert.deepEqual(podRoutes([attachment], new Set(), source), []);
+  assert.deepEqual(podRoutes([attachment], new Set(["lxc1"]), source).map((route) => [route.destination, route.source]), [["10.0.0.2", "10.0.0.1"], ["fd00::2", "fd00::1"]]);
+});
