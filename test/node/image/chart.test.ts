@@ -13,9 +13,6 @@ import { chartRepoConfig } from "../../../src/image/config.ts";
 import { chartObjects, findHelm, findObject as find, renderChart } from "../../support/chart.ts";
 import type { Rendered } from "../../support/chart.ts";
 import { readRouting } from "../../../src/compile/index.ts";
-import { helm } from "../../../src/cluster/binaries/catalog.ts";
-import { findProject } from "../../../src/cluster/binaries/find.ts";
-import { CHART_REPO_PORT, chartRepoConfig } from "../../../src/image/config.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
 
