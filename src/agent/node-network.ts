@@ -7,7 +7,7 @@ import { check } from "../kernel/command.ts";
 import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
-import { ConfigError } from "../lib/errors.ts";
+import { CodedError, ConfigError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
 import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";

@@ -73,7 +73,7 @@ describe("peers", () => {
     const status = { id: 1, state: "ready" as const, identity: { id: 300 }, "named-ports": formatPorts(namedPorts), networking: { addressing: [{ ipv4: "10.0.1.5" }], node: "192.168.0.2", nodeName: "b" } };
     const row = decodeEndpoint({ metadata: { name: "p", namespace: "ns" }, status }, "a");
     assert.ok(row);
-    assert.deepEqual(remotePods("a", [row], nodeTables(local, [other]).tunnels).get("10.0.1.5")?.namedPorts, namedPorts);
+    assert.deepEqual(remotePods("a", [row], nodeTables(local, [other], "tunnel").places).get("10.0.1.5")?.namedPorts, namedPorts);
     assert.equal("namedPorts" in decodePod({ metadata: { name: "p", namespace: "ns" }, spec: { containers: [{}] } }), false);
   });
 

@@ -61,7 +61,7 @@ describe("local state", () => {
     const pod: PodRow = { namespace: "ns", name: "p", uid: "u", sandboxUid: "u", labels: {}, serviceAccount: "default", hostNetwork: false, finished: false, ips: [], namedPorts };
     const endpoints = new Map();
     const sources = { identities: new Map(), nodes: new Map(), endpoints, attachments: new Map([["c", attachment]]), pods: new Map([["ns/p", pod]]) };
-    const state = new LocalState(local, sources);
+    const state = new LocalState(local, sources, "tunnel");
     const seen = (): unknown[] => {
       state.moved("attachments");
       const { endpoints: rows, peers } = state.desired(nodeState, true);
