@@ -4,23 +4,19 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 
-import { clusterConfig, clusterPaths, controlAddresses } from "../../src/cluster/config.ts";
+import { clusterPaths, controlAddresses } from "../../src/cluster/config.ts";
 import { capture, run } from "../../src/cluster/process.ts";
 import { ROOT } from "./harness/cluster.ts";
+import { sideCluster } from "./harness/side-cluster.ts";
 
 const PROGRAM = join(ROOT, "build/bin/argocd-sync");
 const NO_GO = existsSync(PROGRAM) || spawnSync("go", ["version"]).status === 0 ? false : "Argo CD's engine is a Go module, and there is no Go here to build it";
-const work = mkdtempSync("/var/tmp/e2e-argocd-");
-const SETTINGS = { CLUSTER_NAME: "e2eargo", CLUSTER_DIR: join(work, "state"), CLUSTER_SUBNET: "172.29.79.0/24", CLUSTER_SUBNET6: "fd00:172:29:4f::/64", NODES: "1", CNI: "none", KUBE_PROXY: "0" };
-const config = clusterConfig({ ...process.env, ...SETTINGS });
-const paths = clusterPaths(config);
-const env = { ...SETTINGS, KUBECONFIG: paths.kubeconfig, PATH: `${paths.bin}:${process.env["PATH"] ?? ""}`, HELM_CACHE_HOME: join(work, "helm") };
-const make = (...args: string[]): Promise<string> => run(["make", "-s", "-C", ROOT, ...args], { env, timeoutMs: 900_000 });
-const kubectl = (...args: string[]): Promise<string> => run(["kubectl", ...args], { env, timeoutMs: 120_000 });
+const cluster = sideCluster("argo", 79);
+const { kubectl, env, config, work } = cluster;
 const repository = join(work, "repository");
 const checkout = join(work, "checkout");
 const NAMESPACE = "production";
@@ -50,7 +46,7 @@ async function sync(app: string, namespace: string, ...flags: string[]): Promise
   } else {
     cpSync(join(checkout, app), folder, { recursive: true });
   }
-  const argv = [PROGRAM, "-kubeconfig", paths.kubeconfig, "-settings", join(ROOT, "config/argocd/argocd-cm.yaml"), "-app", app, "-namespace", namespace, ...flags, folder];
+  const argv = [PROGRAM, "-kubeconfig", clusterPaths(config).kubeconfig, "-settings", join(ROOT, "config/argocd/argocd-cm.yaml"), "-app", app, "-namespace", namespace, ...flags, folder];
   const { stdout, stderr } = await capture(argv, { timeoutMs: 400_000 });
   const report = JSON.parse(stdout) as Report;
   assert.equal(report.error, undefined, `${JSON.stringify(report, null, 1)}\n${stderr.slice(-3000)}`);
@@ -74,15 +70,13 @@ const policies = (name: string): string => join(repository, "policies", name);
 const POLICY = `cilium.io/CiliumNetworkPolicy/${NAMESPACE}/allow-frontend-to-api`;
 
 after(async () => {
-  if (NO_GO === false) await make("cluster-down");
-  rmSync(work, { recursive: true, force: true });
+  if (NO_GO === false) await cluster.remove();
 });
 
 describe("Argo CD's engine", { skip: NO_GO, timeout: 1_200_000 }, () => {
   test("the chart from Git: synced, healthy, and nothing to do the second time", async () => {
-    await make("build/bin/argocd-sync");
-    await make("cluster", "NODES=1", "CNI=none", "KUBE_PROXY=0");
-    await make("cluster-load", `ARCHIVE=${join(ROOT, "build/image/cilium.tar")}`);
+    await cluster.make("build/bin/argocd-sync");
+    await cluster.start();
     await run(["git", "init", "-q", "-b", "main", repository], { env });
     await commit("chart and policies", () => {
       cpSync(join(ROOT, "config/helm/cilium"), join(repository, "chart"), { recursive: true });
