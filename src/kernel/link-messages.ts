@@ -11,11 +11,13 @@ const RTM_NEWROUTE = 24;
 const RTM_NEWNEIGH = 28;
 
 const IFF_UP = 1;
+const IF_OPER_UP = 6;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 /** Of a veth: the other end's index, in its own namespace. */
 const IFLA_LINK = 5;
+const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INFO_KIND = 1;
@@ -58,6 +60,8 @@ export interface LinkState {
   readonly up: boolean;
   /** Of a veth the other end's index; 0: none. */
   readonly peerIfindex: number;
+  /** Operational state (RFC 2863): before it is up the kernel drops what is sent on the device. */
+  readonly sends: boolean;
 }
 
 export interface RouteOptions {
@@ -102,6 +106,7 @@ export function parseLink(body: Uint8Array): LinkState {
     name: Buffer.from(attributes.get(IFLA_IFNAME) ?? []).toString("utf8").replace(/\0+$/, ""),
     ifindex: view.getInt32(4, true),
     up: (view.getUint32(8, true) & IFF_UP) !== 0,
+    sends: attributes.get(IFLA_OPERSTATE)?.[0] === IF_OPER_UP,
     peerIfindex: peer === undefined ? 0 : new DataView(peer.buffer, peer.byteOffset).getInt32(0, true),
   };
 }

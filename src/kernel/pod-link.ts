@@ -17,11 +17,14 @@ import type { LinkState } from "./link-messages.ts";
 import { packed } from "./netlink.ts";
 import type { Message, Netlink } from "./netlink.ts";
 import type { Sysctl } from "./sysctl.ts";
+import { sleep } from "../lib/backoff.ts";
 import { codeOf } from "../lib/errors.ts";
 
 const POD_INTERFACE = "eth0";
 /** Of the loopback device of every network namespace (LOOPBACK_IFINDEX, include/net/net_namespace.h). */
 const LOOPBACK = 1;
+/** Link watch runs within a second (LW_DELAY in net/core/link_watch.c), and a busy machine may be late. */
+const LINK_WATCH_MS = 10_000;
 
 export interface VethSpec {
   /** `lxc…`, at most 15 characters. */
@@ -98,12 +101,23 @@ export class PodVeths {
   async connect(spec: PodLinkSpec): Promise<void> {
     const link = await this.find(spec.hostName);
     if (link === undefined) throw new Error(`${spec.hostName} is gone`);
-    // Both end before this does: the caller may remove the link then.
-    const ends = await Promise.allSettled([
-      this.#options.netlink.exchange(`connect ${spec.hostName}`, hostMessages(spec, link.ifindex)),
-      this.#configurePod(spec, link.peerIfindex),
-    ]);
-    for (const end of ends) if (end.status === "rejected") throw end.reason;
+    await this.#options.netlink.exchange(`connect ${spec.hostName}`, hostMessages(spec, link.ifindex));
+    await this.#configurePod(spec, link.peerIfindex);
+    await this.#untilItSends(spec.hostName);
+  }
+
+  /**
+   * The end that is set up last sends at once; the one that was up before it, the node's, when the kernel's link watch has
+   * run (Documentation/networking/operstates.rst), which takes its time on a busy machine. Without this the node's
+   * first packet to a new pod could be lost.
+   */
+  async #untilItSends(name: string): Promise<void> {
+    for (const end = performance.now() + LINK_WATCH_MS; ; await sleep(1)) {
+      const link = await this.find(name);
+      if (link === undefined) throw new Error(`${name} is gone`);
+      if (link.sends) return;
+      if (performance.now() > end) throw new Error(`${name} has no carrier ${LINK_WATCH_MS} ms after both ends were set up`);
+    }
   }
 
   /** The settings come before the link is up: no router solicitation, no duplicate address detection. */

@@ -170,6 +170,8 @@ export class Lab {
       const namespace = PREFIX + name;
       run("ip", "-n", net, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", namespace);
       run("ip", "-n", net, "link", "set", name, "master", "br0", "up");
+      // A link-local address that is still being detected asks for no neighbour (RFC 4862 section 5.4): the first packet would be lost.
+      run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.eth0.dad_transmits=0");
       run("ip", "-n", namespace, "link", "set", "eth0", "up");
       run("ip", "-n", namespace, "address", "add", `192.0.2.${last}/24`, "dev", "eth0");
       run("ip", "-n", namespace, "address", "add", `2001:db8::${last}/64`, "dev", "eth0", "nodad");
