@@ -1,6 +1,6 @@
 /**
- * Entry point: `main.js` runs the agent, `main.js mount` mounts the bpf file system, `main.js release` gives the CNI configuration back (helm uninstall),
- * `main.js uninstall` takes everything of the product off the node.
+ * Entry point: `main.js` runs the agent, `main.js mount` mounts the bpf file system, `main.js uninstall` takes everything
+ * of the product off the node (`helm uninstall`'s hook and `cilium uninstall` run it).
  */
 import { dirname } from "node:path";
 import { asError, describeError } from "../lib/errors.ts";
@@ -8,15 +8,14 @@ import { createLogger } from "../lib/log.ts";
 import { mountBpfFs } from "./bpf-fs.ts";
 import { Agent } from "./agent.ts";
 import { loadConfig } from "./config.ts";
-import { release, uninstall } from "./uninstall.ts";
+import { uninstall } from "./uninstall.ts";
 
 async function main(command: string | undefined): Promise<void> {
   const config = loadConfig();
   const logger = createLogger({ component: "cilium-agent", level: config.logLevel });
-  if (command === "release") return await release(config, logger);
   if (command === "uninstall") return await uninstall(config, logger);
   if (command === "mount") return await mountBpfFs(dirname(config.paths.pins));
-  if (command !== undefined) throw new Error(`unknown argument ${JSON.stringify(command)}: none, mount, release or uninstall`);
+  if (command !== undefined) throw new Error(`unknown argument ${JSON.stringify(command)}: none, mount or uninstall`);
   const abort = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, detachStubs, runCommand } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, detachStubs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
@@ -74,7 +74,7 @@ export class NodeNetwork {
     const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
     const podMtu = mtu - overhead(config, local);
     const routers = routersOf(local);
-    host.setSysctls(underlay.map((device) => device.name));
+    await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
     const tunnelPort = config.routing.mode === "tunnel" ? config.routing.tunnelPort : undefined;
     const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort, mtu });
     const port = new LibbpfPort(config.paths.pins);
@@ -181,8 +181,13 @@ export async function tearDownNode(config: AgentConfig): Promise<void> {
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Nft(runCommand).remove();
   await new Host(runCommand, sysctl).remove();
+  ledger(config, sysctl).restore();
   await detachStubs(runCommand, await links.list());
   await check(runCommand, ["rm", "-rf", "--one-file-system", config.paths.pins]);
+}
+
+function ledger(config: AgentConfig, sysctl: Sysctl): SysctlLedger {
+  return new SysctlLedger(sysctl, join(config.paths.state, "sysctls.json"));
 }
 
 async function underlayDevices(links: Links, config: AgentConfig, local: LocalNode): Promise<readonly Device[]> {

@@ -1,16 +1,17 @@
-/** `cilium await-uninstall`: the chart's uninstall hook runs it; it ends when every node gave its CNI configuration back. */
+/** `cilium await-uninstall`: the chart's uninstall hook runs it; it ends when every node is done. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
 import { conditionIs, DAEMON_SETS, PODS } from "./kinds.ts";
 
-const NAME = "cilium-uninstall";
+/** Name and `name` label of the DaemonSet that does it. */
+export const UNINSTALL = "cilium-uninstall";
 const EVERY_MS = 1000;
 
 export async function awaitUninstall({ client, namespace }: Cluster, timeoutMs: number): Promise<number> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const daemonSet = await client.get(DAEMON_SETS, { namespace, name: NAME });
+    const daemonSet = await client.get(DAEMON_SETS, { namespace, name: UNINSTALL });
     const { desiredNumberScheduled = 0, numberReady = 0, observedGeneration } = daemonSet?.status ?? {};
     // Until the controller has looked at it, zero of zero means nothing.
     const isCounted = observedGeneration !== undefined && observedGeneration === daemonSet?.metadata.generation;
@@ -21,7 +22,7 @@ export async function awaitUninstall({ client, namespace }: Cluster, timeoutMs: 
 }
 
 async function unfinished(client: Cluster["client"], namespace: string, timeoutMs: number): Promise<string> {
-  const { items } = await client.list(PODS, { namespace, labelSelector: `name=${NAME}` });
+  const { items } = await client.list(PODS, { namespace, labelSelector: `name=${UNINSTALL}` });
   const nodes = items.filter((pod) => !conditionIs(pod.status?.conditions, "Ready", "True")).map((pod) => pod.spec?.nodeName ?? "a node that is not chosen yet");
-  return `after ${timeoutMs / 1000} s these nodes still have our CNI configuration: ${nodes.join(", ") || "unknown"}; remove 05-cilium.conflist there by hand`;
+  return `after ${timeoutMs / 1000} s these nodes are not done: ${nodes.join(", ") || "unknown"}; the DaemonSet ${UNINSTALL} stays and does it when they are back: then run \`cilium uninstall\`, which waits for it and removes it`;
 }

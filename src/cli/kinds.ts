@@ -23,7 +23,20 @@ export interface Pod extends KubeObject {
   readonly status?: { readonly phase?: string; readonly podIP?: string; readonly conditions?: readonly Condition[] };
 }
 
+export interface Container {
+  readonly name: string;
+  readonly image?: string;
+  readonly imagePullPolicy?: string;
+  readonly [field: string]: unknown;
+}
+
+export interface PodTemplate {
+  readonly metadata?: { readonly labels?: Readonly<Record<string, string>> };
+  readonly spec: { readonly containers: readonly Container[]; readonly [field: string]: unknown };
+}
+
 export interface DaemonSet extends KubeObject {
+  readonly spec?: { readonly selector: { readonly matchLabels: Readonly<Record<string, string>> }; readonly template: PodTemplate };
   readonly status?: { readonly desiredNumberScheduled?: number; readonly numberReady?: number; readonly observedGeneration?: number };
 }
 

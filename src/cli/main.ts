@@ -101,6 +101,20 @@ function addPolicy(program: Command): void {
     });
 }
 
+function addUninstall(program: Command): void {
+  program
+    .command("uninstall")
+    .description("Take everything of the product off all nodes, or off one; pods that run there lose their network. CRDs and policies stay")
+    .option("--node <name>", "only this node, where no agent may run any more")
+    .option("--wait-duration <duration>", "give up after this time", milliseconds, milliseconds("2m"))
+    .action(async (options: { node?: string; waitDuration: number }, command: Command) =>
+      withCluster(command, async (cluster) => {
+        const { uninstall } = await import("./uninstall.ts");
+        print(`${await uninstall(cluster, { node: options.node, timeoutMs: options.waitDuration })} nodes are done`);
+      }),
+    );
+}
+
 function addAwaitUninstall(program: Command): void {
   program
     .command("await-uninstall", { hidden: true })
@@ -181,6 +195,7 @@ async function main(): Promise<void> {
   addPolicy(program);
   addEndpoint(program);
   addVersion(program, environment);
+  addUninstall(program);
   addAwaitUninstall(program);
   addMissingCommands(program);
   await program.parseAsync();

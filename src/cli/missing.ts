@@ -13,7 +13,6 @@ const MISSING: Readonly<Record<string, string>> = {
   sysdump: "the diagnosis archive",
   install: "installing by this command (use helm install, as README.md shows)",
   upgrade: "upgrading by this command (use helm upgrade)",
-  uninstall: "uninstalling by this command (use helm uninstall)",
 };
 
 export function addMissingCommands(program: Command): void {

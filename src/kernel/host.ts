@@ -121,21 +121,18 @@ export class Host {
     await this.#links.batch(lines);
   }
 
-  /**
-   * Forwarding on; reverse path filter off in `all`, as the larger value of `all` and the device counts
-   * (kernel: ip-sysctl.rst).
-   */
-  setSysctls(underlay: readonly string[]): void {
-    const sysctl = this.#sysctl;
-    for (const device of underlay) {
-      // With forwarding a device ignores router advertisements unless accept_ra is 2.
-      const acceptRa = `net/ipv6/conf/${device}/accept_ra`;
-      if (sysctl.read(acceptRa) === "1") sysctl.write(acceptRa, "2");
-    }
-    sysctl.write("net/ipv4/ip_forward", "1");
-    sysctl.write("net/ipv6/conf/all/forwarding", "1");
-    sysctl.write("net/ipv4/conf/all/rp_filter", "0");
-    sysctl.write("net/ipv4/conf/default/rp_filter", "0");
+  /** What the node's own settings must be for these underlay devices. */
+  wantedSysctls(underlay: readonly string[]): Readonly<Record<string, string>> {
+    // With forwarding a device ignores router advertisements unless accept_ra is 2.
+    const advertised = underlay.map((device) => `net/ipv6/conf/${device}/accept_ra`).filter((path) => this.#sysctl.read(path) === "1");
+    return {
+      ...Object.fromEntries(advertised.map((path) => [path, "2"])),
+      "net/ipv4/ip_forward": "1",
+      "net/ipv6/conf/all/forwarding": "1",
+      // The larger value of `all` and the device counts (kernel: ip-sysctl.rst).
+      "net/ipv4/conf/all/rp_filter": "0",
+      "net/ipv4/conf/default/rp_filter": "0",
+    };
   }
 
   /** Devices and routes of ours, at uninstall. Pod devices go with their pods. */

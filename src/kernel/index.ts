@@ -24,6 +24,6 @@ export type { NftSpec } from "./nft.ts";
 export { RingBufferReader } from "./ringbuf.ts";
 export type { RingOptions } from "./ringbuf.ts";
 export { watchRoutes } from "./route-watch.ts";
-export { Sysctl } from "./sysctl.ts";
+export { Sysctl, SysctlLedger } from "./sysctl.ts";
 export { detachStubs } from "./tc.ts";
 export type * from "./port.ts";

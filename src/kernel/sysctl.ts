@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeAtomic } from "../lib/files.ts";
 
 export class Sysctl {
   readonly root: string;
@@ -33,5 +34,47 @@ export class Sysctl {
     this.write(`net/ipv4/conf/${device}/rp_filter`, "0");
     this.write(`net/ipv6/conf/${device}/accept_ra`, "0");
     this.write(`net/ipv6/conf/${device}/addr_gen_mode`, "1");
+  }
+}
+
+interface Changed {
+  readonly before: string;
+  readonly ours: string;
+}
+
+/**
+ * The node's own settings that we change, each with the value that it had before us: on disk before the first write, so
+ * that uninstalling can put it back whenever and by whichever agent it was changed.
+ */
+export class SysctlLedger {
+  readonly #sysctl: Sysctl;
+  readonly #file: string;
+
+  constructor(sysctl: Sysctl, file: string) {
+    this.#sysctl = sysctl;
+    this.#file = file;
+  }
+
+  /** Only what differs is changed, and only what was changed is noted: the first value counts, not a later agent's. */
+  async write(wanted: Readonly<Record<string, string>>): Promise<void> {
+    const noted = this.#noted();
+    const changes = Object.entries(wanted).flatMap(([path, ours]) => {
+      const now = this.#sysctl.read(path);
+      return now === undefined || now === ours ? [] : [[path, { before: noted[path]?.before ?? now, ours }] as const];
+    });
+    if (changes.length === 0) return;
+    await writeAtomic(this.#file, `${JSON.stringify({ ...noted, ...Object.fromEntries(changes) }, undefined, 2)}\n`, { mode: 0o600 });
+    for (const [path, { ours }] of changes) this.#sysctl.write(path, ours);
+  }
+
+  /** Puts back what still has our value: what somebody has set since then is theirs. The note stays; its owner removes it. */
+  restore(): void {
+    for (const [path, { before, ours }] of Object.entries(this.#noted()).toReversed()) {
+      if (this.#sysctl.read(path) === ours) this.#sysctl.write(path, before);
+    }
+  }
+
+  #noted(): Record<string, Changed> {
+    return existsSync(this.#file) ? (JSON.parse(readFileSync(this.#file, "utf8")) as Record<string, Changed>) : {};
   }
 }

@@ -64,13 +64,30 @@ export function detachTc(port: LibbpfPort, ifindex: number, direction: TcDirecti
 /** The kernel keeps 15 characters of a program's name, `stub_from_netde`: enough to know our stubs. */
 const STUB = /\bstub_(from|to)_/;
 
-/** Takes our stubs off these devices without a loaded datapath: at uninstall. Filters of others stay. */
+/**
+ * Takes our stubs off these devices without a loaded datapath: at uninstall. Filters of others stay, and with them the
+ * clsact that holds them; one that holds nothing but ours goes with its filters in one step.
+ */
 export async function detachStubs(run: Run, devices: readonly Device[]): Promise<void> {
   for (const { name } of devices) {
+    const filters = { ingress: await shownFilters(run, name, "ingress"), egress: await shownFilters(run, name, "egress") };
+    const all = [...filters.ingress, ...filters.egress];
+    if (!all.some((line) => STUB.test(line))) continue;
+    if (all.every((line) => OUR_PREFERENCE.test(line))) {
+      await check(run, ["tc", "qdisc", "delete", "dev", name, "clsact"]);
+      continue;
+    }
     for (const direction of ["ingress", "egress"] as const) {
-      const shown = await run(["tc", "filter", "show", "dev", name, direction]);
-      if (!STUB.test(shown.stdout)) continue;
+      if (!filters[direction].some((line) => STUB.test(line))) continue;
       await check(run, ["tc", "filter", "delete", "dev", name, direction, "protocol", "all", "pref", `${PRIORITY}`, "handle", `${HANDLE}`, "bpf"]);
     }
   }
+}
+
+const OUR_PREFERENCE = new RegExp(`^filter (parent \\S+ )?protocol all pref ${PRIORITY} bpf `);
+
+/** A line per filter, and one per preference (tc-bpf(8)); none where the device has no clsact. */
+async function shownFilters(run: Run, device: string, direction: TcDirection): Promise<string[]> {
+  const { stdout } = await run(["tc", "filter", "show", "dev", device, direction]);
+  return stdout.split("\n").filter((line) => line.startsWith("filter "));
 }

@@ -1,14 +1,15 @@
 /** Installing beside another CNI and leaving again: files change hands whole, policies and running pods stay. */
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { cniPlugins } from "../../src/cluster/binaries/catalog.ts";
 import { apply, command, CONFIG, get, kubectl, must, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
-import { createPods, type Pod, podObject, readyPods } from "./harness/pods.ts";
+import { createPods, type Pod, podObject } from "./harness/pods.ts";
 import { enforce, getPolicy, policy, waitCondition } from "./harness/policy.ts";
 import { install } from "./harness/setup.ts";
+import { keptSnapshot, snapshot } from "./harness/snapshot.ts";
 
 await readyCluster();
 const ns = await namespace("uninstall");
@@ -41,18 +42,53 @@ function otherCni(node: Node): void {
 
 const selects = (app: string): object => ({ matchLabels: { app } });
 
-test("leaving and coming back: CNI files, policies, running pods, pods of another CNI", { timeout: 400_000 }, async () => {
-  const pods = await createPods(ns.name, [
-    { name: "api", node: 1, labels: { app: "api" } },
-    { name: "frontend", node: 2, labels: { app: "frontend" } },
-    { name: "other", node: 2, labels: { app: "other" } },
-  ]);
+/** Node by node and kind by kind, so that a failure says where and what. */
+async function nothingIsLeft(): Promise<void> {
+  const before = keptSnapshot() ?? assert.fail("no snapshot of before the first install: make cluster-down, then make test-e2e");
+  const now = await snapshot();
+  for (const [node, kinds] of Object.entries(before)) for (const [kind, lines] of Object.entries(kinds)) assert.deepEqual(now[node]?.[kind], lines, `${node}: ${kind}`);
+}
+
+/** Pods that lost their network with the uninstall are made anew, as README.md says. */
+async function comeBack(): Promise<void> {
+  await install();
+  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+  await kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns");
+  await kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=150s");
+  await readyCluster();
+}
+
+async function phase(pod: string): Promise<string> {
+  return (await get<{ status: { phase: string } }>("pod", pod, "-n", ns.name)).status.phase;
+}
+
+/** A pod of another CNI runs: what was there before has taken over again. */
+async function otherTakesOver(pod: string): Promise<void> {
+  everywhere([OTHER]);
+  for (const node of NODES) assert.equal(readFileSync(join(configurations(node), OTHER), "utf8"), otherText(node), `${node.name} has the other CNI's file back`);
+  await apply(podObject(ns.name, { name: pod, node: 1, labels: { app: "api" } }));
+  await waitFor("the pod of the other CNI runs", async () => ((await phase(pod)) === "Running" ? true : undefined), () => kubectl("describe", "pod", pod, "-n", ns.name), { timeoutMs: 60_000 });
+}
+
+const PODS = [
+  { name: "api", node: 1, labels: { app: "api" } },
+  { name: "frontend", node: 2, labels: { app: "frontend" } },
+  { name: "other", node: 2, labels: { app: "other" } },
+] as const;
+
+async function judge(): Promise<void> {
+  await kubectl("-n", ns.name, "delete", "pod", "--ignore-not-found", "--grace-period=1", ...PODS.map(({ name }) => name));
+  const pods = await createPods(ns.name, PODS);
   const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
-  const judge = async (): Promise<void> => {
-    await pod("frontend").reaches("tcp", pod("api").ipv4, 8080);
-    await pod("other").isCutFrom("tcp", pod("api").ipv4, 8080);
-  };
+  await waitCondition(ns.name, "api", "Enforced", "True");
+  await pod("frontend").reaches("tcp", pod("api").ipv4, 8080);
+  await pod("other").isCutFrom("tcp", pod("api").ipv4, 8080);
+}
+
+test("helm uninstall leaves nothing on any node; the other CNI takes over; policies stay and are in force after an install", { timeout: 600_000 }, async () => {
+  await createPods(ns.name, PODS);
   await enforce(ns.name, policy("api", { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")] }] }));
+  await judge();
   everywhere([OURS]);
 
   // An agent that stops takes nothing with it; one that starts sets the other CNI's file aside.
@@ -62,22 +98,15 @@ test("leaving and coming back: CNI files, policies, running pods, pods of anothe
   await readyCluster();
   everywhere([OURS, `${OTHER}.cilium_bak`]);
 
-  await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait", "--timeout", "120s"]);
+  await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait", "--timeout", "180s"]);
   try {
-    const ours = (): Node[] => NODES.filter((node) => existsSync(join(configurations(node), OURS)));
-    await waitFor("our CNI file gone", async () => (ours().length === 0 ? true : undefined), async () => ours().map(({ name }) => name).join(" "), { timeoutMs: 30_000 });
-    everywhere([OTHER]);
-    for (const node of NODES) assert.equal(readFileSync(join(configurations(node), OTHER), "utf8"), otherText(node), `${node.name} has the other CNI's file back`);
+    await nothingIsLeft();
     assert.equal((await command(["kubectl", "get", "crd", "ciliumnetworkpolicies.cilium.io"])).code, 0, "CRDs stay");
     assert.equal((await getPolicy(ns.name, "api")).metadata.name, "api", "policies stay");
-    await judge();
-    await apply(podObject(ns.name, { name: "stranger", node: 1, labels: { app: "api" } }));
-    await waitFor("the pod of the other CNI runs", async () => ((await get<{ status: { phase: string } }>("pod", "stranger", "-n", ns.name)).status.phase === "Running" ? true : undefined),
-      () => kubectl("describe", "pod", "stranger", "-n", ns.name), { timeoutMs: 60_000 });
+    await otherTakesOver("stranger");
   } finally {
-    await install();
+    await comeBack();
   }
-  await readyCluster();
   everywhere([OURS, `${OTHER}.cilium_bak`]);
   await judge();
   const status = await command(["cilium", "status"]);
@@ -85,7 +114,21 @@ test("leaving and coming back: CNI files, policies, running pods, pods of anothe
   const object = await waitCondition(ns.name, "api", "Enforced", "True");
   assert.equal(object.status?.endpoints, 1, "an unmanaged pod is never counted");
   assert.equal(object.status?.enforced, "1/1");
-  const { fresh } = await createPods(ns.name, [{ name: "fresh", node: 1, labels: { app: "api" } }]);
-  await pod("other").isCutFrom("tcp", fresh?.ipv4 ?? "", 8080);
-  await readyPods(ns.name, ["fresh"]);
+});
+
+test("cilium uninstall does the same without Helm, and refuses a node whose agent runs", { timeout: 600_000 }, async () => {
+  const refused = await command(["cilium", "uninstall", "--node", "node-1"]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /an agent runs on node node-1/);
+  const done = await must(["cilium", "uninstall", "--wait-duration", "3m"]);
+  try {
+    assert.match(done, new RegExp(`^${NODES.length} nodes are done`));
+    await nothingIsLeft();
+    assert.equal(await kubectl("-n", "kube-system", "get", "all,configmaps,serviceaccounts,roles", "-l", "app.kubernetes.io/part-of=cilium", "-o", "name"), "");
+  } finally {
+    // The release's record is Helm's own.
+    await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait", "--timeout", "180s"]);
+    await comeBack();
+  }
+  await judge();
 });

@@ -11,9 +11,13 @@ import { AgentLab } from "./agent-lab.ts";
 const lab = new AgentLab({ prefix: `cilagt${process.pid}`, pods: 3, subnet: "198.51.100", podCidrs: ["10.77.0.0/24", "fd77::/64"] });
 const { path, ip, ping, log, until, inNode } = lab;
 
+/** Settings of the node before the agent, other than the agent wants them. */
+const FOUND_SETTINGS = ["net.ipv4.ip_forward=0", "net.ipv4.conf.all.rp_filter=2", "net.ipv4.conf.default.rp_filter=1", "net.ipv6.conf.all.forwarding=0"] as const;
+
 describe("agent", { timeout: 180_000 }, () => {
   before(async () => {
     await lab.setUp();
+    for (const setting of FOUND_SETTINGS) inNode("sysctl", "-qw", setting);
     writeFileSync(path("net.d/10-other.conf"), "{}");
     const nft = execFileSync("sh", ["-c", "command -v nft"], { encoding: "utf8" }).trim();
     writeFileSync(path("shims/nft"), `#!/bin/sh\n[ ! -e ${path("nft-refuses")} ] || { echo nft refuses >&2; exit 1; }\nexec ${nft} "$@"\n`, { mode: 0o755 });
@@ -117,13 +121,15 @@ describe("agent", { timeout: 180_000 }, () => {
     for (let time = 1; time <= 2; time++) {
       ip("netns", "exec", lab.nodeNs, process.execPath, join(import.meta.dirname, "agent-runner.ts"), path("runner.json"), "uninstall");
       assert.deepEqual(readdirSync(path("net.d")), ["10-other.conf"]);
-      assert.deepEqual([readdirSync(path("bin")), readdirSync(path("run"))], [[], []]);
+      assert.deepEqual([readdirSync(path("bin")), existsSync(path("run"))], [[], false]);
       assert.equal(existsSync(path("bpf/cilium")), false);
       assert.equal(existsSync(path("state")), false);
       assert.deepEqual(JSON.parse(ip("-n", lab.nodeNs, "-json", "link", "show")).map((link: { ifname: string }) => link.ifname).sort(), ["eth0", "lo", "wire"]);
       assert.equal(ip("netns", "exec", lab.nodeNs, "nft", "list", "tables"), "");
       assert.equal(ip("netns", "exec", lab.nodeNs, "tc", "filter", "show", "dev", "eth0", "ingress"), "");
       assert.equal(ip("-n", lab.nodeNs, "route", "show", "proto", "193"), "");
+      assert.doesNotMatch(inNode("tc", "qdisc", "show", "dev", "eth0"), /clsact/);
+      for (const setting of FOUND_SETTINGS) assert.equal(inNode("sysctl", setting.split("=")[0] ?? "").replaceAll(" ", "").trim(), setting, "put back");
     }
   });
 });

@@ -148,5 +148,11 @@ function suite(): void {
     const ingress = execFileSync("tc", ["filter", "show", "dev", spec.hostName, "ingress"], { encoding: "utf8" });
     assert.doesNotMatch(ingress, /stub/);
     assert.match(ingress, /pref 5 bpf/);
+    const qdiscs = (): string => execFileSync("tc", ["qdisc", "show", "dev", spec.hostName], { encoding: "utf8" });
+    assert.match(qdiscs(), /clsact/);
+    execFileSync("tc", ["filter", "delete", "dev", spec.hostName, "ingress", "pref", "5"]);
+    for (const hook of ["FROM_NETDEV", "TO_NETDEV"] as const) datapath.attach(hook, device.ifindex);
+    await detachStubs(runCommand, await links.list());
+    assert.doesNotMatch(qdiscs(), /clsact/, "a clsact that held nothing but ours is gone");
   });
 }

@@ -9,7 +9,7 @@ import type { Run } from "../../src/kernel/command.ts";
 import { Host } from "../../src/kernel/host.ts";
 import { Links } from "../../src/kernel/links.ts";
 import { Nft } from "../../src/kernel/nft.ts";
-import { Sysctl } from "../../src/kernel/sysctl.ts";
+import { Sysctl, SysctlLedger } from "../../src/kernel/sysctl.ts";
 
 const NODE = `klnode${process.pid}`;
 
@@ -138,7 +138,7 @@ describe("links in a network namespace", () => {
   });
 });
 
-it("writes kernel settings only where they differ, and never makes a file that the kernel lacks", () => {
+it("writes kernel settings only where they differ, never makes a file that the kernel lacks, and puts back what it found", async () => {
   const root = mkdtempSync(join(tmpdir(), "sysctl-"));
   try {
     const put = (path: string, value: string): void => {
@@ -149,11 +149,22 @@ it("writes kernel settings only where they differ, and never makes a file that t
     put("net/ipv4/ip_forward", "0");
     put("net/ipv4/conf/all/rp_filter", "2");
     put("net/ipv6/conf/eth0/accept_ra", "1");
-    new Host(inNode, new Sysctl(root)).setSysctls(["eth0"]);
+    const sysctl = new Sysctl(root);
+    const host = new Host(inNode, sysctl);
+    const ledger = (): SysctlLedger => new SysctlLedger(sysctl, join(root, "state/sysctls.json"));
+    await ledger().write(host.wantedSysctls(["eth0"]));
     assert.equal(get("net/ipv4/ip_forward"), "1");
     assert.equal(get("net/ipv4/conf/all/rp_filter"), "0");
     assert.equal(get("net/ipv6/conf/eth0/accept_ra"), "2");
     assert.throws(() => get("net/ipv6/conf/all/forwarding"), /ENOENT/);
+    // A later agent, perhaps after somebody has written another value: the first one counts.
+    put("net/ipv4/ip_forward", "2");
+    await ledger().write(host.wantedSysctls(["eth0"]));
+    put("net/ipv6/conf/eth0/accept_ra", "0");
+    ledger().restore();
+    assert.equal(get("net/ipv4/ip_forward"), "0");
+    assert.equal(get("net/ipv4/conf/all/rp_filter"), "2");
+    assert.equal(get("net/ipv6/conf/eth0/accept_ra"), "0", "what somebody else has set since then is theirs");
   } finally {
     rmSync(root, { recursive: true });
   }

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { CHART_URL, command, CONFIG, must, NODES, readyCluster, ROOT } from "./cluster.ts";
+import { keepSnapshot, keptSnapshot } from "./snapshot.ts";
 
 const IMAGE = join(ROOT, "build/image/cilium.tar");
 const LOADED = join(CONFIG.dir, "e2e-image");
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   const fresh = await loadImage();
   await must(["make", "-s", "-C", ROOT, "chart-repo"]);
   if ((await command(["helm", "status", "cilium", "--namespace", "kube-system"])).code !== 0) {
+    if (keptSnapshot() === undefined) await keepSnapshot();
     await install();
   } else {
     await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);

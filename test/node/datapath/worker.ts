@@ -76,7 +76,7 @@ class Worker {
 
   async #setUp(spec: NodeSpec): Promise<void> {
     const host = new Host(runCommand, this.#sysctl);
-    host.setSysctls([spec.underlay]);
+    for (const [path, value] of Object.entries(host.wantedSysctls([spec.underlay]))) this.#sysctl.write(path, value);
     const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: spec.mode === "tunnel" ? 8472 : undefined, mtu: spec.mtu });
     this.#tunnel = devices.tunnel;
     const datapath = this.#load(spec);
