@@ -91,11 +91,14 @@ static __always_inline void remember_fragment(struct packet *p)
 static __always_inline int parse_options(struct __sk_buff *skb, struct packet *p, __u32 length)
 {
 	__u8 *options = p->error.quote;
+	__u64 last = (__u64)length - 1;
 	__u32 at = 0, i, size;
 
 	if (!length)
 		return GO_ON;
-	if (length > IPV4_OPTIONS_LENGTH || load_inside(skb, p, ETHERNET_LENGTH + sizeof(p->ipv4), options, length))
+	/* Out of the compiler's sight: Linux 5.10 knows that `last + 1` bytes are some, it forgets `length != 0`. */
+	asm volatile("" : "+r"(last));
+	if (last >= IPV4_OPTIONS_LENGTH || load_inside(skb, p, ETHERNET_LENGTH + sizeof(p->ipv4), options, last + 1))
 		return -DROP_INVALID_PACKET;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < IPV4_OPTIONS_LENGTH; i++) {
