@@ -102,10 +102,11 @@ export class LocalState {
   }
 }
 
-/** Of a pod that the API server has no more, what was written of it. */
-function namedPorts({ namespace, pod: name, uid }: Attachment, { pods, endpoints }: LocalSources): NamedPorts | undefined {
+/** Of a pod that the pods of this node do not show, yet or any more: as it was admitted, or as was written of it. */
+function namedPorts({ namespace, pod: name, uid, namedPorts: admitted }: Attachment, { pods, endpoints }: LocalSources): NamedPorts | undefined {
   const pod = pods.get(`${namespace}/${name}`);
   if (pod?.uid === uid) return pod.namedPorts;
+  if (admitted !== undefined) return admitted;
   const written = endpoints.get(`${namespace}/${name}`);
   return written?.ownerUid === uid ? written.namedPorts : undefined;
 }

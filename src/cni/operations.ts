@@ -197,13 +197,13 @@ export class CniOperations {
     return this.#result(attachment);
   }
 
-  async #reserve(request: CniRequest, { pod, identity }: Admitted, netnsId: string): Promise<Attachment> {
+  async #reserve(request: CniRequest, { pod, ...admitted }: Admitted, netnsId: string): Promise<Attachment> {
     const { addresses, store } = this.#options;
     const pair = addresses.allocate(pod.uid);
     const endpointId = this.#takeEndpointId();
     const attachment: Attachment = {
       containerId: request.containerId, ifname: request.ifname, netns: request.netns, netnsId,
-      namespace: pod.namespace, pod: pod.name, uid: pod.uid, identity,
+      namespace: pod.namespace, pod: pod.name, uid: pod.uid, ...admitted,
       endpointId, hostIfname: hostInterfaceName(request.containerId), ...pair,
       step: "reserved", hostIfindex: 0, mac: "", hostMac: "", mtu: 0,
     };

@@ -1,4 +1,5 @@
 /** What the CNI operations need of the rest of the agent. Each port has one implementation in src/agent. */
+import type { NamedPorts } from "../targets/index.ts";
 import type { Attachment } from "./store.ts";
 
 export interface PodRef {
@@ -12,6 +13,8 @@ export interface PodRef {
 export interface Admitted {
   readonly pod: Required<PodRef>;
   readonly identity: number;
+  /** What the pod calls its ports; absent when it names none. */
+  readonly namedPorts?: NamedPorts;
 }
 
 export interface Admission {

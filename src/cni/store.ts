@@ -7,6 +7,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { asError, codeOf } from "../lib/errors.ts";
 import { removeDurable, removeLeftovers, writeAtomic } from "../lib/files.ts";
+import type { NamedPorts } from "../targets/index.ts";
 
 /** `reserved`: addresses and names are taken, the kernel may hold parts. `ready`: the pod is open. */
 export type AttachmentStep = "reserved" | "ready";
@@ -26,6 +27,8 @@ export interface Attachment {
   readonly ipv4: string | undefined;
   readonly ipv6: string | undefined;
   readonly identity: number;
+  /** As the pod was admitted with: a pod never changes them. Absent when it names none. */
+  readonly namedPorts?: NamedPorts;
   readonly step: AttachmentStep;
   /** Facts of the link; zero and empty until there is one. */
   readonly hostIfindex: number;

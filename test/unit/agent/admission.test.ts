@@ -55,11 +55,12 @@ describe("admission", () => {
   it("asks once when the cache is behind: no pod, or another UID", async () => {
     const t = setUp();
     t.pods.set("ns/p", { ...pod, uid: "old", sandboxUid: "old" });
-    t.api.pod = pod;
+    const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
+    t.api.pod = { ...pod, namedPorts };
     t.namespaces.set("ns", {});
     t.allocate(300);
     t.enforced.add(300);
-    assert.equal((await t.admission.admit(ref, never)).identity, 300);
+    assert.deepEqual(await t.admission.admit(ref, never), { pod: ref, identity: 300, namedPorts }, "with its named ports, which nothing else here knows yet");
     assert.deepEqual(t.fetched, ["p"]);
   });
 

@@ -73,6 +73,13 @@ describe("local state", () => {
     endpoints.set("ns/p", { ownerUid: "u", namedPorts });
     assert.deepEqual(seen(), [namedPorts, namedPorts]);
   });
+
+  it("knows the named ports of a pod that only its admission has seen, before the pod is listed", () => {
+    const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
+    const sources = { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map([["c", { ...attachment, namedPorts }]]), pods: new Map<string, PodRow>() };
+    const { endpoints, peers } = new LocalState(local, sources, "tunnel").desired(nodeState, true);
+    assert.deepEqual([endpoints.get("c")?.namedPorts, peers.get("10.0.0.2")?.namedPorts], [namedPorts, namedPorts]);
+  });
 });
 
 describe("enforcer", () => {
