@@ -84,12 +84,24 @@ function checkItem(item: SectionItem, { direction }: Section, path: string, prob
   item.entities?.forEach((entity, at) => {
     if (entity === "kube-apiserver") problems.push({ path: `${path}.${field}Entities[${at}]`, message: "kube-apiserver is not supported yet" });
   });
-  item.toPorts?.forEach(({ ports }, at) => ports.forEach((port, index) => checkPort(port, `${path}.toPorts[${at}].ports[${index}]`, problems)));
+  const namesNothing = direction === "egress" && hasPeersWithoutNames(item);
+  item.toPorts?.forEach(({ ports }, at) =>
+    ports.forEach((port, index) => {
+      const here = `${path}.toPorts[${at}].ports[${index}]`;
+      checkPort(port, here, problems);
+      if (namesNothing && !IS_NUMBER.test(port.port)) problems.push({ path: `${here}.port`, message: "only pods name their ports: write a number for peers that are addresses or entities" });
+    }),
+  );
   item.icmps?.forEach(({ fields }, at) =>
     fields.forEach(({ family = "IPv4", type }, index) => {
       if (icmpType(family, type) === undefined) problems.push({ path: `${path}.icmps[${at}].fields[${index}].type`, message: `${JSON.stringify(type)} is no type of message of ${family}` });
     }),
   );
+}
+
+/** What a port's name means is said by the pod that receives: an address, the world or a node has no names. */
+function hasPeersWithoutNames({ cidrs, cidrSets, entities }: SectionItem): boolean {
+  return cidrs !== undefined || cidrSets !== undefined || (entities?.some((entity) => entity !== "all" && entity !== "cluster") ?? false);
 }
 
 function checkBlock(text: string, path: string, problems: Problem[]): Cidr | undefined {
@@ -119,9 +131,11 @@ function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
   });
 }
 
+const IS_NUMBER = /^[0-9]+$/;
+
 function checkPort({ port, endPort = 0 }: Port, path: string, problems: Problem[]): void {
   if (endPort === 0) return;
-  if (!/^[0-9]+$/.test(port)) problems.push({ path: `${path}.endPort`, message: "a range begins with a number, not with a name" });
+  if (!IS_NUMBER.test(port)) problems.push({ path: `${path}.endPort`, message: "a range begins with a number, not with a name" });
   else if (port === "0") problems.push({ path: `${path}.endPort`, message: "port 0 is every port already" });
   else if (endPort < Number(port)) problems.push({ path: `${path}.endPort`, message: `${endPort} is less than port ${port}` });
 }

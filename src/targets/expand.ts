@@ -124,10 +124,9 @@ function* matchesOf(rule: Rule, peers: ReadonlySet<number> | readonly number[], 
   }
 }
 
-/** Each destination pod's own numbers, under the class of its names. */
+/** Each destination pod's own numbers, under the class of its names. Addresses name no port: nothing matches (NetworkPolicy may say so; of ours it is refused). */
 function* egressByName(rule: Rule, port: NamedPort, peers: ReadonlySet<number> | readonly number[], { classes }: PortNames): Iterable<Match> {
   for (const identity of rule.peer === undefined ? classes.keys() : peers) {
-    if (identity >= CLASS_BLOCKS) throw new CodedError("NOT_BUILT", `rule ${rule.id} allows or denies port ${port.name} of address blocks: names are known of pods chosen by labels only`);
     for (const { number: peer, ports } of classes.get(identity) ?? []) {
       for (const { protocol, port: number } of numbersOf(ports, port)) yield { peer, ...numbered({ protocol, port: number, prefix: 16 }) };
     }

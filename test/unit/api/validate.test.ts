@@ -85,6 +85,19 @@ test("each of specs is checked, with its path", () => {
   assert.deepEqual(problems(undefined, { specs: [] }), ["specs: spec or specs is required"]);
 });
 
+test("a port of peers that name no ports is a number", () => {
+  const toPorts = [{ ports: [{ port: "80" }, { port: "http" }] }];
+  for (const section of ["egress", "egressDeny"]) {
+    const of = (peers: object): string[] => problems({ endpointSelector: {}, [section]: [{ ...peers, toPorts }] });
+    for (const peers of [{ toCIDR: ["10.0.0.0/8"] }, { toCIDRSet: [{ cidr: "10.0.0.0/8" }] }, { toEntities: ["world"] }, { toEntities: ["all", "host"] }]) {
+      assert.deepEqual(of(peers), [`spec.${section}[0].toPorts[0].ports[1].port: only pods name their ports: write a number for peers that are addresses or entities`]);
+    }
+    for (const peers of [{}, { toEndpoints: [{}] }, { toEntities: ["all"] }, { toEntities: ["cluster"] }]) assert.deepEqual(of(peers), []);
+  }
+  // What comes in is for the pod itself, which names its own.
+  assert.deepEqual(ingress({ fromCIDR: ["10.0.0.0/8"], toPorts }), []);
+});
+
 test("what contradicts itself is told with its path", () => {
   const of = (item: object): string[] => ingress(item);
   assert.deepEqual(of({ fromEndpoints: [], fromCIDR: [] }), ["spec.ingress[0]: an item has one kind of peers; write one item for each"]);

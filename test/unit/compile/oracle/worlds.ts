@@ -70,7 +70,17 @@ function item(side: "from" | "to"): fc.Arbitrary<Record<string, unknown>> {
     fc.constant({}),
   );
   const ports = fc.oneof({ weight: 2, arbitrary: field("toPorts", toPorts) }, field("icmps", icmps), { weight: 2, arbitrary: fc.constant({}) });
-  return fc.tuple(peers, ports).map(([left, right]) => ({ ...left, ...right }));
+  return fc.tuple(peers, ports).map(([left, right]) => ({ ...left, ...(side === "to" && hasNoNames(left) ? withNumbers(right) : right) }));
+}
+
+/** Peers that name no ports: with a name such an item is not valid. */
+function hasNoNames(peers: Record<string, unknown>): boolean {
+  return "toCIDR" in peers || "toCIDRSet" in peers || "toEntities" in peers;
+}
+
+function withNumbers({ toPorts: named, ...rest }: { toPorts?: readonly { readonly ports: readonly { readonly port: string }[] }[] }): Record<string, unknown> {
+  const numbered = named?.map(({ ports }) => ({ ports: ports.map((each) => ({ ...each, port: /^\d/.test(each.port) ? each.port : "80" })) }));
+  return numbered === undefined ? rest : { ...rest, toPorts: numbered };
 }
 const section = (side: "from" | "to"): fc.Arbitrary<Record<string, unknown>[]> => fc.array(item(side), { maxLength: 2 });
 const ciliumSpec = fc
