@@ -22,7 +22,7 @@ help: ## Show this list
 demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after
 	@$(NODE) src/demo/main.ts
 TIERS ?=
-test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e)
+test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf kernels node e2e)
 	@$(NODE) test/run.ts $(TIERS)
 setup: ## Install what the machine and the checkout lack (Debian 12 and 13, Ubuntu 24.04)
 	@src/cluster/setup.sh
@@ -78,6 +78,9 @@ bpf: $(BPF_OBJECTS) ## Compile the eBPF programs into build/bpf
 build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h) bpf/vmlinux.h
 	@mkdir -p $(@D)
 	clang-19 $(BPF_FLAGS) -c -o $@ $<
+build/bpf-test/%.o: test/bpf/lib/%.bpf.c
+	@mkdir -p $(@D)
+	clang-19 -O2 -g -target bpf -mcpu=v3 -Wall -Werror -c -o $@ $<
 cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
 build/bin/cilium-cni: src/cni/plugin/cilium-cni.c $(wildcard src/cni/plugin/*.h)
 	@mkdir -p $(@D)
@@ -105,14 +108,19 @@ verify: $(SETUP_STAMP) ## Fail when something generated is not what its source s
 TEST_LIMIT_MS = 300000
 TEST = $(NODE) --test --test-timeout=$(TEST_LIMIT_MS) --test-reporter=./test/reporter.ts
 test-e2e: TEST_LIMIT_MS = 900000
+test-kernels record-instructions: TEST_LIMIT_MS = 480000
 lint: $(SETUP_STAMP) ## Types, type-aware lint, import direction, nothing of this machine in the repository
 	@node_modules/.bin/tsc --noEmit
 	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
 	@$(TEST) 'test/unit/repository/*.test.ts' | sed '$$d'
 test-unit: $(SETUP_STAMP) ## Pure code: no root, no kernel, no cluster
 	@$(TEST) 'test/unit/**/*.test.ts'
-test-bpf: $(SETUP_STAMP) bpf ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
+test-bpf: $(SETUP_STAMP) bpf build/bpf-test/outer.o ## Packets through the compiled programs (BPF_PROG_TEST_RUN; root)
 	@$(TEST) --test-concurrency=1 'test/bpf/**/*.test.ts'
+test-kernels: $(SETUP_STAMP) bpf build/bpf-test/outer.o ## Every program and packet row on Linux 5.10 and 6.1, in emulated machines
+	@$(TEST) 'test/kernels/**/*.test.ts'
+record-instructions: export RECORD_INSTRUCTIONS = 1
+record-instructions: test-kernels ## As test-kernels, and write down how many instructions the verifiers processed
 test-node: $(SETUP_STAMP) programs bpf cni ## Real maps, links and sockets in network namespaces (root)
 	@$(TEST) --test-concurrency=1 'test/node/**/*.test.ts'
 test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
@@ -129,7 +137,7 @@ build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
 
-.PHONY: lint test-unit test-bpf test-node test-e2e test-nightly
+.PHONY: lint test-unit test-bpf test-kernels record-instructions test-node test-e2e test-nightly
 
 # ---- measurements
 

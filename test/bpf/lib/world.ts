@@ -9,20 +9,18 @@
  * whose device the hook stands.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { codeOf } from "../../../src/lib/errors.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
   ENDPOINT_READY, Hook, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
-import { parseBtf } from "../../../src/kernel/btf.ts";
-import { objectBtf } from "../../../src/kernel/btf-file.ts";
 import { LibbpfPort, RingBufferReader, perCpu } from "../../../src/kernel/index.ts";
 import { FlowCollector } from "../../../src/targets/flows.ts";
 import type { BpfProgram, Codec, LibbpfMap, SkbContext } from "../../../src/kernel/index.ts";
+import { outerValue, scratchLayout } from "./layouts.ts";
 
 export interface Pod {
   readonly id: number;
@@ -117,12 +115,14 @@ export class World {
   readonly #generations = new Map<number, Subject>();
   readonly #scratchSize: number;
   readonly #tunnelAt: number;
+  readonly #saysDevice: boolean;
+  readonly #saysOuter: boolean;
   #nextGeneration = 1;
 
   /** @param flows size of the table; @param options further options of the programs. */
   constructor({ flows = 64, options = {} }: { readonly flows?: number; readonly options?: Readonly<Record<string, number | bigint>> } = {}) {
     const root = join(import.meta.dirname, "../../..");
-    execFileSync("make", ["-s", "bpf"], { cwd: root });
+    execFileSync("make", ["-s", "bpf", "build/bpf-test/outer.o"], { cwd: root });
     const rodata = {
       config_vxlan_ifindex: VXLAN_IFINDEX,
       config_tunnel_mtu: TUNNEL_MTU,
@@ -133,23 +133,18 @@ export class World {
     const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16 };
     for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
-    this.#loadOuter();
+    this.#load(join(root, "build/bpf-test/outer.o"), { maxEntries: {} });
     this.fillHooks();
     ({ size: this.#scratchSize, tunnelAt: this.#tunnelAt } = scratchLayout(join(root, "build/bpf/from_container.o")));
     this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
+    this.#saysDevice = this.#canSayDevice();
+    this.#saysOuter = this.#canSayOuter();
+    this.#events.take(1000);
     this.reset();
   }
 
   #load(file: string, options: { rodata?: Record<string, number | bigint | Uint8Array>; maxEntries: Record<string, number> }): void {
     for (const [name, program] of this.#port.load({ file, ...options }).programs) this.#programs.set(name, program);
-  }
-
-  #loadOuter(): void {
-    const folder = mkdtempSync(join(tmpdir(), "outer-"));
-    const object = join(folder, "outer.o");
-    execFileSync("clang-19", ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", "-c", "-o", object, join(import.meta.dirname, "outer.bpf.c")]);
-    this.#load(object, { maxEntries: {} });
-    rmSync(folder, { recursive: true });
   }
 
   fillHooks(): void {
@@ -348,6 +343,29 @@ export class World {
     this.map("scratch").update(u32(0), new Uint8Array(this.map("scratch").valueSize));
   }
 
+  /** Why this kernel cannot run a packet with these options, where it cannot. */
+  refusal({ cameFrom, outer }: RunOptions): string | undefined {
+    if (cameFrom !== undefined && !this.#saysDevice) return "a test run of this kernel cannot say on which device the packet came in (ingress_ifindex)";
+    if (outer !== undefined && !this.#saysOuter) return "this kernel cannot give a packet the outer address that the tunnel's receiver sees (local of bpf_tunnel_key)";
+    return undefined;
+  }
+
+  #canSayDevice(): boolean {
+    try {
+      this.#port.testRun(this.program("stub_to_container"), new Uint8Array(64), { context: { ingressIfindex: LOOPBACK } });
+      return true;
+    } catch (error) {
+      if (codeOf(error) === "EINVAL") return false;
+      throw error;
+    }
+  }
+
+  /** `arrive` ends with -1 where its helper refuses the key, else as from_overlay does, which never says that. */
+  #canSayOuter(): boolean {
+    this.map("outer").update(u32(0), outerValue(other.ipv4, 1));
+    return this.#port.testRun(this.program("arrive"), new Uint8Array(64), { context: { ifindex: LOOPBACK } }).verdict !== -1;
+  }
+
   run(name: ProgramName | `stub_${ProgramName}`, packet: Uint8Array, options: RunOptions = {}): Seen {
     const { at, cameFrom, outer, quiet = false, repeat = 1, ...context } = options;
     const here = at === undefined ? undefined : this.map("interfaces").lookup(u32(at.ifindex));
@@ -368,29 +386,10 @@ export class World {
   }
 }
 
-function scratchLayout(object: string): { size: number; tunnelAt: number } {
-  const packet = parseBtf(objectBtf(object)).find((type) => type.kind === "struct" && type.name === "packet");
-  const tunnel = packet?.kind === "struct" ? packet.members.find(({ name }) => name === "tunnel") : undefined;
-  if (packet?.kind !== "struct" || tunnel === undefined) throw new Error("struct packet has no tunnel");
-  return { size: packet.size, tunnelAt: tunnel.bitOffset / 8 };
-}
-
 function prefixOf(rule: Rule): number {
   return rule.prefix ?? (rule.port === undefined ? 0 : 16);
 }
 
 function portBits(rules: readonly Rule[]): number {
   return rules.reduce((bits, rule) => bits | (1 << prefixOf(rule)), 0);
-}
-
-/** struct tunnel_key of outer.bpf.c; the TOS field says that the outer headers are IPv6. */
-function outerValue(source: string, vni: number): Uint8Array {
-  const value = new DataView(new ArrayBuffer(44));
-  const address = parseAddress(source);
-  const isIpv6 = source.includes(":");
-  value.setUint32(0, vni, true);
-  value.setUint8(20, isIpv6 ? 1 : 0);
-  if (isIpv6) new Uint8Array(value.buffer, 28, 16).set(address);
-  else value.setUint32(28, new DataView(address.buffer, address.byteOffset).getUint32(12), true);
-  return new Uint8Array(value.buffer);
 }

@@ -1,0 +1,78 @@
+/**
+ * The kernel floor: Debian's 5.10 and 6.1 boot in emulated machines, and there every object is loaded with every option
+ * set by the product's own loader and every packet row runs. How much the verifier walks through is compared with
+ * instructions.json; `make record-instructions` writes it anew.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import type { GuestReport } from "./guest.ts";
+import { compare, type Instructions } from "./instructions.ts";
+import { kernelOf, RELEASES } from "./kernels.ts";
+import { boot } from "./machine.ts";
+
+const RECORDS = join(import.meta.dirname, "instructions.json");
+const RECORD = process.env["RECORD_INSTRUCTIONS"] !== undefined;
+const BOOT_LIMIT_MS = 420_000;
+const SUM = /^(\d+) passed, 0 failed, \d+ skipped\r?$/gm;
+const STATUS = /^rows of (\S+): exit status (\d+)\r?$/gm;
+const END = /^rows: the end\r?$/m;
+const SKIP = /^ {2}SKIP \S+: (.+): (.+?)\r?$/gm;
+/** Rows of test/bpf that must have run, so that an empty run is no success. */
+const LEAST_ROWS = 80;
+
+type Records = Record<string, Instructions>;
+
+const records = (): Records => JSON.parse(readFileSync(RECORDS, "utf8")) as Records;
+
+function emulator(): string | undefined {
+  try {
+    execFileSync("qemu-system-x86_64", ["--version"]);
+    return undefined;
+  } catch {
+    return "qemu-system-x86_64 does not run here: make setup";
+  }
+}
+
+function lazy<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
+}
+
+for (const release of RELEASES) {
+  const kernel = emulator() ?? kernelOf(release);
+  describe(`Linux ${release.version}`, { skip: typeof kernel === "string" && kernel, timeout: BOOT_LIMIT_MS + 60_000 }, () => {
+    if (typeof kernel === "string") return;
+    // One machine at a time: each has all CPUs.
+    const booted = lazy(() => boot(kernel, BOOT_LIMIT_MS));
+    let report: GuestReport;
+
+    test("boots, and takes every object with every option set", async () => {
+      const { console: said, report: line } = await booted();
+      assert.notEqual(line, "", `no report from the machine; its console:\n${said}`);
+      report = JSON.parse(line) as GuestReport;
+      assert.ok(report.kernel.startsWith(`${release.version}.`), `${report.kernel} is no ${release.version}`);
+      assert.deepEqual(report.failures, []);
+      assert.ok(report.optionSets > 1, `${report.optionSets} option sets`);
+    });
+
+    test("the verifier walks through no more than 10 % more than was recorded", () => {
+      process.stderr.write(`  Linux ${report.kernel}, ${report.optionSets} option sets: ${Object.entries(report.instructions).map(([name, count]) => `${name} ${count}`).join(", ")}\n`);
+      if (RECORD) writeFileSync(RECORDS, `${JSON.stringify({ ...records(), [release.version]: report.instructions }, undefined, 2)}\n`);
+      assert.deepEqual(compare(records()[release.version] ?? {}, report.instructions), []);
+    });
+
+    test("every packet row", async (t) => {
+      const { console: said } = await booted();
+      assert.match(said, END, said);
+      assert.deepEqual([...said.matchAll(STATUS)].filter(([, , status]) => status !== "0").map(([, file]) => file), [], said);
+      const passed = [...said.matchAll(SUM)].reduce((sum, [, count]) => sum + Number(count), 0);
+      assert.ok(passed >= LEAST_ROWS, `only ${passed} rows ran:\n${said}`);
+      process.stderr.write(`  Linux ${release.version}: ${passed} packet rows passed\n`);
+      await t.test("test/bpf/pressure.test.ts", { skip: "an emulated machine has no time for packets by the hundred thousand" }, () => undefined);
+      for (const [, name = "", reason = ""] of said.matchAll(SKIP)) await t.test(name, { skip: reason }, () => undefined);
+    });
+  });
+}
