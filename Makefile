@@ -22,7 +22,7 @@ help: ## Show this list
 demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after
 	@$(NODE) src/demo/main.ts
 TIERS ?=
-test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf kernels node e2e)
+test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e, and kernels only by name)
 	@$(NODE) test/run.ts $(TIERS)
 setup: ## Install what the machine and the checkout lack (Debian 12 and 13, Ubuntu 24.04)
 	@src/cluster/setup.sh

@@ -23,7 +23,7 @@ export async function boot(kernel: Kernel, limitMs: number): Promise<Boot> {
     const [archive, report] = [join(folder, "initramfs.cpio"), join(folder, "report")];
     writeInitramfs(kernel, archive);
     const { output, timedOut } = await runLimited([
-      "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,pku=off", "-smp", String(CPUS), "-m", `${MEMORY_MIB}M`, "-nodefaults", "-display", "none", "-no-reboot",
+      "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", String(CPUS), "-m", `${MEMORY_MIB}M`, "-nodefaults", "-display", "none", "-no-reboot",
       "-kernel", kernel.vmlinuz, "-initrd", archive, "-append", "console=ttyS0 quiet panic=-1",
       "-serial", "stdio", "-serial", `file:${report}`,
     ], { cwd: folder, limitMs, graceMs: 5000, said: () => undefined });
