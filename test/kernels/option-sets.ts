@@ -10,9 +10,11 @@ const NONE = new Uint8Array(16);
 
 /** Option -> its values that differ in kind. An option that is not named here fails the test: say its values. */
 const VALUES: Readonly<Record<string, readonly Value[]>> = {
-  config_vxlan_ifindex: [77],
+  // Native routing has no tunnel.
+  config_vxlan_ifindex: [77, 0],
+  config_tunnel_port: [8472, 0],
   config_tunnel_mtu: [1450],
-  config_tunnel_port: [8472],
+  config_direct_mtu: [1500],
   config_router_ipv4: [parseAddress("10.1.0.1"), NONE],
   config_router_ipv6: [parseAddress("fd00:1::1"), NONE],
   // An agent always sets one.
@@ -24,11 +26,11 @@ const AS_THEY_ARE = /^config_timeout_/;
 
 export type OptionSet = Readonly<Record<string, Value>>;
 
-/** Every combination of the values of these options, except the node without any address family. */
+/** Every combination of the values of these options, except the node without any address family and half a tunnel. */
 export function optionSets(names: readonly string[]): OptionSet[] {
   const deciding = names.filter((name) => !AS_THEY_ARE.test(name));
   const unknown = deciding.filter((name) => VALUES[name] === undefined);
   if (unknown.length > 0) throw new Error(`test/kernels/option-sets.ts does not say the values of ${unknown.join(", ")}`);
   const sets = deciding.reduce<OptionSet[]>((all, name) => all.flatMap((set) => (VALUES[name] ?? []).map((value) => ({ ...set, [name]: value }))), [{}]);
-  return sets.filter((set) => set["config_router_ipv4"] !== NONE || set["config_router_ipv6"] !== NONE);
+  return sets.filter((set) => (set["config_router_ipv4"] !== NONE || set["config_router_ipv6"] !== NONE) && (set["config_vxlan_ifindex"] === 0) === (set["config_tunnel_port"] === 0));
 }
