@@ -11,7 +11,7 @@ import type { Kernel } from "./kernels.ts";
 const ROOT = join(import.meta.dirname, "../..");
 /** As modprobe(8) would load them for us: what tc and pods' links need. */
 const MODULES = ["sch_ingress", "cls_bpf", "veth"];
-const FOLDERS = ["src", "test/bpf", "test/kernels", "build/bpf", "build/bpf-test", "node_modules/koffi", "node_modules/@koromix"];
+const FOLDERS = ["src", "test/bpf", "test/kernels", "build/bpf", "build/bpf-test", "node_modules/koffi", "node_modules/@koromix", "node_modules/fast-check", "node_modules/pure-rand"];
 const FILES = ["package.json", "test/reporter.ts"];
 /** What rows have compiled outside: inside there is no compiler. */
 const MAKE = `#!/bin/sh
