@@ -22,12 +22,12 @@ export interface SideCluster {
   remove(): Promise<void>;
 }
 
-/** `number` tells its subnets and its chart repository's port from those of the other files: 64..254. */
+/** `number` tells its subnets and its chart repository's port from those of the other files: 64..254; 8879 is the shared repository. */
 export function sideCluster(name: string, number: number, settings: Readonly<Record<string, string>> = {}): SideCluster {
   const work = mkdtempSync(`/var/tmp/e2e-${name}-`);
   const all = {
     CLUSTER_NAME: `e2e${name}`.slice(0, 9), CLUSTER_DIR: join(work, "state"), CLUSTER_SUBNET: `172.29.${number}.0/24`, CLUSTER_SUBNET6: `fd00:172:29:${number.toString(16)}::/64`,
-    NODES: "1", CNI: "none", KUBE_PROXY: "0", CHART_REPO_PORT: String(8800 + number), ...settings,
+    NODES: "1", CNI: "none", KUBE_PROXY: "0", CHART_REPO_PORT: String(18_800 + number), ...settings,
   };
   const config = clusterConfig({ ...process.env, ...all });
   const paths = clusterPaths(config);
