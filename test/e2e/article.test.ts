@@ -9,17 +9,18 @@ import { after, test, type TestContext } from "node:test";
 
 import { ARTICLE, commandsOf } from "./harness/article.ts";
 import { CHART_URL, command, get, kubectl, must, namespace, readyCluster, refused, ROOT, shell } from "./harness/cluster.ts";
-import { createPods, type Pod } from "./harness/pods.ts";
+import { createPods, type Pod, type PodSpec } from "./harness/pods.ts";
 import { enforce, remove } from "./harness/policy.ts";
 
 await readyCluster();
 const ns = await namespace("article");
 after(() => ns.remove());
-const pods = await createPods(ns.name, [
+const SPECS: readonly PodSpec[] = [
   { name: "api", node: 1, labels: { app: "api" }, ports: [8080, 9090] },
   { name: "frontend", node: 2, labels: { app: "frontend" } },
   { name: "other", node: 2, labels: { app: "other" } },
-]);
+];
+let pods = await createPods(ns.name, SPECS);
 const BPFTRACE_SCRIPT = join(ROOT, "build/e2e/bpftrace.sh");
 const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
 
@@ -92,8 +93,13 @@ test(helmInstall, { timeout: 300_000 }, async (context) => {
   } finally {
     const possible = helmInstall.replace(/ --set kubeProxyReplacement=true$/, "");
     assert.equal((await shell(possible)).code, 0, possible);
+    // An uninstall leaves no network to the pods that run: the notes say that they are to be restarted.
+    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+    await kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns");
     await readyCluster();
   }
+  await kubectl("-n", ns.name, "delete", "pod", "--all", "--grace-period=1");
+  pods = await createPods(ns.name, SPECS);
   await enforce(ns.name, ARTICLE.policy);
   await pod("frontend").reaches("tcp", pod("api").ipv4, 8080);
   await pod("other").isCutFrom("tcp", pod("api").ipv4, 8080);
