@@ -96,7 +96,13 @@ export class NodeStates implements Reconciler {
     this.#records.set(node, { nodeUid: row.uid, revision, document });
     this.#indexLeaving(node, before, document);
     onMarks(changedMarks(before, document));
-    return {};
+    return this.#canForget(node, row.uid, document) ? { requeueAfterMs: 0 } : {};
+  }
+
+  /** Whether a removed policy was acknowledged while the state was still being written: no event will say so again. */
+  #canForget(node: string, nodeUid: string, { marks }: Document): boolean {
+    const acknowledged = this.acknowledged(node, nodeUid);
+    return [...marks.values()].some(({ removed, since }) => removed && since <= acknowledged);
   }
 
   /** The revision that this incarnation of the node acknowledged; 0 when none. */
