@@ -36,7 +36,7 @@ test("kubectl get daemonset -n kube-system kube-proxy", async () => {
   for (const line of commandsOf(ARTICLE.kubeProxy)) assert.match((await shell(line)).stdout, /kube-proxy\s+3\s+3\s+3/);
 });
 
-test("bpftrace counts system calls", { timeout: 180_000 }, async () => {
+test("bpftrace counts system calls", { timeout: 540_000 }, async () => {
   const [line = ""] = commandsOf(ARTICLE.bpftrace);
   // It counts until Ctrl-C. Tracing is mounted for it alone where the machine has not done so at boot.
   await writeFile(BPFTRACE_SCRIPT, `mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null\nmount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null\nexec timeout --signal=INT 10 ${line}\n`);
@@ -74,7 +74,7 @@ test("encryption takes one helm flag", (context) =>
 
 const [createCluster = "", repoAdd = "", helmInstall = ""] = commandsOf(ARTICLE.install);
 
-test(createCluster, { timeout: 600_000 }, async () => {
+test(createCluster, { timeout: 1_800_000 }, async () => {
   await must(["make", "-s", "-C", ROOT, "cluster", "CNI=cilium"], { timeoutMs: 590_000 });
 });
 
@@ -84,7 +84,7 @@ test(repoAdd, async () => {
   await must([program, ...args]);
 });
 
-test(helmInstall, { timeout: 300_000 }, async (context) => {
+test(helmInstall, { timeout: 900_000 }, async (context) => {
   await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait"]);
   try {
     const asWritten = await shell(helmInstall);
@@ -94,7 +94,7 @@ test(helmInstall, { timeout: 300_000 }, async (context) => {
     const possible = helmInstall.replace(/ --set kubeProxyReplacement=true$/, "");
     assert.equal((await shell(possible)).code, 0, possible);
     // An uninstall leaves no network to the pods that run: the notes say that they are to be restarted.
-    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
     await kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns");
     await readyCluster();
   }

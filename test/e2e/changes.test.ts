@@ -36,7 +36,7 @@ function variant(round: number): object {
 }
 
 describe("changes", { concurrency: 2 }, () => {
-  test("twenty-five changes under traffic: what every version allows is never lost, what none allows never passes", { timeout: 180_000 }, async () => {
+  test("twenty-five changes under traffic: what every version allows is never lost, what none allows never passes", { timeout: 540_000 }, async () => {
     await enforce(ns.name, variant(0));
     const running = await traffic({ servers: [pod("server"), pod("server-far")], allowed: [pod("friend"), pod("friend-near")], forbidden: [pod("stranger"), pod("stranger-near")] }, 150);
     for (let round = 1; round <= 25; round++) {
@@ -71,11 +71,11 @@ describe("changes", { concurrency: 2 }, () => {
   });
 });
 
-test("a namespace that goes leaves nothing: no endpoint, no address in a kernel, no rule", { timeout: 120_000 }, async () => {
+test("a namespace that goes leaves nothing: no endpoint, no address in a kernel, no rule", { timeout: 360_000 }, async () => {
   const gone = await namespace("gone");
   const short = Object.values(await createPods(gone.name, [{ name: "a", node: 1, labels: { app: "a" } }, { name: "b", node: 2, labels: { app: "b" } }]));
   await enforce(gone.name, policy("a", { endpointSelector: selects("a"), ingress: [from("b", 8080)] }));
-  await kubectl("delete", "namespace", gone.name, "--timeout=90s");
+  await kubectl("delete", "namespace", gone.name, "--timeout=270s");
   const addresses = short.map(({ ipv4 }) => ipv4.split(".").join(","));
   for (const { name } of NODES) {
     const dump = ["sh", "-c", "for map in ipcache endpoints flows; do bpftool map dump pinned $(ls -d /sys/fs/bpf/cilium/${map}_*); done | tr -d ' \\n'"];
@@ -94,7 +94,7 @@ interface Lease {
   readonly spec: { readonly holderIdentity?: string };
 }
 
-test("the leading operator is killed: another takes over and policies go on", { timeout: 120_000 }, async () => {
+test("the leading operator is killed: another takes over and policies go on", { timeout: 360_000 }, async () => {
   const holder = async (): Promise<string> => (await get<Lease>("lease", "cilium-operator", "-n", "kube-system")).spec.holderIdentity ?? "";
   const before = await holder();
   const { items } = await get<{ items: PodObject[] }>("pods", "-n", "kube-system", "-l", "name=cilium-operator");
@@ -104,5 +104,5 @@ test("the leading operator is killed: another takes over and policies go on", { 
   await waitCondition(ns.name, "led", "Enforced", "True", { timeoutMs: 60_000 });
   await pod("friend").reaches("tcp", pod("led").ipv4, 8080);
   await pod("stranger").isCutFrom("tcp", pod("led").ipv4, 8080);
-  await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=60s");
+  await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=180s");
 });

@@ -56,7 +56,7 @@ describe("helm", () => {
     }
   });
 
-  test("helm upgrade loses no packet and admits none", { timeout: 240_000 }, async () => {
+  test("helm upgrade loses no packet and admits none", { timeout: 720_000 }, async () => {
     const pods = await createPods(ns.name, [
       { name: "server", node: 1, labels: { app: "server" } },
       { name: "client", node: 2, labels: { app: "client" } },
@@ -68,7 +68,7 @@ describe("helm", () => {
     const flows = [client.flow("tcp", server.ipv4, 8080, 100, 200), client.flow("tcp-new", server.ipv6, 8080, 50, 200), client.flow("udp-new", server.ipv4, 8080, 50, 200)];
     const denied = stranger.flow("tcp-new", server.ipv4, 8080, 50, 200, "stranger");
     await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values", "--set", "debug.enabled=true"]);
-    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
     await readyCluster();
     await sleep(1000);
     for (const flow of flows) {

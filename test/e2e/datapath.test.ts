@@ -109,7 +109,7 @@ interface Service {
 async function service(name: string, app: string, type = "ClusterIP"): Promise<Service> {
   const ports = [{ name: "tcp", port: 80, targetPort: 8080, protocol: "TCP" }, { name: "udp", port: 80, targetPort: 8080, protocol: "UDP" }];
   await apply({ apiVersion: "v1", kind: "Service", metadata: { name, namespace: ns.name }, spec: { type, selector: { app }, ipFamilyPolicy: "RequireDualStack", ports } });
-  await kubectl("wait", "-n", ns.name, "--for=jsonpath={.endpoints[0].addresses[0]}", `endpointslice`, "-l", `kubernetes.io/service-name=${name}`, "--timeout=30s");
+  await kubectl("wait", "-n", ns.name, "--for=jsonpath={.endpoints[0].addresses[0]}", `endpointslice`, "-l", `kubernetes.io/service-name=${name}`, "--timeout=90s");
   return get<Service>("service", name, "-n", ns.name);
 }
 

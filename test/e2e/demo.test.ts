@@ -11,7 +11,7 @@ const WARM_LIMIT_MS = 3 * 60_000;
 const PATIENCE_MS = 9 * 60_000;
 
 await readyCluster();
-await kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s");
+await kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=360s");
 after(() => kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false"));
 
 test("make demo: the table, the policy's status, drops with its name, and the time it takes", { timeout: PATIENCE_MS + 30_000 }, async (context) => {

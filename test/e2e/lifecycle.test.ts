@@ -56,7 +56,7 @@ async function agentsReady(...numbers: readonly number[]): Promise<void> {
 }
 
 describe("restarts under traffic", () => {
-  test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
+  test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 540_000 }, async () => {
     const running = await startTraffic(150);
     const old = await agentPod(1);
     await kubectl("-n", "kube-system", "delete", "pod", old?.metadata.name ?? assert.fail("no agent"));
@@ -70,7 +70,7 @@ describe("restarts under traffic", () => {
 });
 
 describe("without an API server", () => {
-  test("agents that restart meanwhile go on from disk; nothing allowed is lost, nothing forbidden passes", { timeout: 180_000 }, async () => {
+  test("agents that restart meanwhile go on from disk; nothing allowed is lost, nothing forbidden passes", { timeout: 540_000 }, async () => {
     const running = await startTraffic(150);
     const agents = await Promise.all([1, 2].map(agentPod));
     await killApiServer();
@@ -89,7 +89,7 @@ describe("without an API server", () => {
 });
 
 describe("without an operator", () => {
-  test("pods of a known identity start, others wait without a network, policy stays; later the waiting pod runs", { timeout: 240_000 }, async () => {
+  test("pods of a known identity start, others wait without a network, policy stays; later the waiting pod runs", { timeout: 720_000 }, async () => {
     await scaleOperator(0);
     try {
       const started = await createPods(ns.name, [{ name: "known", node: 1, labels: { app: "frontend" } }]);
@@ -111,13 +111,13 @@ describe("without an operator", () => {
 });
 
 describe("CNI DEL without an agent", () => {
-  test("it succeeds, is replayed when the agent is back, and no address leaks", { timeout: 240_000 }, async () => {
+  test("it succeeds, is replayed when the agent is back, and no address leaks", { timeout: 720_000 }, async () => {
     const names = ["gone-0", "gone-1", "gone-2"];
     const gone = await createPods(ns.name, names.map((name) => ({ name, node: 1, labels: { app: "gone" } })));
     const before = (await onDisk(1, "endpoints")).length;
     const agentless = await withoutAgent(1);
     try {
-      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=60s");
+      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=180s");
       await waitFor("the deletions wait on disk", async () => ((await onDisk(1, "cni-del")).length >= names.length ? true : undefined), async () => (await onDisk(1, "cni-del")).join(" "), { timeoutMs: 30_000 });
       await rightPodsTalk();
     } finally {
@@ -133,7 +133,7 @@ describe("CNI DEL without an agent", () => {
     assert.equal(Object.keys(gone).length, names.length);
   });
 
-  test("a sandbox that dies is made again, under policy and with what it was", { timeout: 120_000 }, async () => {
+  test("a sandbox that dies is made again, under policy and with what it was", { timeout: 360_000 }, async () => {
     const { frail } = await createPods(ns.name, [{ name: "frail", node: 1, labels: { app: "api" } }]);
     const before = frail ?? assert.fail("no pod frail");
     const [pause = ""] = (await inNode("node-1", ["sh", "-c", `for p in /proc/[0-9]*; do [ "$(readlink $p/ns/net)" = "$(readlink /proc/${before.pid}/ns/net)" ] && tr '\\0' ' ' < $p/cmdline | grep -q ^/pause && basename $p; done; true`])).trim().split("\n");
@@ -152,7 +152,7 @@ describe("CNI DEL without an agent", () => {
     await kubectl("delete", "pod", "frail", "-n", ns.name, "--wait=false");
   });
 
-  test("no address is given twice while pods come and go", { timeout: 120_000 }, async () => {
+  test("no address is given twice while pods come and go", { timeout: 360_000 }, async () => {
     const names = Array.from({ length: 8 }, (_, index) => `churn-${index}`);
     const seen = new Set<string>();
     for (let round = 0; round < 2; round++) {
@@ -164,13 +164,13 @@ describe("CNI DEL without an agent", () => {
         assert.ok(!seen.has(ipv4), `${ipv4} was given again at once`);
         seen.add(ipv4);
       }
-      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=60s");
+      await kubectl("delete", "pod", ...names, "-n", ns.name, "--timeout=180s");
     }
   });
 });
 
 describe("nodes", () => {
-  test("a node whose power is cut makes Enforced Unknown and is named; it comes back under policy", { timeout: 300_000 }, async () => {
+  test("a node whose power is cut makes Enforced Unknown and is named; it comes back under policy", { timeout: 900_000 }, async () => {
     await createPods(ns.name, [{ name: "on-3", node: 3, labels: { app: "lonely" } }, { name: "on-1", node: 1, labels: { app: "lonely" } }]);
     const lonely = { endpointSelector: selects("lonely"), ingress: [{ fromEndpoints: [selects("frontend")] }] };
     await enforce(ns.name, policy("lonely", lonely));
@@ -195,7 +195,7 @@ describe("nodes", () => {
     await kubectl("delete", "pod", "on-3", "on-1", "-n", ns.name, "--wait=false");
   });
 
-  test("a cold boot of all nodes: no DNS, no kube-proxy, and the operator last", { timeout: 420_000 }, async () => {
+  test("a cold boot of all nodes: no DNS, no kube-proxy, and the operator last", { timeout: 1_260_000 }, async () => {
     const failures: unknown[] = [];
     await kubeProxy(false);
     await scaleOperator(0);

@@ -18,7 +18,7 @@ let [near, far, other, late]: Pod[] = [];
 
 async function route(...values: string[]): Promise<void> {
   await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values", ...values.flatMap((value) => ["--set", value])]);
-  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
   await readyCluster();
 }
 
@@ -31,11 +31,11 @@ before(async () => {
   [near, far, other] = ["near", "far", "other"].map((name) => pods[name]) as [Pod, Pod, Pod];
   await route("routingMode=native", "autoDirectNodeRoutes=true");
   ({ late } = await createPods(ns.name, [{ name: "late", node: 3, labels: { app: "late" } }])) as { late: Pod };
-}, { timeout: 300_000 });
+}, { timeout: 900_000 });
 after(async () => {
   await Promise.all([ns.remove(), outside.remove()]);
   await route();
-}, { timeout: 300_000 });
+}, { timeout: 900_000 });
 
 const word = (...parts: readonly string[]): string => [...parts, Math.random().toString(36).slice(2, 8)].join("-");
 

@@ -34,7 +34,7 @@ async function freeAddresses(): Promise<string[]> {
   return Array.from({ length: ROUNDS + 6 }, (_, index) => `${prefix}${last + 1 + index}`).filter((ip) => !used.has(ip));
 }
 
-test("a new pod neither hears nor reaches a stranger, and soon hears and reaches a friend", { timeout: 120_000 }, async () => {
+test("a new pod neither hears nor reaches a stranger, and soon hears and reaches a friend", { timeout: 360_000 }, async () => {
   const addresses = await freeAddresses();
   const strangers = [pod("stranger-1"), pod("stranger-2")];
   // Asks for each address that a newcomer may get, from before there is one, a hundred times a second.

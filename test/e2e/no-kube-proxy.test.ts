@@ -14,16 +14,16 @@ const cluster = sideCluster("noprx", 78);
 const { kubectl, env, config } = cluster;
 after(() => cluster.remove());
 
-test("one node, no kube-proxy: with k8sServiceHost the agents become Ready and pods reach one another", { timeout: 400_000 }, async () => {
+test("one node, no kube-proxy: with k8sServiceHost the agents become Ready and pods reach one another", { timeout: 1_200_000 }, async () => {
   await cluster.start();
   assert.equal(await kubectl("get", "daemonsets", "--all-namespaces", "--output=name"), "");
   await cluster.install();
-  await kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=60s");
+  await kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=180s");
   // No service address is rewritten on this node, so nothing can have come that way.
   assert.doesNotMatch((await nodeExec("node-1", ["iptables-save"], { config })).stdout, /KUBE-SVC/);
 
   await kubectl("create", "deployment", "web", "--image=localhost/busybox:1", "--replicas=2", "--", "sh", "-c", "mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www");
-  await kubectl("rollout", "status", "deployment/web", "--timeout=60s");
+  await kubectl("rollout", "status", "deployment/web", "--timeout=180s");
   const { items } = JSON.parse(await kubectl("get", "pods", "-o", "json")) as { items: { metadata: { name: string }; status: { podIPs: { ip: string }[] } }[] };
   const [from, to] = items;
   assert.ok(from !== undefined && to !== undefined && to.status.podIPs.length === 2);

@@ -22,7 +22,7 @@ const POLICY = {
   spec: { endpointSelector: { matchLabels: { app: "api" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "frontend" } }] }] },
 };
 
-test(`Kubernetes ${OLDEST}: the chart installs, a policy is in force and cuts who is not named`, { timeout: 1_500_000 }, async () => {
+test(`Kubernetes ${OLDEST}: the chart installs, a policy is in force and cuts who is not named`, { timeout: 4_500_000 }, async () => {
   const least = /^kubeVersion: ">=(\d+\.\d+)\./m.exec(readFileSync(join(ROOT, "config/helm/cilium/Chart.yaml"), "utf8"))?.[1];
   assert.equal(least, OLDEST.split(".").slice(0, 2).join("."), "the chart's oldest version is the one that is tested");
   await cluster.start();
@@ -30,7 +30,7 @@ test(`Kubernetes ${OLDEST}: the chart installs, a policy is in force and cuts wh
   await cluster.install();
   const pods = [busybox("api", "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 8080 -h /www"), busybox("frontend", "exec sleep 3600"), busybox("other", "exec sleep 3600")];
   await apply({ apiVersion: "v1", kind: "List", items: pods }, `--kubeconfig=${env["KUBECONFIG"] ?? ""}`);
-  await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s");
+  await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=360s");
   const { items } = JSON.parse(await kubectl("get", "pods", "-l", "app=api", "-o", "json")) as { items: { status: { podIPs: { ip: string }[] } }[] };
   const urls = (items[0]?.status.podIPs ?? []).map(({ ip }) => `http://${ip.includes(":") ? `[${ip}]` : ip}:8080`);
   assert.equal(urls.length, 2);
@@ -38,7 +38,7 @@ test(`Kubernetes ${OLDEST}: the chart installs, a policy is in force and cuts wh
   for (const from of ["frontend", "other"]) for (const url of urls) await waitFor(`${from} reaches ${url}`, async () => ((await answers(from, url)) ? true : undefined), () => kubectl("get", "pods", "-o", "wide"));
 
   await apply(POLICY, `--kubeconfig=${env["KUBECONFIG"] ?? ""}`);
-  await kubectl("wait", "--for=condition=Enforced", "cnp/api", "--timeout=60s");
+  await kubectl("wait", "--for=condition=Enforced", "cnp/api", "--timeout=180s");
   for (const url of urls) {
     assert.ok(await answers("frontend", url));
     assert.ok(!(await answers("other", url)), "whom the policy does not name is cut");

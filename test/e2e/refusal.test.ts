@@ -87,7 +87,7 @@ describe("refusals", { concurrency: 3 }, () => {
     await passes(other, good, 8080, false);
     // A restart of the operator forgets nothing of it.
     await kubectl("-n", "kube-system", "rollout", "restart", "deployment/cilium-operator");
-    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=120s");
+    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=360s");
     await passes(frontend, good, 8080, true);
     await passes(other, good, 8080, false);
     await apply(policy("good", { ...spec, ingress: [{ fromEndpoints: [selects("other")] }] }), "-n", ns.name);

@@ -88,7 +88,7 @@ describe("health and metrics", () => {
     const { ipv4 } = pods["near"] ?? assert.fail();
     try {
       await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", SYSTEM, "--reset-values", "--set", `prometheus.allowFrom={${ipv4}}`]);
-      await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/cilium", "--timeout=150s");
+      await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/cilium", "--timeout=360s");
       await readyCluster();
       const { ipv4: address } = node(1);
       assert.match((await fetched(site("near"), address, 9962, "/metrics")) ?? "", /cilium_endpoints/);
@@ -96,7 +96,7 @@ describe("health and metrics", () => {
       assert.equal(await fetched(site("near"), address, 9879, "/healthz"), undefined, "health stays on loopback");
     } finally {
       await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", SYSTEM, "--reset-values"]);
-      await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/cilium", "--timeout=150s");
+      await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/cilium", "--timeout=360s");
       await readyCluster();
     }
   });

@@ -21,8 +21,8 @@ const selects = (app: string): object => ({ matchLabels: { app } });
 describe("the status of a policy", { concurrency: 3 }, () => {
   test("columns, conditions with reasons and the generation, events on transitions", async () => {
     await apply(policy("three", { endpointSelector: selects("a"), ingress: [{ fromEndpoints: [selects("b")] }] }), "-n", ns.name);
-    await must(["kubectl", "wait", "-n", ns.name, "--for=condition=Enforced", "cnp/three", "--timeout=30s"]);
-    await must(["kubectl", "wait", "-n", ns.name, "--for=condition=Ready", "cnp/three", "--timeout=30s"]);
+    await must(["kubectl", "wait", "-n", ns.name, "--for=condition=Enforced", "cnp/three", "--timeout=90s"]);
+    await must(["kubectl", "wait", "-n", ns.name, "--for=condition=Ready", "cnp/three", "--timeout=90s"]);
     const [heads, row] = (await kubectl("get", "cnp", "three", "-n", ns.name)).trim().split("\n").map((line) => line.split(/\s+/));
     assert.deepEqual(heads, ["NAME", "VALID", "ENFORCED", "ENDPOINTS", "AGE"]);
     // A host-network pod is its node, no endpoint.

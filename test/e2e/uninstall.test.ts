@@ -52,9 +52,9 @@ async function nothingIsLeft(): Promise<void> {
 /** Pods that lost their network with the uninstall are made anew, as README.md says. */
 async function comeBack(): Promise<void> {
   await install();
-  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
   await kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns");
-  await kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=150s");
+  await kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=360s");
   await readyCluster();
 }
 
@@ -85,7 +85,7 @@ async function judge(): Promise<void> {
   await pod("other").isCutFrom("tcp", pod("api").ipv4, 8080);
 }
 
-test("helm uninstall leaves nothing on any node; the other CNI takes over; policies stay and are in force after an install", { timeout: 600_000 }, async () => {
+test("helm uninstall leaves nothing on any node; the other CNI takes over; policies stay and are in force after an install", { timeout: 1_800_000 }, async () => {
   await createPods(ns.name, PODS);
   await enforce(ns.name, policy("api", { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")] }] }));
   await judge();
@@ -116,7 +116,7 @@ test("helm uninstall leaves nothing on any node; the other CNI takes over; polic
   assert.equal(object.status?.enforced, "1/1");
 });
 
-test("cilium uninstall does the same without Helm, and refuses a node whose agent runs", { timeout: 600_000 }, async () => {
+test("cilium uninstall does the same without Helm, and refuses a node whose agent runs", { timeout: 1_800_000 }, async () => {
   const refused = await command(["cilium", "uninstall", "--node", "node-1"]);
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /an agent runs on node node-1/);

@@ -106,7 +106,7 @@ class Round {
     }
     await Promise.all(shorts.map(({ name, node }) => this.#pod(`friend-${3 - node}`).reaches("tcp", pods[name]?.ipv4 ?? "", 8080, `friend-to-${name}`)));
     await sleep(LIFE_MS);
-    await kubectl("delete", "pod", ...names, "-n", this.#namespace, "--timeout=120s");
+    await kubectl("delete", "pod", ...names, "-n", this.#namespace, "--timeout=360s");
     const dropped = await drops();
     for (const each of shorts) await this.#judge(each, readyMs.get(each.name) ?? 0).catch((error: unknown) => assert.fail(`${String(error)}\ndropped so far, by reason: ${dropped}`));
   }

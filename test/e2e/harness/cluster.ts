@@ -32,7 +32,7 @@ export function shell(line: string, options: RunOptions = {}): Promise<Output> {
 
 /** Runs a command as the user would; its exit status is the caller's to judge. */
 export function command(argv: readonly string[], options: RunOptions = {}): Promise<Output> {
-  return capture(["env", ...Object.entries(SHELL_ENV).map(([key, value]) => `${key}=${value}`), ...argv], { timeoutMs: 180_000, ...options });
+  return capture(["env", ...Object.entries(SHELL_ENV).map(([key, value]) => `${key}=${value}`), ...argv], { timeoutMs: 400_000, ...options });
 }
 
 /** As `command`, but any other exit status than 0 fails the test with what was said. */
@@ -61,6 +61,12 @@ export async function get<T>(...args: string[]): Promise<T> {
   return JSON.parse(await kubectl("get", ...args, "-o", "json")) as T;
 }
 
+/**
+ * How much longer than usual a wait may take. Kubernetes' own components back off for up to a minute after the API server
+ * was away (client-go's reflector: 30 s and as much again by chance), and machines differ; what never comes fails later.
+ */
+const PATIENCE = 4;
+
 export interface Wait {
   readonly timeoutMs?: number;
   readonly everyMs?: number;
@@ -73,7 +79,8 @@ export interface Wait {
  */
 export async function waitFor<T>(what: string, check: () => Promise<T | undefined>, state: () => Promise<string>, wait: Wait = {}): Promise<T> {
   const { timeoutMs = 60_000, everyMs = 250 } = wait;
-  const deadline = Date.now() + timeoutMs;
+  const patienceMs = timeoutMs * PATIENCE;
+  const deadline = Date.now() + patienceMs;
   for (;;) {
     let thrown = "";
     try {
@@ -82,7 +89,7 @@ export async function waitFor<T>(what: string, check: () => Promise<T | undefine
     } catch (error) {
       thrown = `${String(error)}\n`;
     }
-    if (Date.now() > deadline) assert.fail(`${what}: not after ${Math.round(timeoutMs / 1000)} s\n${thrown}${await state().catch(String)}`);
+    if (Date.now() > deadline) assert.fail(`${what}: not after ${Math.round(patienceMs / 1000)} s\n${thrown}${await state().catch(String)}`);
     await sleep(everyMs);
   }
 }
@@ -119,7 +126,7 @@ async function unready(): Promise<string[]> {
   const answers = await Promise.all([
     command(["kubectl", "get", "nodes", "-o", "json"]),
     ...["daemonset/cilium", "deployment/cilium-operator", "deployment/coredns"].map((name) =>
-      command(["kubectl", "-n", "kube-system", "rollout", "status", name, "--timeout=1s"])),
+      command(["kubectl", "-n", "kube-system", "rollout", "status", name, "--timeout=3s"])),
   ]);
   const [nodes, ...rollouts] = answers;
   const problems = rollouts.filter((each) => each.code !== 0).map((each) => each.stderr.trim() || each.stdout.trim());

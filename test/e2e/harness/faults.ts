@@ -45,7 +45,7 @@ export async function scaleOperator(replicas: number): Promise<void> {
 export async function kubeProxy(on: boolean): Promise<void> {
   const selector = on ? null : { "e2e/none": "here" };
   await kubectl("-n", SYSTEM, "patch", "daemonset/kube-proxy", "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: selector } } } }));
-  if (on) await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/kube-proxy", "--timeout=120s");
+  if (on) await kubectl("-n", SYSTEM, "rollout", "status", "daemonset/kube-proxy", "--timeout=360s");
   else {
     await waitFor("no kube-proxy", async () => ((await get<{ items: PodObject[] }>("pods", "-n", SYSTEM, "-l", "k8s-app=kube-proxy")).items.length === 0 ? true : undefined),
       () => kubectl("get", "pods", "-n", SYSTEM));

@@ -38,8 +38,8 @@ export function sideCluster(name: string, number: number, settings: Readonly<Rec
   // On the command line, where they win over what the caller's make has.
   const variables = ["NODES", "K8S", "CNI", "KUBE_PROXY", "CHART_REPO_PORT"].flatMap((key) => (key in all ? [`${key}=${String(all[key as keyof typeof all])}`] : []));
   const make = (...args: string[]): Promise<string> => run(["make", "-s", "-C", ROOT, ...args, ...variables], { env, timeoutMs: 900_000 });
-  const kubectl = (...args: string[]): Promise<string> => run(["kubectl", ...args], { env, timeoutMs: 180_000 });
-  const helm = (...args: string[]): Promise<string> => run(["helm", ...args], { env, timeoutMs: 180_000 });
+  const kubectl = (...args: string[]): Promise<string> => run(["kubectl", ...args], { env, timeoutMs: 400_000 });
+  const helm = (...args: string[]): Promise<string> => run(["helm", ...args], { env, timeoutMs: 400_000 });
   return {
     work, config, env, make, kubectl, helm,
     start: async () => {
@@ -51,8 +51,8 @@ export function sideCluster(name: string, number: number, settings: Readonly<Rec
       await helm("repo", "add", "cilium", `http://127.0.0.1:${all.CHART_REPO_PORT}`);
       const set = ["operator.replicas=1", `k8sServiceHost=${controlAddresses(config).ipv4}`, ...values];
       await helm("install", "cilium", "cilium/cilium", "--namespace", "kube-system", ...set.flatMap((value) => ["--set", value]));
-      await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=150s");
-      await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=150s");
+      await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=360s");
+      await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
     },
     remove: async () => {
       await make("cluster-down", "chart-repo-stop");
