@@ -5,15 +5,18 @@
  *   1  pods by their labels, numbered ports of TCP and UDP, policies of kind CiliumNetworkPolicy
  *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, other kinds of policies, and
  *      routing that differs from the tunnel with one masquerade for both families
+ *   3  as 2, and the manifest carries parts itself
  */
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3];
 
 const [FIRST, SECOND] = [1, 2];
+/** The manifest carries parts. */
+export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
 
 /** The agent of the node is too old for what its policies say. Its last state stays in force. */

@@ -1,8 +1,9 @@
 /**
  * The operator's side: writes a node's state as immutable parts and one manifest, in this order, so that there is a
  * whole state at every moment, also when the operator dies in between:
- *   1. the parts that are not there yet   2. the manifest that names them all   3. away with parts that it no longer names
- * The manifest is compared and swapped on its resourceVersion and never replaces one of a later term of leadership.
+ *   1. the parts that are to be objects and are not there yet   2. the manifest that names or carries all parts
+ *   3. away with objects that it no longer needs
+ * Mostly that is one write, as the manifest carries what is new (carriage.ts). The manifest is compared and swapped on its resourceVersion and never replaces one of a later term of leadership.
  */
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import type { NodeState } from "../compile/state.ts";
@@ -11,9 +12,11 @@ import type { Logger } from "../lib/log.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { isConflict } from "../kube/errors.ts";
 import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
+import { place, placeApart } from "./carriage.ts";
+import type { Placement } from "./carriage.ts";
 import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
-import { FormatNotUnderstood, formatOf } from "./formats.ts";
+import { CARRYING_FORMAT, FormatNotUnderstood, formatOf } from "./formats.ts";
 import { NODE_LABEL, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
 
 export interface WriteTarget {
@@ -30,6 +33,7 @@ export interface WriteTarget {
 
 export interface WrittenState {
   readonly revision: number;
+  readonly format: number;
   readonly document: Document;
 }
 
@@ -39,12 +43,18 @@ interface Content {
   readonly revision: number;
   readonly format: number;
   readonly parts: readonly Part[];
+  readonly placement: Placement;
 }
 
+/** What the API server has, without the data. */
 interface Known {
-  readonly manifest: CiliumNodeState;
+  readonly resourceVersion: string | undefined;
+  readonly manifest: Omit<Manifest, "parts">;
+  readonly placement: Placement;
   readonly document: Document | undefined;
 }
+
+const NOWHERE: Placement = new Map();
 
 /** Another process leads now: nothing more may be written. */
 export class DeposedError extends CodedError {
@@ -79,8 +89,8 @@ export class NodeStateWriter {
 
   /** Whether the node's state, as it was written last, needs the object of this name. */
   needs(node: string, name: string): boolean {
-    const manifest = this.#known.get(node)?.manifest;
-    return manifest !== undefined && (manifest.metadata.name === name || (manifest.manifest?.parts.some((part) => part.name === name) ?? false));
+    const known = this.#known.get(node);
+    return known !== undefined && (name === manifestName(node) || objectsOf(node, known.placement).has(name));
   }
 
   /** Forgets what was written: the next write starts from what the API server has. */
@@ -92,40 +102,34 @@ export class NodeStateWriter {
     const { node, acknowledged, transitions, signal } = target;
     const remembered = this.#known.get(node);
     const known = remembered ?? (await this.#read(node, signal));
-    const current = known?.manifest.manifest;
+    const current = known?.manifest;
     if (current !== undefined && current.leaseTransitions > transitions) throw new DeposedError(node, transitions, current.leaseTransitions);
     const revision = (current?.revision ?? 0) + 1;
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
-    const format = formatOf(document);
-    if (target.formats !== undefined && !target.formats.includes(format)) throw new FormatNotUnderstood(node, format, target.formats);
-    if (current !== undefined && says(current, target, format, parts)) return { revision: current.revision, document };
-    const before = new Set(current?.parts.map((part) => part.name));
-    const manifest = await this.#publish(target, known?.manifest, { revision, format, parts });
-    this.#known.set(node, { manifest, document });
-    await this.#sweep(target, remembered === undefined ? await this.#partsOf(node, signal) : before, parts);
-    return { revision, document };
+    const content = { revision, parts, ...carriage(target, parts, known?.placement ?? NOWHERE, formatOf(document)) };
+    if (current !== undefined && says(current, target, content)) return { revision: current.revision, format: content.format, document };
+    this.#known.set(node, { ...(await this.#publish(target, known, content)), document });
+    const existing = remembered === undefined ? await this.#partsOf(node, signal) : objectsOf(node, remembered.placement);
+    await this.#sweep(target, existing, content.placement);
+    return { revision, format: content.format, document };
   }
 
   /** Steps 1 and 2. */
-  async #publish(target: WriteTarget, current: CiliumNodeState | undefined, { revision, format, parts }: Content): Promise<CiliumNodeState> {
+  async #publish(target: WriteTarget, known: Known | undefined, { revision, format, parts, placement }: Content): Promise<Omit<Known, "document">> {
     const { node, nodeUid, transitions } = target;
-    const before = new Set(current?.manifest?.parts.map((part) => part.name));
-    await this.#createParts(target, parts.filter((part) => !before.has(partName(node, part.hash))));
-    return this.#swapManifest(target, current, {
-      revision,
-      hash: manifestHash(parts.map((part) => part.hash)),
-      format,
-      nodeUID: nodeUid,
-      leaseTransitions: transitions,
-      parts: parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash })),
-    });
+    const isObject = ({ hash }: Part): boolean => placement.get(hash) === false;
+    await this.#createParts(target, parts.filter((part) => isObject(part) && known?.placement.get(part.hash) !== false));
+    const manifest = { revision, hash: manifestHash(parts.map(({ hash }) => hash)), format, nodeUID: nodeUid, leaseTransitions: transitions };
+    const named = parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash, ...(isObject(part) ? {} : { data: part.data }) }));
+    const { metadata: written } = await this.#swapManifest(target, known, { ...manifest, parts: named });
+    return { resourceVersion: written.resourceVersion, manifest, placement };
   }
 
   /** Step 3. */
-  async #sweep({ node, signal }: WriteTarget, existing: Iterable<string>, parts: readonly Part[]): Promise<void> {
-    const named = new Set(parts.map((part) => partName(node, part.hash)));
-    for (const name of existing) if (!named.has(name)) await this.#client.delete(CILIUM_NODE_STATES, { name }, { signal });
+  async #sweep({ node, signal }: WriteTarget, existing: Iterable<string>, placement: Placement): Promise<void> {
+    const needed = objectsOf(node, placement);
+    for (const name of existing) if (!needed.has(name)) await this.#client.delete(CILIUM_NODE_STATES, { name }, { signal });
   }
 
   async #createParts({ node, nodeUid, signal }: WriteTarget, parts: readonly Part[]): Promise<void> {
@@ -144,11 +148,11 @@ export class NodeStateWriter {
     await this.#client.patch(CILIUM_NODE_STATES, { name }, { metadata: { ownerReferences: [ownerOf(node, nodeUid)] } }, signal);
   }
 
-  async #swapManifest(target: WriteTarget, current: CiliumNodeState | undefined, manifest: Manifest): Promise<CiliumNodeState> {
+  async #swapManifest(target: WriteTarget, known: Known | undefined, manifest: Manifest): Promise<CiliumNodeState> {
     const { node, nodeUid, signal } = target;
     const fresh = metadata(manifestName(node), node, nodeUid);
-    if (current === undefined) return this.#client.create(CILIUM_NODE_STATES, { metadata: fresh, node, manifest }, signal);
-    const resourceVersion = current.metadata.resourceVersion;
+    if (known === undefined) return this.#client.create(CILIUM_NODE_STATES, { metadata: fresh, node, manifest }, signal);
+    const { resourceVersion } = known;
     const object = { metadata: { ...fresh, ...(resourceVersion === undefined ? {} : { resourceVersion }) }, node, manifest };
     return this.#client.replace(CILIUM_NODE_STATES, object, signal);
   }
@@ -161,26 +165,42 @@ export class NodeStateWriter {
 
   /** What an earlier operator wrote. Parts that are missing or damaged only cost the marks. */
   async #read(node: string, signal: AbortSignal): Promise<Known | undefined> {
-    const manifest = await this.#client.get(CILIUM_NODE_STATES, { name: manifestName(node) }, signal);
-    if (manifest?.manifest === undefined) return undefined;
+    const object = await this.#client.get(CILIUM_NODE_STATES, { name: manifestName(node) }, signal);
+    if (object?.manifest === undefined) return undefined;
+    const { parts, ...manifest } = object.manifest;
+    const known = { resourceVersion: object.metadata.resourceVersion, manifest, placement: new Map(parts.map(({ hash, data }) => [hash, data !== undefined])) };
     try {
-      const data: string[] = [];
-      for (const { name, hash } of manifest.manifest.parts) {
-        const part = (await this.#client.get(CILIUM_NODE_STATES, { name }, signal))?.part;
-        if (part === undefined || hashOf(part.data) !== hash) throw new Error(`part ${name} is missing or damaged`);
-        data.push(part.data);
+      const texts: string[] = [];
+      for (const part of parts) {
+        const data = part.data ?? (await this.#client.get(CILIUM_NODE_STATES, { name: part.name }, signal))?.part?.data;
+        if (data === undefined || hashOf(data) !== part.hash) throw new Error(`part ${part.name} is missing or damaged`);
+        texts.push(data);
       }
-      return { manifest, document: decodeDocument(data) };
+      return { ...known, document: decodeDocument(texts) };
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       this.#logger.warn("earlier node state not readable, it is written anew", { node, reason: describeError(thrown), error: asError(thrown) });
-      return { manifest, document: undefined };
+      // None of its parts is counted on.
+      return { ...known, manifest: { ...manifest, hash: "" }, placement: NOWHERE, document: undefined };
     }
   }
 }
 
+/** Where the parts go and which format that is, as far as the agent reads it. */
+function carriage({ node, formats }: WriteTarget, parts: readonly Part[], before: Placement, needed: number): Pick<Content, "format" | "placement"> {
+  if (formats !== undefined && !formats.includes(needed)) throw new FormatNotUnderstood(node, needed, formats);
+  const mayCarry = formats?.includes(CARRYING_FORMAT) === true;
+  const placement = mayCarry ? place(parts, before) : placeApart(parts);
+  return { placement, format: [...placement.values()].includes(true) ? CARRYING_FORMAT : needed };
+}
+
+/** Names of the parts that are objects of their own. */
+function objectsOf(node: string, placement: Placement): ReadonlySet<string> {
+  return new Set([...placement].filter(([, isCarried]) => !isCarried).map(([hash]) => partName(node, hash)));
+}
+
 /** Whether the manifest says already what is to be written. */
-function says(manifest: Manifest, { nodeUid }: WriteTarget, format: number, parts: readonly Part[]): boolean {
+function says(manifest: Known["manifest"], { nodeUid }: WriteTarget, { format, parts }: Content): boolean {
   return manifest.hash === manifestHash(parts.map((part) => part.hash)) && manifest.format === format && manifest.nodeUID === nodeUid;
 }
 

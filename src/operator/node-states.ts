@@ -30,6 +30,7 @@ export interface NodeStatesOptions {
 export interface NodeRecord {
   readonly nodeUid: string;
   readonly revision: number;
+  readonly format: number;
   readonly document: Document;
 }
 
@@ -55,6 +56,13 @@ export class NodeStates implements Reconciler {
   /** Why the node cannot be told what its policies say; undefined when it can. */
   refusal(node: string): string | undefined {
     return this.#refusals.get(node);
+  }
+
+  /** Whether the node was told in a format that its agent says it does not read: it was replaced by an older one. */
+  isUnread(node: string): boolean {
+    const format = this.#records.get(node)?.format;
+    const formats = this.#formats(node);
+    return format !== undefined && formats !== undefined && !formats.includes(format);
   }
 
   /** Nodes that a policy left and that may not have acknowledged it yet. */
@@ -91,9 +99,9 @@ export class NodeStates implements Reconciler {
     };
     const state = compileNode(snapshot, node, routing, this.#compiler);
     const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), formats: this.#formats(node), transitions: leadership.transitions, signal };
-    const { document, revision } = await this.#written(writer.write(target, state), state, target.node);
+    const { document, revision, format } = await this.#written(writer.write(target, state), state, target.node);
     const before = this.#records.get(node)?.document;
-    this.#records.set(node, { nodeUid: row.uid, revision, document });
+    this.#records.set(node, { nodeUid: row.uid, revision, format, document });
     this.#indexLeaving(node, before, document);
     onMarks(changedMarks(before, document));
     return this.#canForget(node, row.uid, document) ? { requeueAfterMs: 0 } : {};

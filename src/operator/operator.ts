@@ -249,8 +249,8 @@ export class CiliumOperator extends SafeOperator {
   }
 
   #acknowledged(node: string, nodeStates: NodeStates): void {
-    // An agent that was upgraded may now read what it could not be told.
-    if (nodeStates.refusal(node) !== undefined) this.#work?.nodes.add(node);
+    // Another version of the agent may read what this one could not be told, or not what that one was.
+    if (nodeStates.refusal(node) !== undefined || nodeStates.isUnread(node)) this.#work?.nodes.add(node);
     const marks = nodeStates.records.get(node)?.document.marks;
     if (marks === undefined) return;
     this.#addPolicies(marks.keys());

@@ -61,16 +61,18 @@ export function decodeEndpoint(endpoint: CiliumEndpoint): EndpointRow | undefine
   return { namespace: metadata.namespace ?? "", node: status.networking.nodeName, identity: status.identity.id };
 }
 
-/** What is kept of the objects of a node's state: the manifest, the acknowledgement, or that a part exists. */
+/** What is kept of the objects of a node's state: whose the manifest is, the acknowledgement, or that a part exists. */
 export interface NodeStateRow {
   readonly node: string;
-  readonly manifest: CiliumNodeState["manifest"];
+  readonly manifest: Pick<NonNullable<CiliumNodeState["manifest"]>, "revision" | "leaseTransitions"> | undefined;
   readonly acknowledgement: CiliumNodeState["status"];
   readonly isPart: boolean;
 }
 
 export function decodeNodeState(object: CiliumNodeState): NodeStateRow {
-  return { node: object.node, manifest: object.manifest, acknowledgement: object.status, isPart: object.part !== undefined };
+  const { node, manifest, status, part } = object;
+  const kept = manifest && { revision: manifest.revision, leaseTransitions: manifest.leaseTransitions };
+  return { node, manifest: kept, acknowledgement: status, isPart: part !== undefined };
 }
 
 /** An agent's pod. */

@@ -1,10 +1,13 @@
 /** src/kube and src/feed against a real API server. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { NodeState } from "../../src/compile/index.ts";
-import { NodeStateWriter, manifestName } from "../../src/feed/index.ts";
+import { NodeStateReader, NodeStateWriter, manifestName } from "../../src/feed/index.ts";
+import type { DeliveredState } from "../../src/feed/index.ts";
 import { CILIUM_NODE_STATES, EVENTS, KubeEventRecorder, LEASES, LeaderElection, NAMESPACES, NODES, Reflector, isConflict, isNotFound } from "../../src/kube/index.ts";
 import type { KubeClient, Leadership } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
@@ -161,6 +164,58 @@ describe("a real API server", () => {
     assert.equal(await whole(), 2);
     const parts = (await client.list(CILIUM_NODE_STATES, { labelSelector: "cilium.io/node=n2" })).items.filter((item) => item.part !== undefined);
     assert.equal(parts.length, 1);
+  });
+
+  test("node states: a change is one write where the agent reads it so, objects where it does not, and the next operator knows both", async (context) => {
+    const nodeUid = await createNode(client, "n3");
+    const target = { node: "n3", nodeUid, acknowledged: 0, transitions: 1, signal: new AbortController().signal };
+    const calls: string[] = [];
+    const counting = new Proxy(client, {
+      get: (object, name) => {
+        const method = Reflect.get(object, name) as (...args: unknown[]) => unknown;
+        return (...args: unknown[]) => (calls.push(String(name)), method.apply(object, args));
+      },
+    });
+    const abort = new AbortController();
+    const folder = await mkdtemp(join(tmpdir(), "cilium-feed-"));
+    const delivered: DeliveredState[] = [];
+    const reader = new NodeStateReader({
+      transport: client.transport,
+      logger: silent,
+      node: "n3",
+      nodeUid: () => nodeUid,
+      path: join(folder, "state.json"),
+      onState: (state) => delivered.push(state),
+      onFailure: (failure) => assert.equal(failure, undefined),
+      onSynced: () => undefined,
+    });
+    context.after(async () => { abort.abort(); await reader.stop(); await rm(folder, { recursive: true }); });
+    await reader.start(abort.signal);
+    const reads = async (revision: number, subjects: readonly number[]): Promise<void> => {
+      const { state } = await eventually(`revision ${revision}`, () => delivered.find((each) => each.revision === revision));
+      assert.deepEqual([...state.subjects.keys()], subjects);
+    };
+    const objects = async (): Promise<number> => (await client.list(CILIUM_NODE_STATES, { labelSelector: "cilium.io/node=n3" })).items.filter(({ part }) => part !== undefined).length;
+
+    const writer = new NodeStateWriter(counting, silent);
+    const carrying = { ...target, formats: [1, 2, 3] };
+    assert.equal((await writer.write(carrying, stateOf([256]))).format, 3);
+    await reads(1, [256]);
+    calls.length = 0;
+    await writer.write(carrying, stateOf([256, 257]));
+    assert.deepEqual(calls, ["replace"]);
+    await reads(2, [256, 257]);
+    assert.equal(await objects(), 0);
+    // An older agent took its place: the same state, readable for it, by the same operator and by the next.
+    assert.deepEqual(await writer.write({ ...target, formats: [1, 2] }, stateOf([256, 257])).then(({ revision, format }) => [revision, format]), [3, 1]);
+    await reads(3, [256, 257]);
+    assert.equal(await objects(), 1);
+    const next = new NodeStateWriter(counting, silent);
+    assert.equal((await next.write({ ...carrying, transitions: 2 }, stateOf([256, 257]))).revision, 3, "what is said already is not written again");
+    await next.write({ ...carrying, transitions: 2 }, stateOf([300]));
+    await reads(4, [300]);
+    assert.equal(await objects(), 0);
+    assert.equal((await new NodeStateWriter(client, silent).write({ ...carrying, transitions: 3 }, stateOf([300]))).revision, 4);
   });
 
   test("kubectl apply refuses by name what the language does not have, and keeps what is misspelt for the operator to name", () => {

@@ -6,6 +6,7 @@ import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import type { CiliumNodeState } from "../../src/api/gen/ciliumnodestates.ts";
 import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
@@ -288,14 +289,21 @@ describe("operator", () => {
     });
   });
 
-  test("a part that someone deletes is written again", async () => {
-    const name = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest?.parts[0]?.name ?? "";
+  test("a manifest or part that someone deletes is written again; an older agent finds the parts where it looks", async () => {
+    const name = manifestName("n1");
+    const manifest = async (): Promise<CiliumNodeState["manifest"]> => (await client.get(CILIUM_NODE_STATES, { name }))?.manifest;
     await client.delete(CILIUM_NODE_STATES, { name });
-    await eventually("a whole state again", async () => {
-      const manifest = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n1") }))?.manifest;
-      const parts = await Promise.all((manifest?.parts ?? []).map((part) => client.get(CILIUM_NODE_STATES, { name: part.name })));
-      return parts.length > 0 && parts.every((part) => part !== undefined);
-    });
+    await eventually("the manifest again", async () => (await manifest())?.format === 3);
+    agentOf("n1").formats = [1, 2];
+    await agentOf("n1").acknowledge();
+    const isWholeApart = async (): Promise<string | undefined> => {
+      const { format = 0, parts = [] } = (await manifest()) ?? {};
+      const objects = await Promise.all(parts.map((part) => client.get(CILIUM_NODE_STATES, { name: part.name })));
+      return format < 3 && parts.every(({ data }) => data === undefined) && objects.every((object) => object !== undefined) ? parts[0]?.name : undefined;
+    };
+    const part = await eventually("parts as objects", isWholeApart);
+    await client.delete(CILIUM_NODE_STATES, { name: part });
+    await eventually("a whole state again", isWholeApart);
   });
 
   test("a deleted policy is gone from the nodes; a deleted node takes its status along", async () => {

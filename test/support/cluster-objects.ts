@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import type { Node, Pod } from "../../src/api/core.ts";
 import type { CiliumNetworkPolicy } from "../../src/api/index.ts";
-import { NodeStateReader, statusName } from "../../src/feed/index.ts";
+import { FEED_FORMATS, NodeStateReader, statusName } from "../../src/feed/index.ts";
 import type { DeliveredState } from "../../src/feed/index.ts";
 import { KubeAccess } from "../../src/kube/access.ts";
 import { CILIUM_ENDPOINTS, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, HttpTransport, KubeClient, NAMESPACES, NODES, PODS, isConflict } from "../../src/kube/index.ts";
@@ -86,6 +86,7 @@ export class FakeAgent {
   readonly directory = mkdtempSync(join(tmpdir(), "cilium-agent-"));
   failure: { part: string; message: string } | undefined;
   failedPolicies: string[] | undefined;
+  formats: readonly number[] = FEED_FORMATS;
   silent = false;
   readonly #client: KubeClient;
   readonly #node: string;
@@ -150,6 +151,7 @@ export class FakeAgent {
     await this.#client.patchStatus(CILIUM_NODE_STATES, { name }, {
       appliedRevision: latest.revision,
       appliedHash: latest.hash,
+      formats: this.formats,
       failures: this.failure === undefined ? null : [this.failure],
       failedPolicies: this.failedPolicies ?? null,
     });

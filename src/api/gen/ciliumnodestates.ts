@@ -49,13 +49,17 @@ export interface CiliumNodeState {
      */
     parts: {
       /**
-       * Name of the CiliumNodeState object.
+       * Name of the CiliumNodeState object that it is, unless data is here.
        */
       name: string;
       /**
        * Hash of its data.
        */
       hash: string;
+      /**
+       * The part itself, canonical JSON text; absent when it is an object of its own.
+       */
+      data?: string;
     }[];
   };
   /**
