@@ -18,6 +18,7 @@ import {
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODE_STATES,
+  CRDS,
   NAMESPACES,
   NETWORK_POLICIES,
   NODES,
@@ -125,6 +126,7 @@ export class CiliumOperator extends SafeOperator {
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
     };
     this.#sources = sources;
+    if (this.#options.createCrds) this.#createAbsentCrds();
     sources.namespaces.subscribe({ changed: (name, value) => this.#cluster.namespaceChanged(name, value) });
     sources.identities.subscribe({ changed: (_key, value, previous) => this.#identityChanged(value, previous) });
     sources.pods.subscribe({ changed: (_key, value, previous) => this.#cluster.podChanged(value, previous) });
@@ -153,7 +155,7 @@ export class CiliumOperator extends SafeOperator {
   async lead(leadership: Leadership): Promise<void> {
     const sources = this.#sources;
     if (sources === undefined) throw new Error("lead before start");
-    if (this.#options.createCrds) await this.#applyCrds(leadership.signal);
+    if (this.#options.createCrds) await this.#applyCrds(leadership.signal, () => Promise.resolve(true));
     for (const source of Object.values(sources)) await (source as Source<unknown>).whenSynced(leadership.signal);
     this.log.info("all sources synced, writing begins");
     try {
@@ -208,11 +210,23 @@ export class CiliumOperator extends SafeOperator {
     }
   }
 
-  async #applyCrds(signal: AbortSignal): Promise<void> {
+  /**
+   * Every replica makes what is absent. While a version leads that does not know a kind, this one could not follow it
+   * and would not become ready, so that the rollout that ends the other would wait for ever. What is there is changed
+   * by the leader alone.
+   */
+  #createAbsentCrds(): void {
+    const isAbsent = async (name: string): Promise<boolean> => (await this.client.get(CRDS, { name }, this.ended)) === undefined;
+    this.#applyCrds(this.ended, isAbsent).catch((thrown: unknown) => {
+      if (!this.ended.aborted) this.log.error("absent definitions not made", { error: thrown });
+    });
+  }
+
+  async #applyCrds(signal: AbortSignal, isWanted: (name: string) => Promise<boolean>): Promise<void> {
     for (const crd of readCrds()) {
       while (!signal.aborted) {
         try {
-          await this.registerCustomResourceDefinition(join(CRDS_DIRECTORY, `${crd.spec.names.plural}.yaml`));
+          if (await isWanted(crd.metadata.name)) await this.registerCustomResourceDefinition(join(CRDS_DIRECTORY, `${crd.spec.names.plural}.yaml`));
           break;
         } catch (thrown) {
           this.log.warn("definition not applied", { crd: crd.metadata.name, error: thrown });

@@ -6,5 +6,5 @@
 export { Delta } from "./delta.ts";
 export { MapReconciler } from "./reconciler.ts";
 export type { ReconcilerOptions, StepResult } from "./reconciler.ts";
-export { sameFields } from "./target.ts";
+export { CapacityExceeded, sameFields } from "./target.ts";
 export type { Failure, Target } from "./target.ts";

@@ -6,6 +6,7 @@
 import { Backoff } from "../lib/backoff.ts";
 import type { Health } from "../lib/lifecycle.ts";
 import { Delta } from "./delta.ts";
+import { CapacityExceeded } from "./target.ts";
 import type { Failure, Target } from "./target.ts";
 
 export interface ReconcilerOptions<V> {
@@ -43,16 +44,31 @@ export class MapReconciler<K, V> {
     return this.#delta.actual();
   }
 
-  /** Writes what is absent or different. Throws only when the target cannot be listed. */
+  /**
+   * Writes what is absent or different. What there is no room for is left out, the last first, and is written by the
+   * first call that finds room. Throws only when the target cannot be listed.
+   */
   put(desired: ReadonlyMap<K, V>): StepResult<K> {
     this.#observe();
     this.#delta.desire(desired);
-    const entries = new Map([...this.#delta.puts()].filter(([key]) => this.#isDue(key)));
+    const excess = this.#excess();
+    const left = new Set(excess.map(({ key }) => key));
+    const entries = new Map([...this.#delta.puts()].filter(([key]) => !left.has(key) && this.#isDue(key)));
     const failures = entries.size === 0 ? [] : this.#target.put(entries);
     for (const { key } of failures) entries.delete(key);
     this.#delta.applied(entries, []);
     this.#settle(entries.keys(), failures);
-    return { done: entries.size, failures: this.#outstanding((key) => this.#delta.puts().has(key)) };
+    return { done: entries.size, failures: [...this.#outstanding((key) => this.#delta.puts().has(key) && !left.has(key)), ...excess] };
+  }
+
+  /** New entries beyond the target's room, all with one error. */
+  #excess(): Failure<K>[] {
+    const actual = this.#delta.actual();
+    const added = [...this.#delta.puts().keys()].filter((key) => !actual.has(key));
+    const room = Math.max(0, this.#target.capacity - actual.size);
+    if (added.length <= room) return [];
+    const error = new CapacityExceeded(this.#target.name, actual.size + added.length, this.#target.capacity);
+    return added.slice(room).map((key) => ({ key, error }));
   }
 
   /** Removes what is not in `desired`, at once or never: call it only when the desired side is complete. */

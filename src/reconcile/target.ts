@@ -1,4 +1,13 @@
 /** The actual side of one kernel resource. Dumb: it writes what it is told; only a Delta decides what to write. */
+import { CodedError } from "../lib/errors.ts";
+
+/** Foreseen: nothing of it was written. */
+export class CapacityExceeded extends CodedError {
+  constructor(map: string, need: number, size: number) {
+    super("CAPACITY", `map ${map} needs ${need} entries and has room for ${size}`, { fields: { map, need, size } });
+    this.name = "CapacityExceeded";
+  }
+}
 
 export interface Failure<K> {
   readonly key: K;
@@ -7,6 +16,8 @@ export interface Failure<K> {
 
 export interface Target<K, V> {
   readonly name: string;
+  /** How many entries it can hold. */
+  readonly capacity: number;
   /** What is there now, as far as it is ours. */
   list(): ReadonlyMap<K, V>;
   /** Creates or replaces; idempotent. One refused entry does not stop the others. */

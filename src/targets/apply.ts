@@ -216,6 +216,9 @@ function readyEndpoints(rows: ReadonlyMap<string, EndpointValue>, slots: Readonl
   return new Set(ready.map(([key]) => key));
 }
 
+/** Of entries that fail for one reason. */
+const MOST_NAMED = 3;
+
 /** Collects what each part did, from both of its steps. */
 class Parts {
   readonly #parts = new Map<PartName, { written: number; removed: number; failures: PartFailure[] }>();
@@ -251,7 +254,12 @@ class Parts {
   }
 
   #fail(part: PartName, failures: StepResult<string>["failures"]): void {
-    for (const { key, error } of failures) this.#of(part).failures.push({ subject: key, identities: [], error });
+    // What is left out of a full map is one failure, with the numbers.
+    for (const [error, all] of Map.groupBy(failures, (failure) => failure.error)) {
+      const keys = all.map(({ key }) => key);
+      const subject = keys.length > MOST_NAMED ? `${keys.slice(0, MOST_NAMED).join(", ")} and ${keys.length - MOST_NAMED} more` : keys.join(", ");
+      this.#of(part).failures.push({ subject, identities: [], error });
+    }
   }
 
   report(): { readonly ok: boolean; readonly parts: readonly PartReport[] } {

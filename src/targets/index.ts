@@ -9,6 +9,5 @@ export type { ApplierOptions, MapName } from "./apply.ts";
 export { FlowCollector, PRESSURE, nextWalkMs, quotaStepNs } from "./flows.ts";
 export { pruneRuleHits } from "./rule-hits.ts";
 export type { FlowsReport } from "./flows.ts";
-export { CapacityExceeded } from "./policy.ts";
 export { RESERVED_LABELS, selects } from "./resolve.ts";
 export type * from "./desired.ts";

@@ -7,12 +7,14 @@ import type { Failure, Target } from "../reconcile/target.ts";
 /** Everything in the map is ours: the map is known by its pin path. */
 export class MapTarget<K, V> implements Target<K, V> {
   readonly name: string;
+  readonly capacity: number;
   readonly #map: BatchMap;
   readonly #key: Codec<K>;
   readonly #value: Codec<V>;
 
   constructor(map: BatchMap, key: Codec<K>, value: Codec<V>) {
     this.name = map.name;
+    this.capacity = map.maxEntries;
     this.#map = map;
     this.#key = key;
     this.#value = value;

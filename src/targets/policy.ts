@@ -19,17 +19,10 @@
  */
 import { CodedError, asError } from "../lib/errors.ts";
 import type { Subject } from "../kernel/gen/types.ts";
-import { sameFields } from "../reconcile/target.ts";
+import { CapacityExceeded, sameFields } from "../reconcile/target.ts";
 import type { Entry, Expanded, Header } from "./expand.ts";
 import { PolicyStore } from "./policy-store.ts";
 import type { Image, PolicyMaps } from "./policy-store.ts";
-
-export class CapacityExceeded extends CodedError {
-  constructor(map: string, need: number, size: number) {
-    super("CAPACITY", `map ${map} needs ${need} entries and has room for ${size}`, { fields: { map, need, size } });
-    this.name = "CapacityExceeded";
-  }
-}
 
 export interface PolicyDesired<Id> {
   /** Rule set of each owner that is here. */

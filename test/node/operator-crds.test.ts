@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { load } from "js-yaml";
-import { CRDS } from "../../src/kube/index.ts";
+import { CRDS, LEASES } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { startApiServer } from "../support/apiserver.ts";
@@ -46,7 +46,7 @@ describe("definitions of an older version", () => {
 
   function startOperator(createCrds: boolean): ChildProcess {
     const config = join(directory, String(createCrds));
-    mkdirSync(config);
+    mkdirSync(config, { recursive: true });
     for (const [key, value] of [["crds-create", String(createCrds)], ["operator-prometheus-port", "0"], ["operator-health-port", "0"]] as const) writeFileSync(join(config, key), value);
     const out = openSync(log, "w");
     return spawn(process.execPath, [join(root, "src", "operator", "main.ts")], {
@@ -85,6 +85,24 @@ describe("definitions of an older version", () => {
       assert.equal((await client.list(CRDS)).items.length, 1);
     } finally {
       await end(operator);
+    }
+  });
+
+  test("a standby makes what is absent and leaves the rest to the leader: who leads may be of a version that does not know them", async () => {
+    const lease = { namespace: "kube-system", name: "cilium-operator" };
+    const renew = async (): Promise<unknown> => client.patch(LEASES, lease, { spec: { holderIdentity: "another", leaseDurationSeconds: 15, renewTime: new Date().toISOString().replace("Z", "000Z") } });
+    await renew();
+    const operator = startOperator(true);
+    try {
+      await eventually("all are there", async () => {
+        await renew();
+        return (await client.list(CRDS)).items.length === readdirSync(join(root, "crds")).length;
+      }, 60_000);
+      assert.equal(await description(), OLD_DESCRIPTION);
+      assert.doesNotMatch(readFileSync(log, "utf8"), /"leading"/);
+    } finally {
+      await end(operator);
+      await client.delete(LEASES, lease);
     }
   });
 

@@ -40,6 +40,7 @@ describe("Delta", () => {
 
 class Kernel implements Target<string, number> {
   readonly name = "kernel";
+  capacity = 100;
   readonly content: Map<string, number>;
   readonly refused = new Set<string>();
   writes = 0;
@@ -98,6 +99,22 @@ describe("MapReconciler", () => {
     assert.equal(reconciler.put(desired).failures.length, 0);
     assert.equal(kernel.content.get("bad"), 1);
     assert.equal(reconciler.health().level, "ok");
+  });
+
+  it("leaves out what there is no room for, says the numbers, and writes it as soon as there is room", () => {
+    const kernel = new Kernel([["old", 1], ["stale", 1]]);
+    kernel.capacity = 3;
+    const reconciler = new MapReconciler(kernel, { equal, nowMs: () => 0 });
+    const desired = new Map([["a", 1], ["old", 2], ["b", 1], ["c", 1]]);
+    const { done, failures } = reconciler.put(desired);
+    assert.deepEqual([done, kernel.writes, [...kernel.content]], [2, 2, [["old", 2], ["stale", 1], ["a", 1]]], "a change of what is there needs no room, and nothing is tried in vain");
+    assert.deepEqual(failures.map(({ key, error }) => [key, error.message]), ["b", "c"].map((key) => [key, "map kernel needs 5 entries and has room for 3"]));
+    reconciler.prune(desired);
+    assert.deepEqual(reconciler.put(desired).failures.map(({ key }) => key), ["c"]);
+    const fewer = new Map([["a", 1], ["b", 1], ["c", 1]]);
+    reconciler.prune(fewer);
+    assert.deepEqual(reconciler.put(fewer).failures, [], "at once, without a delay");
+    assert.deepEqual([...kernel.content.keys()], ["a", "b", "c"]);
   });
 
   it("forgets a refused entry that is wanted no more", () => {

@@ -59,7 +59,7 @@ const desired: fc.Arbitrary<DesiredState> = fc
 
 class Kernel {
   readonly policy: Maps;
-  readonly maps: Readonly<Record<"interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes", FakeMap>>;
+  readonly maps: Record<"interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes", FakeMap>;
   /** Looks at everything after each single write. */
   watch: () => void = () => undefined;
   now = 0;
@@ -225,6 +225,19 @@ describe("MapApplier", () => {
     const writes = kernel.writes;
     kernel.applier().apply(desiredWith(302));
     assert.equal(kernel.writes, writes, "a restart gives the same numbers");
+  });
+
+  it("an address map without room: one failure with the numbers, what is there stays, and the rest follows when there is room", () => {
+    const kernel = new Kernel();
+    kernel.maps.ipcache = new FakeMap({ name: "ipcache", keySize: 16, valueSize: types.peerCodec.size, maxEntries: 4 });
+    const applier = kernel.applier();
+    const peers = (...hosts: number[]): DesiredState => ({ ...EMPTY, identities: LABELS, peers: new Map(hosts.map((host) => [`10.0.1.${host}`, peer(301)])) });
+    applier.apply(peers(1, 2));
+    const { parts } = applier.apply(peers(9, 8, 7, 6, 5, 4, 3, 2, 1));
+    assert.deepEqual(parts.flatMap(({ failures }) => failures).map(({ subject, error }) => `${subject}: ${error.message}`), ["10.0.1.7, 10.0.1.6, 10.0.1.5 and 2 more: map ipcache needs 9 entries and has room for 4"]);
+    assert.deepEqual([...kernel.peers().keys()].sort(), ["10.0.1.1", "10.0.1.2", "10.0.1.8", "10.0.1.9"]);
+    assert.equal(applier.apply(peers(9, 8, 7, 6)).ok, true);
+    assert.deepEqual([...kernel.peers().keys()].sort(), ["10.0.1.6", "10.0.1.7", "10.0.1.8", "10.0.1.9"]);
   });
 
   it("refuses a second endpoint with the same device or address, and bad rows, without harm to others", () => {
