@@ -5,7 +5,7 @@
 import { dirname } from "node:path";
 import { asError, describeError } from "../lib/errors.ts";
 import { createLogger } from "../lib/log.ts";
-import { mountBpfFs } from "./bpf-fs.ts";
+import { mountBpfFs } from "../kernel/index.ts";
 import { Agent } from "./agent.ts";
 import { loadConfig } from "./config.ts";
 import { uninstall } from "./uninstall.ts";

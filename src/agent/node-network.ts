@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, detachStubs, runCommand } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
@@ -12,11 +12,10 @@ import { parseAddress } from "../lib/ip.ts";
 import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
-import { requireRights } from "./node-rights.ts";
+import { requireRights } from "../preflight/index.ts";
 import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "./node-routes.ts";
 import type { RemoteRoutes } from "./node-routes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
-import { mountBpfFs } from "./bpf-fs.ts";
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
 const OVERHEAD_IPV4 = 50;

@@ -31,6 +31,19 @@ export function openCluster(options: ClusterOptions): Cluster {
   return { config, client: new KubeClient(transport), namespace: options.namespace, close: () => transport.close() };
 }
 
+/** False only when nothing names a cluster; what is named and wrong is told when it is opened. */
+export function hasCluster(options: ClusterOptions): boolean {
+  if (options.kubeconfig !== undefined || options.context !== undefined) return true;
+  const config = new KubeConfig();
+  config.loadFromDefault();
+  return isCluster(config);
+}
+
+function isCluster(config: KubeConfig): boolean {
+  const cluster = config.getCurrentCluster();
+  return cluster !== null && cluster.server !== CLIENT_NODE_GUESS;
+}
+
 function loadKubeConfig({ kubeconfig, context }: ClusterOptions): KubeConfig {
   const config = new KubeConfig();
   if (kubeconfig === undefined) {
@@ -46,7 +59,6 @@ function loadKubeConfig({ kubeconfig, context }: ClusterOptions): KubeConfig {
     }
     config.setCurrentContext(context);
   }
-  const cluster = config.getCurrentCluster();
-  if (cluster === null || cluster.server === CLIENT_NODE_GUESS) throw new CliError("no cluster: give --kubeconfig or set KUBECONFIG");
+  if (!isCluster(config)) throw new CliError("no cluster: give --kubeconfig or set KUBECONFIG");
   return config;
 }

@@ -11,7 +11,13 @@ export interface Condition {
 }
 
 export interface Node extends KubeObject {
-  readonly status?: { readonly conditions?: readonly Condition[] };
+  readonly spec?: { readonly podCIDRs?: readonly string[] };
+  readonly status?: { readonly conditions?: readonly Condition[]; readonly addresses?: readonly { readonly type: string; readonly address: string }[] };
+}
+
+/** What services get their addresses from. */
+export interface ServiceCidr extends KubeObject {
+  readonly spec?: { readonly cidrs?: readonly string[] };
 }
 
 export interface Pod extends KubeObject {
@@ -46,6 +52,7 @@ export interface Deployment extends KubeObject {
 }
 
 export const NODES = resourceType<Node>("", "v1", "nodes", "Node", false);
+export const SERVICE_CIDRS = resourceType<ServiceCidr>("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false);
 export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
 export const DAEMON_SETS = resourceType<DaemonSet>("apps", "v1", "daemonsets", "DaemonSet", true);
 export const DEPLOYMENTS = resourceType<Deployment>("apps", "v1", "deployments", "Deployment", true);

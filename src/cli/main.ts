@@ -1,10 +1,14 @@
 /** The arguments of `cilium`, and nothing else: each command hands over to the file that does it. */
+import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
+import type { Range } from "../preflight/index.ts";
 import type { Cluster, ClusterOptions } from "./cluster.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
 import { addMissingCommands } from "./missing.ts";
+import type { NodeReport } from "./preflight.ts";
+import type { PreflightFormat } from "./preflight-text.ts";
 
 /** Commands load what they need: an agent's pod starts `cilium monitor` in a fraction of a second. */
 async function withCluster<T>(command: Command, work: (cluster: Cluster) => Promise<T>): Promise<T> {
@@ -160,6 +164,57 @@ function addVersion(program: Command, environment: CliEnvironment): void {
     });
 }
 
+interface PreflightOptions {
+  readonly offline?: true;
+  readonly node: string[];
+  readonly setting: string[];
+  readonly podCidr: string[];
+  readonly serviceCidr: string[];
+  readonly nodeAddress: string[];
+  readonly rangesFromStdin?: true;
+  readonly output: PreflightFormat;
+}
+
+/** Exit status 0: no blocker; 1: a blocker; 2: called wrongly, or it could not be done. */
+function addPreflight(program: Command, environment: CliEnvironment): void {
+  program
+    .command("preflight")
+    .description("What works on each node's kernel, what is in the way there, and what to do; without a cluster, or with --offline, on this machine (as root)")
+    .option("--offline", "this machine, whatever cluster there is")
+    .option("--node <name>", "only this node of the cluster (may be given more than once)", append, [])
+    .option("--setting <key=value>", "with --offline: a setting of the installation, such as routing-mode=native or cni-exclusive=false", append, [])
+    .option("--pod-cidr <cidr>", "with --offline: a range of pods' addresses", append, [])
+    .option("--service-cidr <cidr>", "with --offline: a range of services' addresses", append, [])
+    .option("--node-address <address>", "with --offline: an address of a node", append, [])
+    .addOption(new Option("--ranges-from-stdin").hideHelp())
+    .addOption(new Option("-o, --output <format>", "table, json or yaml").choices(["table", "json", "yaml"]).default("table"))
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .action(async (options: PreflightOptions, command: Command) => {
+      try {
+        const { preflightText, hasBlocker } = await import("./preflight-text.ts");
+        const reports = await preflight(options, command, environment);
+        print(preflightText(reports, options.output));
+        if (hasBlocker(reports)) process.exitCode = 1;
+      } catch (error) {
+        warn(`cilium: ${describeError(error)}`);
+        process.exitCode = 2;
+      }
+    });
+}
+
+async function preflight(options: PreflightOptions, command: Command, environment: CliEnvironment): Promise<readonly NodeReport[]> {
+  const { preflightCluster, preflightHere, readRanges } = await import("./preflight.ts");
+  const { hasCluster } = await import("./cluster.ts");
+  const isHere = options.offline === true || !hasCluster(command.optsWithGlobals<ClusterOptions>());
+  const refused = (isHere ? ["node"] : ["setting", "podCidr", "serviceCidr", "nodeAddress"]).find((name) => command.getOptionValueSource(name) === "cli");
+  if (refused !== undefined) throw new CliError(isHere ? "--node asks a cluster, and this machine is asked alone" : `--${refused.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} is for --offline: the cluster says it itself`);
+  if (!isHere) return await withCluster(command, (cluster) => preflightCluster(cluster, options.node));
+  const given = (kind: "pods" | "services" | "node", cidrs: readonly string[]): Range[] => cidrs.map((cidr) => ({ of: kind, kind, cidr }));
+  const ranges = options.rangesFromStdin === true ? await readRanges(process.stdin) : [...given("pods", options.podCidr), ...given("services", options.serviceCidr), ...given("node", options.nodeAddress)];
+  const findings = await preflightHere({ settingsFolder: environment.settings, settings: options.setting, ranges, bpfObjects: environment.bpfObjects });
+  return [{ node: hostname(), findings }];
+}
+
 function outputOption(): Option {
   return new Option("-o, --output <format>", "text or json").choices(["text", "json"]).default("text");
 }
@@ -197,6 +252,7 @@ async function main(): Promise<void> {
   addVersion(program, environment);
   addUninstall(program);
   addAwaitUninstall(program);
+  addPreflight(program, environment);
   addMissingCommands(program);
   await program.parseAsync();
 }

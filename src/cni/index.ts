@@ -16,7 +16,7 @@ export type { Attachment, AttachmentStep } from "./store.ts";
 export { CniError, CniErrorCode } from "./errors.ts";
 export { CniOperations } from "./operations.ts";
 export { CniServer } from "./server.ts";
-export { installConflist, removeConflist, removePlugin, restoreOthers } from "./conflist.ts";
+export { CONFLIST_NAME, installConflist, removeConflist, removePlugin, restoreOthers } from "./conflist.ts";
 export { NetnsResolver } from "./netns.ts";
 export { replayDeletes } from "./delete-queue.ts";
 export type { Admission, Admitted, AttachmentListener, LinkFacts, PodDatapath, PodRef } from "./ports.ts";

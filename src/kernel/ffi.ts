@@ -32,6 +32,18 @@ export interface Libbpf {
   mapInitialValue(map: Pointer, size: Memory): Pointer;
   programName(program: Pointer): string;
   programFd(program: Pointer): number;
+  programType(program: Pointer): number;
+  /** As in the file, before libbpf puts anything in; valid as long as the object is open. */
+  programInstructions(program: Pointer): Pointer;
+  programInstructionCount(program: Pointer): number | bigint;
+  /** Whether this kernel has it, by loading a small program or making a small map: 1 yes, 0 no, else -errno. */
+  probeProgramType(type: number, options: null): number;
+  probeMapType(type: number, options: null): number;
+  probeHelper(programType: number, helper: number, options: null): number;
+  programTypeName(type: number): string | null;
+  mapTypeName(type: number): string | null;
+  /** Programs at a point of attachment; for tcx the target is a device. */
+  queryPrograms(target: number, type: number, flags: number, attachFlags: Memory, ids: Memory, count: Memory): number;
   btfParseElf(path: string, extension: null): Pointer;
   btfRawData(btf: Pointer, size: Memory): Pointer;
   btfFree(btf: Pointer): void;
@@ -90,6 +102,15 @@ const LIBBPF_SIGNATURES: Readonly<Record<keyof Libbpf, string>> = {
   mapInitialValue: "void *bpf_map__initial_value(void *map, void *size)",
   programName: "const char *bpf_program__name(void *prog)",
   programFd: "int bpf_program__fd(void *prog)",
+  programType: "int bpf_program__type(void *prog)",
+  programInstructions: "void *bpf_program__insns(void *prog)",
+  programInstructionCount: "size_t bpf_program__insn_cnt(void *prog)",
+  probeProgramType: "int libbpf_probe_bpf_prog_type(int type, void *opts)",
+  probeMapType: "int libbpf_probe_bpf_map_type(int type, void *opts)",
+  probeHelper: "int libbpf_probe_bpf_helper(int type, int helper, void *opts)",
+  programTypeName: "const char *libbpf_bpf_prog_type_str(int type)",
+  mapTypeName: "const char *libbpf_bpf_map_type_str(int type)",
+  queryPrograms: "int bpf_prog_query(int target, int type, uint32_t flags, void *attach_flags, void *ids, void *count)",
   btfParseElf: "void *btf__parse_elf(const char *path, void *ext)",
   btfRawData: "void *btf__raw_data(void *btf, void *size)",
   btfFree: "void btf__free(void *btf)",

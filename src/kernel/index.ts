@@ -5,6 +5,7 @@
  * Kubernetes, and decides nothing: what to write is the business of reconcile/ and targets/.
  */
 export { LibbpfPort } from "./bpf.ts";
+export { bpfFsStanding, mountBpfFs } from "./bpf-fs.ts";
 export { CommandError, runCommand } from "./command.ts";
 export type { CommandResult, Run } from "./command.ts";
 export { Datapath } from "./datapath.ts";
@@ -19,11 +20,14 @@ export { networkNamespaceProbe } from "./netns.ts";
 export { PodVeths } from "./pod-link.ts";
 export type { PodLinkSpec, VethSpec } from "./pod-link.ts";
 export { LibbpfMap, perCpu } from "./map.ts";
+export { countTcxPrograms, probeBpf } from "./probe.ts";
+export type { BpfNeed, BpfProbe, ObjectLoad } from "./probe.ts";
 export { Nft, renderNft } from "./nft.ts";
 export type { NftSpec } from "./nft.ts";
 export { RingBufferReader } from "./ringbuf.ts";
 export type { RingOptions } from "./ringbuf.ts";
 export { watchRoutes } from "./route-watch.ts";
 export { Sysctl, SysctlLedger } from "./sysctl.ts";
-export { detachStubs } from "./tc.ts";
+export { detachStubs, foreignFilters } from "./tc.ts";
+export type { ForeignFilter } from "./tc.ts";
 export type * from "./port.ts";

@@ -91,3 +91,35 @@ async function shownFilters(run: Run, device: string, direction: TcDirection): P
   const { stdout } = await run(["tc", "filter", "show", "dev", device, direction]);
   return stdout.split("\n").filter((line) => line.startsWith("filter "));
 }
+
+export interface ForeignFilter {
+  readonly device: string;
+  readonly direction: TcDirection;
+  readonly preference: number;
+  /** `bpf`, `flower`, ... */
+  readonly kind: string;
+  /** Of a BPF program; the kernel keeps 15 characters. */
+  readonly program: string | undefined;
+}
+
+interface ShownFilter {
+  readonly pref?: number;
+  readonly kind?: string;
+  readonly options?: { readonly bpf_name?: string; readonly prog?: { readonly name?: string } };
+}
+
+/** Filters of others at the device's clsact; none where it has no clsact. */
+export async function foreignFilters(run: Run, device: string): Promise<readonly ForeignFilter[]> {
+  const found: ForeignFilter[] = [];
+  for (const direction of ["ingress", "egress"] as const) {
+    const { status, stdout } = await run(["tc", "-json", "filter", "show", "dev", device, direction]);
+    if (status !== 0 || stdout.trim() === "") continue;
+    // One item per preference, and one per filter, which alone has options.
+    for (const { pref = 0, kind = "", options } of JSON.parse(stdout) as readonly ShownFilter[]) {
+      const program = options?.prog?.name ?? options?.bpf_name;
+      if (options === undefined || STUB.test(program ?? "")) continue;
+      found.push({ device, direction, preference: pref, kind, program });
+    }
+  }
+  return found;
+}

@@ -16,6 +16,7 @@ const LAYERS = [
   "feed",
   "hubble",
   "cni",
+  "preflight",
   "operator",
   "agent",
   "cli",

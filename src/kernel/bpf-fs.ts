@@ -1,7 +1,7 @@
 /** The file system of the pins. What is pinned in it outlives the agent as long as the node's own mount holds it. */
 import { readFile, readdir } from "node:fs/promises";
-import { check } from "../kernel/command.ts";
-import { runCommand } from "../kernel/index.ts";
+import { check, runCommand } from "./command.ts";
+
 import { CodedError } from "../lib/errors.ts";
 
 type Standing = "mounted" | "absent" | "unreachable";

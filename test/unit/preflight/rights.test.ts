@@ -1,8 +1,8 @@
 /** What the kernel lets the agent do, and where the bpf file system is: said from the files of /proc. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { bpfFsStanding } from "../../../src/agent/bpf-fs.ts";
-import { missingRights } from "../../../src/agent/node-rights.ts";
+import { bpfFsStanding } from "../../../src/kernel/bpf-fs.ts";
+import { missingRights } from "../../../src/preflight/rights.ts";
 
 const capabilities = (...bits: number[]): string => `CapPrm:\t0\nCapEff:\t${bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n).toString(16).padStart(16, "0")}\n`;
 const LIMITED = "Max locked memory         65536                65536                bytes\n";
