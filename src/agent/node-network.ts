@@ -71,11 +71,11 @@ export class NodeNetwork {
     const host = new Host(runCommand, sysctl);
     const underlay = await underlayDevices(links, config, local);
     const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
-    const podMtu = mtu - overhead(config, local);
+    const podMtu = checkedMtu(mtu - overhead(config, local), local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
     const tunnelPort = config.routing.mode === "tunnel" ? config.routing.tunnelPort : undefined;
-    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort, mtu });
+    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort, mtu: podMtu });
     const port = new LibbpfPort(config.paths.pins);
     const programs = loadPrograms(port, { config, local, logger }, devices, { tunnel: podMtu, direct: mtu });
     followUnderlays(port, underlay);
@@ -132,6 +132,14 @@ export class NodeNetwork {
 function overhead({ routing }: AgentConfig, local: LocalNode): number {
   if (routing.mode === "native") return 0;
   return (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
+}
+
+/** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */
+const LEAST_MTU_IPV6 = 1280;
+
+function checkedMtu(podMtu: number, { routerIps }: LocalNode): number {
+  if (podMtu >= LEAST_MTU_IPV6 || !routerIps.some((ip) => ip.includes(":"))) return podMtu;
+  throw new ConfigError("mtu", `pods would have ${podMtu} bytes on their links, and IPv6 needs ${LEAST_MTU_IPV6}: raise the underlay's MTU, or switch ipv6 off`);
 }
 
 function routersOf({ routerIps }: LocalNode): { readonly ipv4: string | undefined; readonly ipv6: string | undefined } {

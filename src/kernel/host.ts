@@ -17,7 +17,7 @@ export interface HostSpec {
   readonly routerIpv6: string | undefined;
   /** undefined: no tunnel; its device is removed. */
   readonly tunnelPort: number | undefined;
-  /** Of the underlay; the tunnel takes its headers off. */
+  /** The greatest packet for a pod: more does not fit into the tunnel, and the node's stack says so. */
   readonly mtu: number;
 }
 

@@ -7,7 +7,7 @@ import type { Layer } from "../bpf/lib/packet.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
 import { EventType, dropReasonNames } from "../../src/kernel/gen/types.ts";
 import type { DropReason } from "../../src/kernel/gen/types.ts";
-import { Lab, OUTSIDE, PREFIX, a1, b1, c2, namespaceOf, nft, router, run, underlay } from "./datapath/lab.ts";
+import { Lab, OUTSIDE, PREFIX, a1, b1, c2, macOf, namespaceOf, nft, router, run, underlay } from "./datapath/lab.ts";
 import { Raw } from "./datapath/raw.ts";
 import type { Ear } from "./datapath/raw.ts";
 
@@ -29,7 +29,6 @@ afterEach(async () => { for (const node of [1, 2]) await lab.events(node); });
 const FORGED = "forged-by-a1";
 const HONEST = "honest-words";
 const says = (text: string): Layer => layer(new Uint8Array(Buffer.from(text)));
-const macOf = (namespace: string): string => run("ip", "netns", "exec", namespace, "cat", "/sys/class/net/eth0/address").trim();
 const own = { mac: "02:00:00:00:01:11", hostMac: "02:00:00:00:f1:11" } as const;
 const family = (address: string): number => (address.includes(":") ? 0x86dd : 0x0800);
 

@@ -4,6 +4,9 @@
  *   …out 192.0.2.9 ─┐
  *   …n1  192.0.2.1 ─┼─ bridge in …net      n1: a1 .11, b1 .12      n2: c2 10.x.2.21
  *   …n2  192.0.2.2 ─┘
+ *
+ * By option the nodes know each other by IPv6 alone, or have a second device each, on a bridge of its own with the
+ * outside (198.51.100.x), and know each other by that one's addresses.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -14,13 +17,14 @@ import { join } from "node:path";
 import { ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
 import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
+import { Site } from "../../e2e/harness/pods.ts";
 import type { NodeSpec, Request } from "./worker.ts";
 
 /** With the process in it: two runs on one machine do not meet. */
 export const PREFIX = `dpt${process.pid}-`;
 export const OUTSIDE = `${PREFIX}out`;
 export type Mode = NodeSpec["mode"];
-const MTU: Readonly<Record<Mode, number>> = { tunnel: 1450, native: 1500 };
+const UNDERLAY_MTU = 1500;
 const ROOT = join(import.meta.dirname, "../../..");
 
 export interface Pod {
@@ -39,6 +43,9 @@ export const b1 = makePod("b1", 1, 12);
 export const c2 = makePod("c2", 2, 21);
 export const PODS = [a1, b1, c2] as const;
 export const underlay = (node: number): string => `192.0.2.${node}`;
+export const underlay6 = (node: number): string => `2001:db8::${node}`;
+export const second = (node: number): string => `198.51.100.${node}`;
+export const second6 = (node: number): string => `2001:db8:1::${node}`;
 export const router = (node: number): { readonly ipv4: string; readonly ipv6: string } => ({ ipv4: `10.200.${node}.1`, ipv6: `fd00:${node}::1` });
 const cidrs = (node: number): string[] => [`10.200.${node}.0/24`, `fd00:${node}::/64`];
 
@@ -78,6 +85,8 @@ export function nft(namespace: string, script: string): void {
 
 export const namespaceOf = (where: Pod | string): string => (typeof where === "string" ? where : `${PREFIX}${where.name}`);
 
+export const macOf = (namespace: string): string => run("ip", "netns", "exec", namespace, "cat", "/sys/class/net/eth0/address").trim();
+
 /** One node's worker process. */
 class NodeHandle {
   readonly #child: ChildProcess;
@@ -105,6 +114,10 @@ class NodeHandle {
 
 export interface LabOptions {
   readonly mode?: Mode;
+  /** The addresses that the nodes know each other by. */
+  readonly nodes?: "ipv4" | "ipv6 alone" | "second device";
+  /** Destinations that see the pods' own addresses. */
+  readonly unmasqueraded?: readonly string[];
   /** A folder on a bpffs, where each node pins into a folder of its own; undefined: nothing is pinned. */
   readonly pins?: string;
 }
@@ -117,10 +130,18 @@ export class Lab {
 
   readonly #mode: Mode;
   readonly #pins: string | undefined;
+  readonly #nodesBy: Required<LabOptions>["nodes"];
+  readonly #unmasqueraded: readonly string[];
+  /** Greatest packet of a pod. */
+  readonly mtu: number;
 
-  private constructor({ mode = "tunnel", pins }: LabOptions) {
+  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [] }: LabOptions) {
     this.#mode = mode;
     this.#pins = pins;
+    this.#nodesBy = nodes;
+    this.#unmasqueraded = unmasqueraded;
+    // RFC 7348 5: 14 + 20 + 8 + 8 bytes around a packet, over IPv6 20 more.
+    this.mtu = UNDERLAY_MTU - (mode === "native" ? 0 : nodes === "ipv6 alone" ? 70 : 50);
   }
 
   static async start(options: LabOptions = {}): Promise<Lab> {
@@ -136,7 +157,7 @@ export class Lab {
   }
 
   async #build(): Promise<void> {
-    execFileSync("make", ["-s", "bpf"], { cwd: ROOT });
+    execFileSync("make", ["-s", "bpf", "build/bin/e2e-probe"], { cwd: ROOT });
     this.#cable();
     for (const node of [1, 2]) {
       const handle = new NodeHandle(`${PREFIX}n${node}`);
@@ -153,28 +174,47 @@ export class Lab {
     for (const node of [1, 2]) await this.node(node).ask({ do: "load", spec: { ...this.#spec(node), objects } });
   }
 
+  /** By which the other node knows it; the first is the tunnel's. */
+  addressesOf(node: number): readonly [string, ...string[]] {
+    if (this.#nodesBy === "second device") return [second(node), second6(node)];
+    return this.#nodesBy === "ipv6 alone" ? [underlay6(node)] : [underlay(node), underlay6(node)];
+  }
+
+  get #devices(): readonly string[] {
+    return this.#nodesBy === "second device" ? ["eth0", "eth1"] : ["eth0"];
+  }
+
   #spec(node: number): NodeSpec {
     const pins = this.#pins === undefined ? undefined : join(this.#pins, `n${node}`);
-    return { pins, mode: this.#mode, underlay: "eth0", mtu: MTU[this.#mode], router4: router(node).ipv4, router6: router(node).ipv6, podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: [underlay(3 - node), `2001:db8::${3 - node}`], objects: join(ROOT, "build/bpf") };
+    return {
+      pins, mode: this.#mode, underlay: this.#devices, mtu: this.mtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
+      podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: this.addressesOf(3 - node), unmasqueraded: this.#unmasqueraded, objects: join(ROOT, "build/bpf"),
+    };
   }
 
   #cable(): void {
-    const net = `${PREFIX}net`;
     for (const name of ["net", "n1", "n2", "out", ...PODS.map((pod) => pod.name)]) {
       run("ip", "netns", "add", PREFIX + name);
       run("ip", "-n", PREFIX + name, "link", "set", "lo", "up");
     }
-    run("ip", "-n", net, "link", "add", "br0", "type", "bridge");
-    run("ip", "-n", net, "link", "set", "br0", "up");
+    const isIPv6Alone = this.#nodesBy === "ipv6 alone";
+    this.#segment("eth0", (name, last) => [...(isIPv6Alone && name !== "out" ? [] : [`${underlay(last)}/24`]), `${underlay6(last)}/64`]);
+    if (this.#nodesBy === "second device") this.#segment("eth1", (_, last) => [`${second(last)}/24`, `${second6(last)}/64`]);
+  }
+
+  /** A bridge, and this device of both nodes and of the outside on it. */
+  #segment(device: string, addresses: (name: string, last: number) => readonly string[]): void {
+    const net = `${PREFIX}net`;
+    run("ip", "-n", net, "link", "add", `br-${device}`, "type", "bridge");
+    run("ip", "-n", net, "link", "set", `br-${device}`, "up");
     for (const [name, last] of [["n1", 1], ["n2", 2], ["out", 9]] as const) {
       const namespace = PREFIX + name;
-      run("ip", "-n", net, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", namespace);
-      run("ip", "-n", net, "link", "set", name, "master", "br0", "up");
+      run("ip", "-n", net, "link", "add", `${name}-${device}`, "type", "veth", "peer", "name", device, "netns", namespace);
+      run("ip", "-n", net, "link", "set", `${name}-${device}`, "master", `br-${device}`, "up");
       // A link-local address that is still being detected asks for no neighbour (RFC 4862 section 5.4): the first packet would be lost.
-      run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.eth0.dad_transmits=0");
-      run("ip", "-n", namespace, "link", "set", "eth0", "up");
-      run("ip", "-n", namespace, "address", "add", `192.0.2.${last}/24`, "dev", "eth0");
-      run("ip", "-n", namespace, "address", "add", `2001:db8::${last}/64`, "dev", "eth0", "nodad");
+      run("ip", "netns", "exec", namespace, "sysctl", "-qw", `net.ipv6.conf.${device}.accept_dad=0`, `net.ipv6.conf.${device}.dad_transmits=0`);
+      run("ip", "-n", namespace, "link", "set", device, "up");
+      for (const address of addresses(name, last)) run("ip", "-n", namespace, "address", "add", address, "dev", device, ...(address.includes(":") ? ["nodad"] : []));
     }
   }
 
@@ -182,7 +222,7 @@ export class Lab {
     const link = { hostName: `lxc${pod.name}`, netns: `/run/netns/${namespaceOf(pod)}`, ipv4: pod.ipv4, ipv6: pod.ipv6, ...macsOf(pod) };
     const ifindex = await this.node(pod.node).ask<number>({ do: "pod", spec: this.#spec(pod.node), pod: link });
     this.#ifindex.set(pod.name, ifindex);
-    await this.#putEndpoint(pod, MTU[this.#mode]);
+    await this.#putEndpoint(pod, this.mtu);
   }
 
   async #putEndpoint(pod: Pod, mtu: number): Promise<void> {
@@ -204,17 +244,20 @@ export class Lab {
 
   async #fill(node: number): Promise<void> {
     const none = new Uint8Array(16);
-    const there = this.#mode === "tunnel" ? parseAddress(underlay(3 - node)) : none;
+    const [first] = this.addressesOf(3 - node);
+    const there = this.#mode === "tunnel" ? parseAddress(first) : none;
     const reach = this.#mode === "tunnel" ? PEER_TUNNEL : PEER_DIRECT;
     const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, ports: 0, node: at }));
     for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, reach, there));
-    for (const text of [underlay(node), `2001:db8::${node}`]) await put(text, 1);
+    for (const text of this.addressesOf(node)) await put(text, 1);
     for (const text of [router(node).ipv4, router(node).ipv6]) await put(text, 1, PEER_ROUTER);
-    for (const text of [underlay(3 - node), `2001:db8::${3 - node}`]) await put(text, 6);
+    for (const text of this.addressesOf(3 - node)) await put(text, 6);
     for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, reach | PEER_ROUTER, there);
     for (const cidr of cidrs(node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR, ports: 0, node: none }));
     for (const cidr of cidrs(3 - node)) await this.#put(node, "cidrs", hex(cidrKeyCodec, parseCidr(cidr)), hex(peerCodec, { identity: 0, flags: PEER_POD_CIDR | reach, ports: 0, node: there }));
-    await this.#put(node, "nodes", address(underlay(3 - node)), hex(nodeCodec, { address: parseAddress(underlay(3 - node)), routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
+    for (const text of this.addressesOf(3 - node)) {
+      await this.#put(node, "nodes", address(text), hex(nodeCodec, { address: parseAddress(first), routerIpv4: parseAddress(router(3 - node).ipv4), routerIpv6: parseAddress(router(3 - node).ipv6) }));
+    }
   }
 
   node(node: number): NodeHandle {
@@ -247,6 +290,11 @@ export class Lab {
   /** What the node's programs told since the last call. */
   async events(node: number): Promise<readonly SeenEvent[]> {
     return await this.node(node).ask<SeenEvent[]>({ do: "events" });
+  }
+
+  /** One that asks and serves, and says what it heard. */
+  site(where: Pod | string): Site {
+    return new Site(typeof where === "string" ? where : where.name, ["ip", "netns", "exec", namespaceOf(where)]);
   }
 
   /** A TCP echo server for both families. */

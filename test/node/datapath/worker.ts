@@ -14,14 +14,17 @@ import { parseAddress } from "../../../src/lib/ip.ts";
 
 export interface NodeSpec {
   readonly mode: "tunnel" | "native";
-  readonly underlay: string;
+  readonly underlay: readonly string[];
+  /** Greatest packet of a pod. */
   readonly mtu: number;
+  readonly underlayMtu: number;
   readonly router4: string;
   readonly router6: string;
   readonly podCidrs: readonly string[];
   readonly otherCidrs: readonly string[];
   /** The other node's addresses. */
   readonly otherNode: readonly string[];
+  readonly unmasqueraded: readonly string[];
   readonly objects: string;
   /** Folder of the pins; undefined: nothing is pinned. */
   readonly pins: string | undefined;
@@ -76,26 +79,30 @@ class Worker {
 
   async #setUp(spec: NodeSpec): Promise<void> {
     const host = new Host(runCommand, this.#sysctl);
-    for (const [path, value] of Object.entries(host.wantedSysctls([spec.underlay]))) this.#sysctl.write(path, value);
+    for (const [path, value] of Object.entries(host.wantedSysctls(spec.underlay))) this.#sysctl.write(path, value);
     const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: spec.mode === "tunnel" ? 8472 : undefined, mtu: spec.mtu });
     this.#tunnel = devices.tunnel;
     const datapath = this.#load(spec);
-    const underlay = await this.#links.find(spec.underlay);
-    if (underlay === undefined) throw new Error(`no ${spec.underlay}`);
-    const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
-    this.#port.map("underlays")?.update(u32(underlay.ifindex), u32(1));
-    datapath.attach("FROM_NETDEV", underlay.ifindex);
-    datapath.attach("TO_NETDEV", underlay.ifindex);
+    for (const name of spec.underlay) await this.#attachUnderlay(datapath, name);
     if (devices.tunnel !== undefined) datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     datapath.attach("FROM_HOST", devices.host.ifindex);
     const isIPv6 = (text: string): boolean => text.includes(":");
     const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)) }));
     const routers = [spec.router4, spec.router6];
-    const { routes, failures } = spec.mode === "tunnel" ? tunnelRoutes(remote, routerOf(routers), spec.mtu) : directRoutes(remote, await host.waysTo(spec.otherNode), [spec.underlay], spec.mtu);
+    const { routes, failures } = spec.mode === "tunnel" ? tunnelRoutes(remote, routerOf(routers), spec.mtu) : directRoutes(remote, await host.waysTo(spec.otherNode), spec.underlay, spec.mtu);
     if (failures.length > 0) throw new Error(failures.join());
     await host.syncRoutes(routes);
-    await new Nft(runCommand).apply({ underlay: [spec.underlay], podCidrs: spec.podCidrs, remotePods: spec.otherCidrs, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [], routers: spec.mode === "native" ? routers : [] });
+    await new Nft(runCommand).apply({ underlay: spec.underlay, podCidrs: spec.podCidrs, remotePods: spec.otherCidrs, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: spec.unmasqueraded, routers: spec.mode === "native" ? routers : [] });
     if (devices.tunnel !== undefined) this.#sysctl.forDevice(TUNNEL_DEVICE);
+  }
+
+  async #attachUnderlay(datapath: Datapath, name: string): Promise<void> {
+    const device = await this.#links.find(name);
+    if (device === undefined) throw new Error(`no ${name}`);
+    const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+    this.#port.map("underlays")?.update(u32(device.ifindex), u32(1));
+    datapath.attach("FROM_NETDEV", device.ifindex);
+    datapath.attach("TO_NETDEV", device.ifindex);
   }
 
   #load(spec: NodeSpec): Datapath {
@@ -104,7 +111,7 @@ class Worker {
       port: this.#port,
       objects: spec.objects,
       pinDir: spec.pins,
-      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.mtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
+      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
       maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
     });
     this.#events?.close();
