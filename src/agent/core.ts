@@ -63,7 +63,7 @@ export class Core {
   constructor(options: CoreOptions) {
     this.#options = options;
     const { config, local, tables, logger, network } = options;
-    this.identities = new PodIdentities(tables.namespaces.objects);
+    this.identities = new PodIdentities(tables.namespaces.objects, (namespace) => this.enforcer.assignment?.state.named?.get(namespace) ?? []);
     this.store = new AttachmentStore(join(config.paths.state, "endpoints"));
     this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc, isNetwork: networkNamespaceProbe() });

@@ -10,11 +10,16 @@ export type PodIdentity =
 
 export class PodIdentities {
   readonly #namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>;
+  readonly #named: (namespace: string) => readonly string[];
   readonly #table = new IdentityTable();
 
-  /** @param namespaces name -> labels; a live view. */
-  constructor(namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>) {
+  /**
+   * @param namespaces name -> labels; a live view.
+   * @param named the churning labels that are part of identities in a namespace, as the node state says.
+   */
+  constructor(namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>, named: (namespace: string) => readonly string[] = () => []) {
     this.#namespaces = namespaces;
+    this.#named = named;
   }
 
   changed(row: IdentityRow | undefined, previous: IdentityRow | undefined): void {
@@ -32,6 +37,7 @@ export class PodIdentities {
     const labels = identityLabels(
       { metadata: { name: pod.name, labels: pod.labels }, spec: { serviceAccountName: pod.serviceAccount } },
       { metadata: { name: pod.namespace, labels: namespaceLabels } },
+      this.#named(pod.namespace),
     );
     const id = this.#table.numberOf(labelsKey(labels));
     return id === undefined ? { id, missing: "the operator has not given its labels an identity yet" } : { id, labels: formatLabels(labels) };

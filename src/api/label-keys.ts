@@ -15,7 +15,7 @@ const CHURNING_KEYS: ReadonlySet<string> = new Set([
 ]);
 const CHURNING_PREFIXES: readonly string[] = ["batch.kubernetes.io/"];
 
-/** The label is no part of any identity, so no selector can name it. `key` is without its source. */
+/** The label is part of an identity only while a policy that reaches the pod's namespace names it. `key` is without its source. */
 export function isChurning(key: string): boolean {
   return CHURNING_KEYS.has(key) || CHURNING_PREFIXES.some((prefix) => key.startsWith(prefix));
 }

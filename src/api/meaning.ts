@@ -1,7 +1,7 @@
 /** What a policy's schema cannot check: the meaning of selectors, blocks, ports and messages. The form is right already. */
 import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
 import { icmpType } from "./icmp-types.ts";
-import { isChurning, isReserved, splitLabelKey } from "./label-keys.ts";
+import { isReserved, splitLabelKey } from "./label-keys.ts";
 import { cidrContains, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import type { Problem } from "./problem.ts";
@@ -178,7 +178,6 @@ function checkKey(key: string, path: string, mayBeReserved: boolean, problems: P
   const slash = name.lastIndexOf("/");
   const wellFormed = slash < 0 ? KEY_NAME.test(name) : KEY_NAME.test(name.slice(slash + 1)) && KEY_PREFIX.test(name.slice(0, slash).replace(/^io\.cilium\.k8s\.namespace\.labels\./, ""));
   if (!wellFormed) problems.push({ path, message: "is not a label key" });
-  else if (isChurning(name)) problems.push({ path, message: `${name} changes from pod to pod or with each rollout and is no part of an identity; selecting by it is not supported yet` });
 }
 
 function checkValue(value: string, path: string, problems: Problem[]): void {

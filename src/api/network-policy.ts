@@ -1,6 +1,6 @@
 /** networking.k8s.io/v1 NetworkPolicy: the fields that we read. The API server has checked its form. */
 import { parseCidr } from "../lib/ip.ts";
-import { isChurning, isReserved } from "./label-keys.ts";
+import { isReserved } from "./label-keys.ts";
 import type { KubeObject } from "./meta.ts";
 import type { Problem } from "./problem.ts";
 
@@ -73,7 +73,6 @@ function checkBlock(text: string, path: string, problems: Problem[]): void {
 function checkSelector(selector: KubernetesSelector | undefined, path: string, isOfPods: boolean, problems: Problem[]): void {
   const keys = [...Object.keys(selector?.matchLabels ?? {}), ...(selector?.matchExpressions ?? []).map(({ key }) => key)];
   for (const key of isOfPods ? keys : []) {
-    if (isChurning(key)) problems.push({ path, message: `${key} changes from pod to pod or with each rollout and is no part of an identity; selecting by it is not supported yet` });
-    else if (isReserved(key)) problems.push({ path, message: `${key} is written by the system only; no pod has such a label of its own` });
+    if (isReserved(key)) problems.push({ path, message: `${key} is written by the system only; no pod has such a label of its own` });
   }
 }

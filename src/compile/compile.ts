@@ -9,7 +9,7 @@
  * nodes (`SubjectCompiler`) and a node's state is the union over the identities that run there.
  */
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
-import { NAMESPACE_LABEL } from "../model/labels.ts";
+import { NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
 import { ANY_PORT } from "./draft.ts";
@@ -152,13 +152,24 @@ export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDe
     if (labels === undefined) continue;
     subjects.set(identity, compiler.compile(labels, policiesOf(snapshot, labels)));
   }
-  if (!haveCollision(subjects.values())) return assemble(subjects, routing);
+  const named = namedIn([...subjects.keys()].flatMap((identity) => snapshot.identities.get(identity) ?? []));
+  if (!haveCollision(subjects.values())) return { ...assemble(subjects, routing), ...named };
   const numbers = collisionFree(subjects.values());
   for (const identity of subjects.keys()) {
     const labels = snapshot.identities.get(identity);
     if (labels !== undefined) subjects.set(identity, compileSubject(labels, compiler.drafts(policiesOf(snapshot, labels)), numbers));
   }
-  return assemble(subjects, routing);
+  return { ...assemble(subjects, routing), ...named };
+}
+
+/** All identities that are wanted in one namespace tell of the same keys: the agent finds its pods' numbers by them. */
+function namedIn(identities: readonly Labels[]): Pick<NodeState, "named"> {
+  const named = new Map<string, readonly string[]>();
+  for (const labels of identities) {
+    const keys = namedKeys(labels);
+    if (keys.length > 0) named.set(labels.get(NAMESPACE_LABEL) ?? "", keys);
+  }
+  return named.size === 0 ? {} : { named: new Map([...named].sort(([a], [b]) => (a < b ? -1 : 1))) };
 }
 
 function policiesOf({ policies }: Snapshot, labels: Labels): PolicyLists {

@@ -5,6 +5,6 @@ export type { PolicyOptions } from "./policy.ts";
 export type { PolicyDraft } from "./draft.ts";
 export { readRouting } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
-export { peerSelector, selectorId, selects, subjectSelector } from "./selectors.ts";
-export type { LabelSelector } from "./selectors.ts";
+export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector } from "./selectors.ts";
+export type { LabelSelector, Reach } from "./selectors.ts";
 export type * from "./state.ts";

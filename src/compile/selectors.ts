@@ -1,8 +1,8 @@
 /** Selectors of the policy language, made explicit, and how they match labels. The agent uses the same functions. */
 import { canonicalJson, contentHash } from "../lib/hash.ts";
-import { splitLabelKey } from "../api/label-keys.ts";
+import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { PolicySpec } from "../api/meaning.ts";
-import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
+import { NAMED_PREFIX, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { LabelPeers, PeerSelector, Requirement, SelectorId } from "./state.ts";
 
@@ -42,23 +42,50 @@ export function selects(selector: LabelPeers, labels: Labels): boolean {
   return selector.requirements.every((requirement) => meets(requirement, labels));
 }
 
+/**
+ * Whether the selector asks for a churning label of which this identity does not tell, and what else it asks for is met:
+ * pods of it get an identity that tells, and that one is selected or not.
+ */
+export function maySelect(selector: LabelPeers, labels: Labels): boolean {
+  const told = selector.requirements.filter(({ key }) => isTold(key, labels));
+  return told.length < selector.requirements.length && selects({ kind: "labels", requirements: told }, labels);
+}
+
+/** What a selector asks of a namespace, and the churning keys that it asks for of the pods there. */
+export interface Reach {
+  readonly namespaces: LabelPeers;
+  readonly keys: readonly string[];
+}
+
+/** undefined for a selector that names no churning key. */
+export function reachOf({ requirements }: LabelPeers): Reach | undefined {
+  const keys = requirements.map(({ key }) => splitLabelKey(key)[1]).filter(isChurning);
+  if (keys.length === 0) return undefined;
+  return { keys, namespaces: { kind: "labels", requirements: requirements.filter(({ key }) => namesNamespace(key)) } };
+}
+
+function isTold(key: string, labels: Labels): boolean {
+  const name = splitLabelKey(key)[1];
+  return !isChurning(name) || labels.has(NAMED_PREFIX + name);
+}
+
 function hasPodLabels(labels: Labels): boolean {
   for (const key of labels.keys()) if (key.startsWith("k8s:")) return true;
   return false;
 }
 
-/** As Kubernetes label selectors: NotIn holds where the key is absent. */
+/** As Kubernetes label selectors: NotIn holds where the key is absent. Of what labels do not tell nothing holds. */
 function meets(requirement: Requirement, labels: Labels): boolean {
   const value = valueOf(requirement.key, labels);
   switch (requirement.operator) {
     case "In":
       return value !== undefined && requirement.values.includes(value);
     case "NotIn":
-      return value === undefined || !requirement.values.includes(value);
+      return value === undefined ? isTold(requirement.key, labels) : !requirement.values.includes(value);
     case "Exists":
       return value !== undefined;
     case "DoesNotExist":
-      return value === undefined;
+      return value === undefined && isTold(requirement.key, labels);
   }
 }
 

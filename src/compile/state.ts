@@ -137,4 +137,9 @@ export interface NodeState {
   /** uid -> generation of every policy that selects a subject of this node. */
   readonly policies: ReadonlyMap<string, number>;
   readonly routing: RoutingDecision;
+  /**
+   * Namespace of a subject -> churning label keys that are part of its pods' identities, as some policy names them.
+   * Absent: in no namespace is any.
+   */
+  readonly named?: ReadonlyMap<string, readonly string[]>;
 }

@@ -92,6 +92,7 @@ function recordsOf({ state, marks }: Document): RecordText[] {
   }
   for (const [id, selector] of state.selectors) records.push(["selector", id, ...selectorJson(selector)]);
   for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid)]);
+  for (const [namespace, keys] of state.named ?? []) records.push(["named", namespace, keys]);
   for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
   return records;
 }
@@ -151,8 +152,14 @@ export function decodeDocument(parts: Iterable<string>): Document {
     ruleNames: new Map(sorted(of("name")).map((record) => [Number(record[1]), decodeName(record, marks)])),
     policies: new Map(live.map(({ ref }) => [ref.uid, ref.generation])),
     routing: decodeRouting(routing),
+    ...decodeNamed(sorted(of("named"))),
   };
   return { state, marks };
+}
+
+function decodeNamed(records: readonly unknown[][]): Pick<NodeState, "named"> {
+  if (records.length === 0) return {};
+  return { named: new Map(records.map(([, namespace, keys]) => [String(namespace), (keys as readonly unknown[]).map(String)])) };
 }
 
 function parseRecords(data: string): unknown[][] {

@@ -6,15 +6,17 @@
  *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, other kinds of policies, and
  *      routing that differs from the tunnel with one masquerade for both families
  *   3  as 2, and the manifest carries parts itself
+ *   4  also selectors that name churning labels, and the namespaces where those are part of identities
  */
+import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2, 3];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4];
 
-const [FIRST, SECOND] = [1, 2];
+const [FIRST, SECOND, FOURTH] = [1, 2, 4];
 /** The manifest carries parts. */
 export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
@@ -29,6 +31,7 @@ export class FormatNotUnderstood extends CodedError {
 
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document): number {
+  if (state.named !== undefined || [...state.selectors.values()].some(namesChurning)) return FOURTH;
   const isOld =
     isOldRouting(state.routing) &&
     [...state.selectors.values()].every(isOldSelector) &&
@@ -44,6 +47,11 @@ export function isOldRouting({ mode, masquerade, unmasqueraded }: RoutingDecisio
 /** An older agent would resolve reserved labels against other reserved identities than the operator means. */
 function isOldSelector(selector: PeerSelector): boolean {
   return selector.kind === "labels" && !selector.requirements.some(({ key }) => key.startsWith("reserved:"));
+}
+
+/** An older agent takes what an identity does not tell for absent. */
+function namesChurning(selector: PeerSelector): boolean {
+  return selector.kind === "labels" && selector.requirements.some(({ key }) => isChurning(splitLabelKey(key)[1]));
 }
 
 function isOldPort(match: PortMatch): boolean {

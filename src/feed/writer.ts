@@ -191,7 +191,7 @@ function carriage({ node, formats }: WriteTarget, parts: readonly Part[], before
   if (formats !== undefined && !formats.includes(needed)) throw new FormatNotUnderstood(node, needed, formats);
   const mayCarry = formats?.includes(CARRYING_FORMAT) === true;
   const placement = mayCarry ? place(parts, before) : placeApart(parts);
-  return { placement, format: [...placement.values()].includes(true) ? CARRYING_FORMAT : needed };
+  return { placement, format: [...placement.values()].includes(true) ? Math.max(CARRYING_FORMAT, needed) : needed };
 }
 
 /** Names of the parts that are objects of their own. */

@@ -13,11 +13,17 @@ export const NAMESPACE_LABELS_PREFIX = "k8s:io.cilium.k8s.namespace.labels.";
 export const CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster";
 export const SERVICE_ACCOUNT_LABEL = "k8s:io.cilium.k8s.policy.serviceaccount";
 
+/**
+ * `named:pod-template-hash`: the labels tell whether the pod has that churning label, and which. Nobody can write or
+ * select by this source. An identity without the mark tells nothing of the key, not even that it is absent.
+ */
+export const NAMED_PREFIX = "named:";
+
 /** The chart refuses every other `cluster.name`. */
 export const CLUSTER_NAME = "default";
 
-/** The labels that make the identity of the pod. Both must be of the same namespace. */
-export function identityLabels(pod: Pod, namespace: Namespace): Labels {
+/** The labels that make the identity of the pod. Both must be of the same namespace. `named`: churning keys that policies name there. */
+export function identityLabels(pod: Pod, namespace: Namespace, named: readonly string[] = []): Labels {
   const labels: [string, string][] = [
     [NAMESPACE_LABEL, namespace.metadata.name],
     [CLUSTER_LABEL, CLUSTER_NAME],
@@ -27,7 +33,31 @@ export function identityLabels(pod: Pod, namespace: Namespace): Labels {
   for (const [key, value] of Object.entries(pod.metadata.labels ?? {})) {
     if (!isChurning(key) && !isReserved(key)) labels.push([`k8s:${key}`, value]);
   }
-  return sortedLabels(labels);
+  return withNamed(sortedLabels(labels), churningLabels(pod), named);
+}
+
+/** The pod's labels that are no part of its identity unless a policy names them, by key without source. */
+export function churningLabels(pod: Pod): Labels {
+  return sortedLabels(Object.entries(pod.metadata.labels ?? {}).filter(([key]) => isChurning(key)));
+}
+
+export function withNamed(labels: Labels, churning: Labels, named: readonly string[]): Labels {
+  if (named.length === 0) return labels;
+  const own = named.flatMap((key): [string, string][] => {
+    const value = churning.get(key);
+    return [[NAMED_PREFIX + key, ""], ...(value === undefined ? [] : [[`k8s:${key}`, value] as [string, string]])];
+  });
+  return sortedLabels([...labels, ...own]);
+}
+
+/** The churning keys of which an identity with these labels tells. */
+export function namedKeys(labels: Labels): readonly string[] {
+  return [...labels.keys()].filter((key) => key.startsWith(NAMED_PREFIX)).map((key) => key.slice(NAMED_PREFIX.length));
+}
+
+/** A namespace as selectors see it: its name and labels, as its pods have them. */
+export function namespaceLabels(name: string, labels: Readonly<Record<string, string>>): Labels {
+  return sortedLabels([[NAMESPACE_LABEL, name], ...Object.entries(labels).map(([key, value]) => [NAMESPACE_LABELS_PREFIX + key, value] as const)]);
 }
 
 export function sortedLabels(labels: Iterable<readonly [string, string]>): Labels {

@@ -4,10 +4,12 @@
  * changes a number and nothing else.
  *
  *   pods ─> groups ─┬─(labels of the namespace)─> wanted identities ─> numbers ─> subjects of each node
- *   namespaces ─────┘                             CiliumIdentity ──────┘
+ *   namespaces ─────┤                             CiliumIdentity ──────┘
+ *   policies ───────┘ (churning labels that they name)
  */
-import { IdentityTable, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels } from "../model/index.ts";
-import type { Labels } from "../model/index.ts";
+import { IdentityTable, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
+import type { Labels, PolicyRow } from "../model/index.ts";
+import { NamedKeys } from "./named-keys.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
 
 export interface ClusterListener {
@@ -30,6 +32,8 @@ export class Cluster {
   readonly identities = new IdentityTable();
   readonly #listener: ClusterListener;
   readonly #namespaces = new Map<string, NamespaceRow>();
+  readonly #named = new NamedKeys();
+  readonly #podsOfNamespace = new Map<string, Set<PodRow>>();
   readonly #groups = new Map<string, Group>();
   readonly #groupsOfNamespace = new Map<string, Set<Group>>();
   readonly #groupsOfNode = new Map<string, Set<Group>>();
@@ -68,13 +72,27 @@ export class Cluster {
   }
 
   podChanged(value: PodRow | undefined, previous: PodRow | undefined): void {
-    if (value !== undefined) this.#count(value, 1);
-    if (previous !== undefined) this.#count(previous, -1);
+    if (value !== undefined) {
+      add(this.#podsOfNamespace, value.namespace, value);
+      this.#count(value, this.#named.of(value.namespace), 1);
+    }
+    if (previous !== undefined) {
+      drop(this.#podsOfNamespace, previous.namespace, previous);
+      this.#count(previous, this.#named.of(previous.namespace), -1);
+    }
+  }
+
+  /** The enforced policies of the namespace, or of the whole cluster (""), are now these. */
+  policiesChanged(namespace: string, policies: readonly PolicyRow[]): void {
+    const before = new Map([...this.#podsOfNamespace.keys()].map((name) => [name, this.#named.of(name)]));
+    for (const name of this.#named.policiesChanged(namespace, policies)) this.#regroup(name, before.get(name) ?? []);
   }
 
   namespaceChanged(name: string, value: NamespaceRow | undefined): void {
     if (value === undefined) this.#namespaces.delete(name);
     else this.#namespaces.set(name, value);
+    const before = this.#named.of(name);
+    if (this.#named.namespaceChanged(name, value?.labels)) this.#regroup(name, before);
     for (const group of this.#groupsOfNamespace.get(name) ?? []) this.#resolve(group);
   }
 
@@ -89,8 +107,15 @@ export class Cluster {
     for (const group of this.#groupsOfKey.get(key) ?? []) for (const node of group.nodes.keys()) this.#listener.nodeChanged(node);
   }
 
-  #count(pod: PodRow, by: 1 | -1): void {
-    const group = this.#groupOf(pod);
+  /** Into the groups of the keys as they are named now, then out of those of before. */
+  #regroup(namespace: string, before: readonly string[]): void {
+    const pods = [...(this.#podsOfNamespace.get(namespace) ?? [])];
+    for (const pod of pods) this.#count(pod, this.#named.of(namespace), 1);
+    for (const pod of pods) this.#count(pod, before, -1);
+  }
+
+  #count(pod: PodRow, named: readonly string[], by: 1 | -1): void {
+    const group = this.#groupOf(pod.namespace, withNamed(pod.labels, pod.churning, named));
     const count = (group.nodes.get(pod.node) ?? 0) + by;
     if (count > 0) group.nodes.set(pod.node, count);
     else group.nodes.delete(pod.node);
@@ -102,13 +127,13 @@ export class Cluster {
     this.#listener.nodeChanged(pod.node);
   }
 
-  #groupOf(pod: PodRow): Group {
-    const text = labelsKey(pod.labels);
+  #groupOf(namespace: string, labels: Labels): Group {
+    const text = labelsKey(labels);
     const known = this.#groups.get(text);
     if (known !== undefined) return known;
-    const group: Group = { namespace: pod.namespace, labels: pod.labels, nodes: new Map(), full: undefined, key: undefined };
+    const group: Group = { namespace, labels, nodes: new Map(), full: undefined, key: undefined };
     this.#groups.set(text, group);
-    add(this.#groupsOfNamespace, pod.namespace, group);
+    add(this.#groupsOfNamespace, namespace, group);
     this.#resolve(group);
     return group;
   }

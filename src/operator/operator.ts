@@ -106,7 +106,10 @@ export class CiliumOperator extends SafeOperator {
       identityChanged: (key) => this.#work?.identities.add(key),
     });
     this.#policies = new PolicyBook(new Validator(), {
-      policiesChanged: (namespace) => this.#addNodesOf(namespace),
+      policiesChanged: (namespace) => {
+        this.#cluster.policiesChanged(namespace, this.#policies.effective.get(namespace) ?? []);
+        this.#addNodesOf(namespace);
+      },
       policyChanged: (key) => this.#addPolicy(key),
     });
   }

@@ -4,7 +4,7 @@ import type { Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
-import { identityLabels, identityNumber, labelsOf } from "../model/index.ts";
+import { churningLabels, identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 
 /** A pod that the agents manage: not on the host network, not finished, and scheduled. */
@@ -13,13 +13,15 @@ export interface PodRow {
   readonly node: string;
   /** Security-relevant labels without those of its namespace. */
   readonly labels: Labels;
+  /** Key without source -> value of those labels that count only while a policy names them. */
+  readonly churning: Labels;
 }
 
 export function decodePod(pod: Pod): PodRow | undefined {
   const node = pod.spec?.nodeName;
   const namespace = pod.metadata.namespace;
   if (node === undefined || node === "" || namespace === undefined || pod.spec?.hostNetwork === true || isFinished(pod)) return undefined;
-  return { namespace, node, labels: identityLabels(pod, { metadata: { name: namespace } }) };
+  return { namespace, node, labels: identityLabels(pod, { metadata: { name: namespace } }), churning: churningLabels(pod) };
 }
 
 export interface NamespaceRow {

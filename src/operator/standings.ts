@@ -1,5 +1,5 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { draftPolicy, selects } from "../compile/index.ts";
+import { draftPolicy, maySelect, selects } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
 import type { Source } from "../kube/source.ts";
@@ -83,20 +83,28 @@ export class Standings {
     if (effective === undefined) return { endpoints: 0, nodes: [] };
     const subjects = draftPolicy(effective).map(({ subject }) => subject);
     const selected = new Set<string>();
+    /** Nodes with pods whose identity does not tell yet whether they are selected. */
+    const undecided = new Set<string>();
     let endpoints = 0;
     for (const [identity, nodes] of this.#options.endpoints.of(effective.namespace)) {
       const labels = this.#options.labels.get(identity);
-      if (labels === undefined || !subjects.some((subject) => selects(subject, labels))) continue;
+      if (labels === undefined) continue;
+      if (!subjects.some((subject) => selects(subject, labels))) {
+        if (subjects.some((subject) => maySelect(subject, labels))) for (const node of nodes.keys()) undecided.add(node);
+        continue;
+      }
       for (const [node, count] of nodes) {
         endpoints += count;
         selected.add(node);
       }
     }
     const standings: NodeStanding[] = [];
-    for (const node of new Set([...selected, ...this.#options.nodeStates.leaving(effective.uid)])) {
+    for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.leaving(effective.uid)])) {
       const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
-      if (!selected.has(node) && !this.#owesRemoval(node, mark)) continue;
-      standings.push(this.#standing(node, effective.uid, effective.generation, mark));
+      if (!selected.has(node) && !undecided.has(node) && !this.#owesRemoval(node, mark)) continue;
+      const standing = this.#standing(node, effective.uid, effective.generation, mark);
+      const isWaiting = undecided.has(node) && ["pending", "enforced"].includes(standing.standing);
+      standings.push(isWaiting ? { node, standing: "pending", message: "pods there wait for an identity with the labels that the policy names" } : standing);
     }
     return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)) };
   }

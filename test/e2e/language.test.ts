@@ -5,7 +5,7 @@ import { after, describe, test } from "node:test";
 import { apply, get, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
 import { nodeSite, plugInOutside } from "./harness/outside.ts";
 import { createPods, type Pod, type PodSpec, type Server, type Site } from "./harness/pods.ts";
-import { conditionOf, enforce, policy, settled, type PolicyObject } from "./harness/policy.ts";
+import { conditionOf, enforce, getPolicy, policy, settled, type PolicyObject } from "./harness/policy.ts";
 
 await readyCluster();
 const ns = await namespace("language");
@@ -29,6 +29,8 @@ const pods = await createPods(ns.name, [
   { name: "native", node: 1, labels: { app: "native" }, ports: [8080, 9090] },
   { name: "entities", node: 1, labels: { app: "entities" } },
   { name: "pinged", node: 2, labels: { app: "pinged" } },
+  { name: "set-0", node: 1, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-0" } },
+  { name: "set-1", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-1" } },
   { name: "peer", node: 1, labels: { app: "peer" } },
   { name: "other", node: 2, labels: { app: "other" } },
 ]);
@@ -100,6 +102,24 @@ describe("the policy language", { concurrency: 3 }, () => {
     }, () => kubectl("describe", "ccnp", CLUSTERWIDE), { timeoutMs: 30_000 });
     assert.equal(object.status?.endpoints, 1);
     await Promise.all([toPod(peer, subject, 8080, true), toPod(peer, subject, 9090, false), toPod(other, subject, 8080, false)]);
+  });
+
+  test("a label of one pod of a workload: the policy closes that pod alone, also when it comes later", async () => {
+    const member = (name: string): object => ({ matchLabels: { "statefulset.kubernetes.io/pod-name": name } });
+    const counted = (name: string): Promise<PolicyObject> =>
+      waitFor(`${name} 1/1`, async () => {
+        const found = await getPolicy(ns.name, name);
+        return conditionOf(found, "Enforced")?.status === "True" && found.status?.enforced === "1/1" ? found : undefined;
+      }, () => kubectl("describe", "cnp", name, "-n", ns.name), { timeoutMs: 90_000 });
+    await apply(policy("set", { endpointSelector: member("set-0"), ingress: [{ fromEndpoints: [selects("peer")] }] }), "-n", ns.name);
+    await counted("set");
+    await Promise.all([toPod(peer, pod("set-0"), 8080, true), toPod(other, pod("set-0"), 8080, false), toPod(other, pod("set-1"), 8080, true)]);
+    // As a peer, and by what it does not have: all of the workload but one.
+    const others = { matchLabels: { app: "set" }, matchExpressions: [{ key: "statefulset.kubernetes.io/pod-name", operator: "NotIn", values: ["set-0"] }] };
+    await apply(policy("later", { endpointSelector: member("set-2"), ingress: [{ fromEndpoints: [others] }] }), "-n", ns.name);
+    const late = (await createPods(ns.name, [{ name: "set-2", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-2" } }]))["set-2"] ?? assert.fail("no pod set-2");
+    await counted("later");
+    await Promise.all([toPod(pod("set-1"), late, 8080, true), toPod(pod("set-0"), late, 8080, false), toPod(peer, late, 8080, false)]);
   });
 
   test("blocks mean the outside and no pod; what is excepted is not meant", async () => {

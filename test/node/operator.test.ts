@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { CiliumNodeState } from "../../src/api/gen/ciliumnodestates.ts";
-import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
+import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
@@ -58,7 +58,7 @@ describe("operator", () => {
   const identityOf = (app: string): Promise<number> =>
     eventually(`identity of ${app}`, async () => {
       const { items } = await client.list(CILIUM_IDENTITIES);
-      const found = items.find((item) => item["security-labels"]["k8s:app"] === app && item["security-labels"]["k8s:io.kubernetes.pod.namespace"] === NS);
+      const found = items.find((item) => item["security-labels"]["k8s:app"] === app && item["security-labels"]["k8s:io.kubernetes.pod.namespace"] === NS && !("named:pod-template-hash" in item["security-labels"]));
       return found === undefined ? undefined : Number(found.metadata.name);
     });
   const enforced = (name: string, wanted: string, reason?: string) =>
@@ -232,18 +232,50 @@ describe("operator", () => {
     await eventually("gone from every node", () => [...agents.values()].every((agent) => ![...(agent.latest?.state.policies.keys() ?? [])].includes(object.metadata.uid ?? "")));
   });
 
-  test("a NetworkPolicy is compiled for the nodes of its pods; what we cannot say of one is told as an Event", async () => {
+  test("a NetworkPolicy is compiled for the nodes of its pods", async () => {
     const native = (name: string, spec: object) => client.create(NETWORK_POLICIES, { metadata: { namespace: NS, name }, spec });
     const created = await native("native", { podSelector: { matchLabels: { app: "frontend" } }, ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] } }], ports: [{ port: "http" }] }] });
     const state = await eventually("it is on n3", () => (agentOf("n3").latest?.state.policies.has(created.metadata.uid ?? "") === true ? agentOf("n3").latest?.state : undefined));
     assert.deepEqual([...state.selectors.values()], [{ kind: "cidrs", blocks: [{ cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] }], scopes: ["world", "nodes", "pods"] }]);
     assert.equal(agentOf("n1").latest?.state.policies.has(created.metadata.uid ?? ""), false);
-    await native("churning", { podSelector: { matchLabels: { "pod-template-hash": "x" } } });
+    await client.delete(NETWORK_POLICIES, { namespace: NS, name: "native" });
+  });
+
+  test("what we cannot say of a NetworkPolicy is told as an Event", async () => {
+    const metadata = { namespace: NS, name: "unsayable" };
+    await client.create(NETWORK_POLICIES, { metadata, spec: { podSelector: { matchLabels: { "io.cilium.k8s.policy.cluster": "x" } } } });
     await eventually("an Event says why", async () => {
       const { items } = await client.list(EVENTS, { namespace: NS });
-      return items.find(({ involvedObject, reason, message }) => involvedObject.name === "churning" && reason === "Invalid" && /spec\.podSelector: pod-template-hash/.test(message));
+      return items.find(({ involvedObject, reason, message }) => involvedObject.name === "unsayable" && reason === "Invalid" && /spec\.podSelector: io\.cilium\.k8s/.test(message));
     });
-    for (const name of ["native", "churning"]) await client.delete(NETWORK_POLICIES, { namespace: NS, name });
+    await client.delete(NETWORK_POLICIES, metadata);
+  });
+
+  test("a policy that names a churning label gives the pods that it reaches identities that tell it, and waits for them", async () => {
+    const told = (name: string) =>
+      eventually(`identity of ${name}`, async () => {
+        const { items } = await client.list(CILIUM_IDENTITIES);
+        const found = items.find((item) => item["security-labels"]["k8s:pod-template-hash"] === name);
+        return found === undefined ? undefined : Number(found.metadata.name);
+      });
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "rollout", { endpointSelector: { matchLabels: { "pod-template-hash": "api-2" } }, ingress: [] }));
+    const pending = await enforced("rollout", "0/3", "Pending");
+    assert.match(condition(pending, "Enforced").message, /wait for an identity with the labels that the policy names/);
+    const numbers = { "api-1": await told("api-1"), "api-2": await told("api-2"), "fe-1": await told("fe-1") };
+    const state = await eventually("n2 knows", () => (agentOf("n2").latest?.state.subjects.has(numbers["api-2"]) === true ? agentOf("n2").latest?.state : undefined));
+    assert.deepEqual(state.named, new Map([[NS, ["pod-template-hash"]]]));
+    assert.ok(state.ruleSets.get(state.subjects.get(numbers["api-2"]) ?? "")?.ingressDefault !== undefined);
+    const move = (name: string, id: number) => client.patch(CILIUM_ENDPOINTS, { namespace: NS, name }, { status: { identity: { id } } });
+    for (const name of ["api-1", "api-2", "fe-1"] as const) await move(name, numbers[name]);
+    const object = await enforced("rollout", "1/1", "Enforced");
+    assert.equal(object.status?.endpoints, 1);
+    await client.delete(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "rollout" });
+    const plain = await eventually("the pods are one identity again", async () => {
+      const number = await identityOf("api");
+      return agentOf("n1").latest?.state.subjects.has(number) === true && agentOf("n1").latest?.state.named === undefined ? number : undefined;
+    });
+    for (const name of ["api-1", "api-2"]) await move(name, plain);
+    await move("fe-1", await identityOf("frontend"));
   });
 
   test("a policy that selects no pod is enforced on 0/0 nodes", async () => {

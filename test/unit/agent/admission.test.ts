@@ -15,7 +15,8 @@ function setUp(limitMs = 200) {
   const namespaces = new Map<string, Record<string, string>>();
   const enforced = new Set<number>();
   const change = new Change();
-  const identities = new PodIdentities(namespaces);
+  const named = new Map<string, readonly string[]>();
+  const identities = new PodIdentities(namespaces, (namespace) => named.get(namespace) ?? []);
   const fetched: string[] = [];
   const api: { pod: PodRow | undefined; down: boolean } = { pod: undefined, down: false };
   const admission = new PodAdmission({
@@ -27,8 +28,9 @@ function setUp(limitMs = 200) {
       return api.pod;
     },
   });
-  const allocate = (id: number): void => identities.changed({ id, labels: identityLabels({ metadata: { name: "p", labels: pod.labels } }, { metadata: { name: "ns", labels: {} } }) }, undefined);
-  return { pods, namespaces, enforced, change, admission, fetched, api, allocate };
+  const allocate = (id: number, labels = pod.labels, keys: readonly string[] = []): void =>
+    identities.changed({ id, labels: identityLabels({ metadata: { name: "p", labels } }, { metadata: { name: "ns", labels: {} } }, keys) }, undefined);
+  return { named, pods, namespaces, enforced, change, admission, fetched, api, allocate };
 }
 const never = new AbortController().signal;
 
@@ -41,6 +43,21 @@ describe("admission", () => {
     t.enforced.add(300);
     assert.deepEqual(await t.admission.admit(ref, never), { pod: ref, identity: 300 });
     assert.deepEqual(t.fetched, []);
+  });
+
+  it("counts a churning label where the node state says that a policy names it, and nowhere else", async () => {
+    const t = setUp();
+    const labels = { ...pod.labels, "job-name": "j1" };
+    t.pods.set("ns/p", { ...pod, labels });
+    t.namespaces.set("ns", {});
+    t.allocate(300);
+    t.allocate(301, labels, ["job-name"]);
+    for (const id of [300, 301]) t.enforced.add(id);
+    assert.equal((await t.admission.admit(ref, never)).identity, 300);
+    t.named.set("other", ["job-name"]);
+    assert.equal((await t.admission.admit(ref, never)).identity, 300);
+    t.named.set("ns", ["job-name"]);
+    assert.equal((await t.admission.admit(ref, never)).identity, 301);
   });
 
   it("knows a static pod by the UID that the kubelet gave it", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ANY_PORT } from "../../../src/compile/draft.ts";
-import { compileNode, compileSubject, peerSelector, plainNumbers, selects } from "../../../src/compile/index.ts";
+import { compileNode, compileSubject, maySelect, peerSelector, plainNumbers, selects, subjectSelector } from "../../../src/compile/index.ts";
 import { draftPolicy } from "../../../src/compile/policy.ts";
 import { portRange } from "../../../src/compile/ports.ts";
 import { identityLabels } from "../../../src/model/index.ts";
@@ -149,6 +149,20 @@ test("reserved labels and the cluster's own are no user's to set", () => {
   assert.equal(forged.get("k8s:io.cilium.k8s.namespace.labels.team"), "ns");
   assert.equal([...forged.keys()].some((key) => key.startsWith("reserved:") || key === "k8s:io.cilium.k8s.policy.other"), false);
   for (const reserved of ["host", "init", "world"]) assert.equal(selects(peerSelector({ matchLabels: { [`reserved:${reserved}`]: "" } }, "ns"), forged), false);
+});
+
+test("of a churning label that an identity does not tell nothing is taken for true, and the node is told where they count", () => {
+  const pod = (named: readonly string[], own: Record<string, string> = {}): Labels => identityLabels({ metadata: { name: "p", labels: { app: "a", ...own } } }, { metadata: { name: "ns" } }, named);
+  const expressions = (["In", "NotIn", "Exists", "DoesNotExist"] as const).map((operator) => subjectSelector({ matchExpressions: [{ key: "job-name", operator, ...(operator.endsWith("In") ? { values: ["x"] } : {}) }] }, "ns"));
+  const verdicts = (labels: Labels) => expressions.map((selector) => selects(selector, labels));
+  assert.deepEqual(verdicts(pod([], { "job-name": "x" })), [false, false, false, false]);
+  assert.deepEqual(verdicts(pod(["job-name"], { "job-name": "x" })), [true, false, true, false]);
+  assert.deepEqual(verdicts(pod(["job-name"])), [false, true, false, true]);
+  assert.deepEqual(expressions.map((selector) => [maySelect(selector, pod([])), maySelect(selector, pod(["job-name"]))]), expressions.map(() => [true, false]));
+  assert.equal(maySelect(subjectSelector({ matchLabels: { app: "b", "job-name": "x" } }, "ns"), pod([])), false);
+  const stateOf = (labels: Labels) => compileNode(snapshot({ 256: labels }, []), "n1", routing);
+  assert.deepEqual(stateOf(pod(["job-name"])).named, new Map([["ns", ["job-name"]]]));
+  assert.equal("named" in stateOf(pod([])), false);
 });
 
 test("policies that only deny leave the rest open, unless another closes the direction", () => {

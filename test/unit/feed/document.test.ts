@@ -54,9 +54,10 @@ const document: fc.Arbitrary<Document> = record({
     selectors: fc.array(fc.tuple(hex, selector)),
     ruleNames: fc.array(fc.tuple(number, name)),
     marks: fc.uniqueArray(record({ id: uid, since: fc.nat() }), { selector: ({ id }) => id }),
+    named: fc.uniqueArray(fc.tuple(fc.constantFrom("red", "blue"), fc.uniqueArray(fc.constantFrom("job-name", "pod-template-hash"), { minLength: 1 })), { selector: ([namespace]) => namespace }),
     routing: record({ mode: fc.constantFrom("tunnel", "native"), tunnelPort: fc.nat(65535), directRoutes: fc.boolean(), masquerade: record({ ipv4: fc.boolean(), ipv6: fc.boolean() }), unmasqueraded: fc.array(fc.constantFrom("10.0.0.0/8", "fd00::/8")) }),
   })
-  .map(({ marks, routing, ...rest }) => {
+  .map(({ marks, routing, named, ...rest }) => {
     const ruleNames = sortedMap(rest.ruleNames);
     const used = new Set([...ruleNames.values()].flatMap((words) => words.policies.map((policy) => policy.uid)));
     const all = sortedMap([
@@ -71,6 +72,7 @@ const document: fc.Arbitrary<Document> = record({
       policies: new Map([...all].filter(([, mark]) => !mark.removed).map(([id, mark]) => [id, mark.ref.generation])),
       // Direct routes are of native routing alone.
       routing: { ...routing, directRoutes: routing.directRoutes && routing.mode === "native" },
+      ...(named.length === 0 ? {} : { named: sortedMap(named) }),
     };
     return { state, marks: all };
   });

@@ -9,7 +9,8 @@ import { Validator } from "../../../src/api/index.ts";
 import type { PolicyKind } from "../../../src/api/index.ts";
 import { compileNode } from "../../../src/compile/index.ts";
 import type { NodeState } from "../../../src/compile/index.ts";
-import { sortedLabels } from "../../../src/model/index.ts";
+import { identityLabels, sortedLabels } from "../../../src/model/index.ts";
+import type { PolicyRow } from "../../../src/model/index.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
 import type { PolicyObject } from "../../../src/operator/policies.ts";
@@ -41,7 +42,10 @@ class Replica {
   constructor() {
     this.#cluster = new Cluster({ nodeChanged: (node) => this.#dirty.add(node), identityChanged: () => undefined });
     this.#policies = new PolicyBook(validator, {
-      policiesChanged: (namespace) => (namespace === "" ? NODES : this.#cluster.nodesOfNamespace(namespace)).forEach((node) => this.#dirty.add(node)),
+      policiesChanged: (namespace) => {
+        this.#cluster.policiesChanged(namespace, this.#policies.effective.get(namespace) ?? []);
+        (namespace === "" ? NODES : this.#cluster.nodesOfNamespace(namespace)).forEach((node) => this.#dirty.add(node));
+      },
       policyChanged: () => undefined,
     });
   }
@@ -67,24 +71,27 @@ class Replica {
 
 const namespace = fc.constantFrom("red", "blue");
 const app = fc.constantFrom("a", "b");
-const pod = fc.record({ key: fc.constantFrom("p1", "p2", "p3", "p4"), namespace, node: fc.constantFrom(...NODES), app, gone: fc.boolean() }).map(({ key, namespace: ns, node, app: name, gone }): Change => {
-  const row = decodePod({ metadata: { name: key, namespace: ns, labels: { app: name } }, spec: { nodeName: node } });
+/** A label of one rollout; some policies name it, and then it is part of the identity of the pods that they reach. */
+const hash = fc.constantFrom<string | undefined>("x", "y", undefined);
+const hashLabels = (value: string | undefined): Record<string, string> => (value === undefined ? {} : { "pod-template-hash": value });
+const pod = fc.record({ key: fc.constantFrom("p1", "p2", "p3", "p4"), namespace, node: fc.constantFrom(...NODES), app, hash, gone: fc.boolean() }).map(({ key, namespace: ns, node, app: name, hash: of, gone }): Change => {
+  const row = decodePod({ metadata: { name: key, namespace: ns, labels: { app: name, ...hashLabels(of) } }, spec: { nodeName: node } });
   return { table: "pods", key: `${ns}/${key}`, value: gone ? undefined : row };
 });
 const team = fc.constantFrom<string | undefined>("x", "y", undefined);
 const teamLabels = (value: string | undefined): Record<string, string> => (value === undefined ? {} : { team: value });
 const space = fc.record({ key: namespace, team, gone: fc.boolean() }).map(({ key, team: value, gone }): Change => ({ table: "namespaces", key, value: gone ? undefined : { labels: teamLabels(value) } }));
 const identity = fc
-  .record({ number: fc.integer({ min: 256, max: 262 }), namespace, app, team, gone: fc.boolean() })
-  .map(({ number, namespace: ns, app: name, team: value, gone }): Change => {
-    const base = decodePod({ metadata: { name: "x", namespace: ns, labels: { app: name } }, spec: { nodeName: "n" } })?.labels ?? new Map<string, string>();
+  .record({ number: fc.integer({ min: 256, max: 262 }), namespace, app, team, hash, isNamed: fc.boolean(), gone: fc.boolean() })
+  .map(({ number, namespace: ns, app: name, team: value, hash: of, isNamed, gone }): Change => {
+    const base = identityLabels({ metadata: { name: "x", labels: { app: name, ...hashLabels(of) } } }, { metadata: { name: ns } }, isNamed ? ["pod-template-hash"] : []);
     const labels = sortedLabels([...base, ...Object.entries(teamLabels(value)).map(([key, text]) => [`k8s:io.cilium.k8s.namespace.labels.${key}`, text] as const)]);
     return { table: "identities", key: String(number), value: gone ? undefined : { number, labels, uid: "" } };
   });
 const kind = fc.constantFrom<PolicyKind>("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy");
-const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, gone }): Change => {
+const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, gone }): Change => {
   const isNative = of === "NetworkPolicy";
-  const labels = (value: string) => ({ matchLabels: { app: value } });
+  const labels = (value: string) => ({ matchLabels: { app: value, ...hashLabels(named) } });
   const spec = isNative
     ? { podSelector: labels(name), ingress: [{ from: [{ podSelector: labels(peer) }] }] }
     : { endpointSelector: labels(name), ingress: [{ fromEndpoints: [labels(peer)] }] };
@@ -140,4 +147,29 @@ test("pods that are not managed have no subject", () => {
   assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec: { ...spec, hostNetwork: true } }), undefined);
   assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec, status: { phase: "Succeeded" } }), undefined);
   assert.equal(decodePod({ metadata: { name: "p", namespace: "red" }, spec: {} }), undefined);
+});
+
+test("a churning label is part of identities only while a policy names it, and only where that policy reaches", () => {
+  const spaces: Record<string, Record<string, string>> = { red: { team: "a" }, blue: { team: "b" } };
+  const at = (namespaceOf: string): string => [...cluster.wantedKeys()].filter((key) => key.includes(`"k8s:io.kubernetes.pod.namespace","${namespaceOf}"`)).map((key) => JSON.parse(key) as [string, string][])
+    .map((labels) => labels.filter(([key]) => /job-name|named:/.test(key)).map(([key, value]) => `${key}=${value}`).join()).sort().join(" | ");
+  const cluster = new Cluster({ nodeChanged: () => undefined, identityChanged: () => undefined });
+  for (const [name, labels] of Object.entries(spaces)) {
+    cluster.namespaceChanged(name, { labels });
+    for (const job of [{ "job-name": "j1" }, { "job-name": "j2" }, {}]) cluster.podChanged(decodePod({ metadata: { name: "p", namespace: name, labels: { app: "a", ...job } }, spec: { nodeName: "n1" } }), undefined);
+  }
+  const row = (podSelector: object, from: readonly object[] = []): PolicyRow => ({ kind: "NetworkPolicy", namespace: "red", name: "p", uid: "u", generation: 1, spec: { podSelector, ingress: [{ from: [...from] }] } });
+  const byJob = { matchLabels: { "job-name": "j1" } };
+  const told = "k8s:job-name=j1,named:job-name= | k8s:job-name=j2,named:job-name= | named:job-name=";
+  assert.deepEqual([at("red"), at("blue")], ["", ""], "three pods of one namespace are one identity");
+  cluster.policiesChanged("red", [row(byJob)]);
+  assert.deepEqual([at("red"), at("blue")], [told, ""]);
+  cluster.policiesChanged("red", [row({}, [{ podSelector: byJob, namespaceSelector: { matchLabels: { team: "b" } } }])]);
+  assert.deepEqual([at("red"), at("blue")], ["", told], "a peer's selector reaches the namespaces that it names");
+  cluster.namespaceChanged("blue", { labels: {} });
+  assert.deepEqual([at("red"), at("blue")], ["", ""]);
+  cluster.namespaceChanged("red", { labels: { team: "b" } });
+  assert.deepEqual([at("red"), at("blue")], [told, ""]);
+  cluster.policiesChanged("red", []);
+  assert.deepEqual([at("red"), at("blue")], ["", ""]);
 });

@@ -12,8 +12,9 @@ import type { NamedPort, Packet, Workload } from "./language.ts";
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, ICMPv6: 58, GRE: 47 } as const;
 const SCOPES = { pod: "pods", world: "world", host: "nodes", "remote-node": "nodes" } as const;
 
+/** As where a policy names the label that changes from pod to pod. */
 export function labelsOfWorkload({ namespace, labels }: Workload): Labels {
-  return identityLabels({ metadata: { name: "pod", namespace, labels } }, { metadata: { name: namespace, labels: NAMESPACES[namespace] ?? {} } });
+  return identityLabels({ metadata: { name: "pod", namespace, labels } }, { metadata: { name: namespace, labels: NAMESPACES[namespace] ?? {} } }, ["job-name"]);
 }
 
 function labelsOfPeer({ peer, address }: Packet): Labels {

@@ -4,7 +4,7 @@ import type { PolicyRow } from "../../../../src/model/index.ts";
 import { NAMESPACES } from "./language.ts";
 import type { Expression, NamedPort, Packet, Peer, Policy, Selector, Workload } from "./language.ts";
 
-const keys = ["app", "tier", "constructor", "toString", "host"];
+const keys = ["app", "job-name", "constructor", "toString", "host"];
 const values = ["a", "b", ""];
 const namespaces = Object.keys(NAMESPACES);
 const optional = { requiredKeys: [] };

@@ -1,0 +1,58 @@
+/**
+ * Which churning labels are part of identities, namespace by namespace: those that a selector of an enforced policy
+ * names and with which it can reach pods of the namespace. All other pods keep identities that outlive a rollout.
+ */
+import { draftPolicy, reachOf, selects } from "../compile/index.ts";
+import type { Reach } from "../compile/index.ts";
+import { namespaceLabels } from "../model/index.ts";
+import type { Labels, PolicyRow } from "../model/index.ts";
+
+const NONE: readonly string[] = [];
+
+export class NamedKeys {
+  readonly #namespaces = new Map<string, Labels>();
+  /** By namespace of the policies; only those that name such a key. */
+  readonly #reaches = new Map<string, readonly Reach[]>();
+  readonly #ofPolicy = new WeakMap<PolicyRow, readonly Reach[]>();
+  readonly #keys = new Map<string, readonly string[]>();
+
+  /** Sorted; the same array until it changes. */
+  of(namespace: string): readonly string[] {
+    return this.#keys.get(namespace) ?? NONE;
+  }
+
+  /** The enforced policies of a namespace, of "" those of the whole cluster. Returns the namespaces whose keys changed. */
+  policiesChanged(namespace: string, policies: readonly PolicyRow[]): readonly string[] {
+    const reaches = policies.flatMap((policy) => this.#reachesOf(policy));
+    if (reaches.length === 0 && !this.#reaches.has(namespace)) return [];
+    if (reaches.length === 0) this.#reaches.delete(namespace);
+    else this.#reaches.set(namespace, reaches);
+    return [...this.#namespaces.keys()].filter((name) => this.#renew(name));
+  }
+
+  /** Its labels, undefined when it is gone. True when its keys changed. */
+  namespaceChanged(name: string, labels: Readonly<Record<string, string>> | undefined): boolean {
+    if (labels === undefined) this.#namespaces.delete(name);
+    else this.#namespaces.set(name, namespaceLabels(name, labels));
+    return this.#renew(name);
+  }
+
+  #renew(name: string): boolean {
+    const labels = this.#namespaces.get(name);
+    const reaching = labels === undefined ? [] : [...this.#reaches.values()].flat().filter(({ namespaces }) => selects(namespaces, labels));
+    const keys = [...new Set(reaching.flatMap((reach) => reach.keys))].sort();
+    if (keys.join() === this.of(name).join()) return false;
+    if (keys.length === 0) this.#keys.delete(name);
+    else this.#keys.set(name, keys);
+    return true;
+  }
+
+  #reachesOf(policy: PolicyRow): readonly Reach[] {
+    const known = this.#ofPolicy.get(policy);
+    if (known !== undefined) return known;
+    const selectors = draftPolicy(policy).flatMap((draft) => [draft.subject, ...draft.selectors.values()]);
+    const reaches = selectors.flatMap((selector) => (selector.kind === "labels" ? (reachOf(selector) ?? []) : []));
+    this.#ofPolicy.set(policy, reaches);
+    return reaches;
+  }
+}
