@@ -33,8 +33,8 @@ export class AddressNames {
     const names = new Map<string, AddressName>();
     for (const { ips, namespace, name } of this.#tables.endpoints.objects.values()) for (const ip of ips) names.set(ip, { namespace, pod: name });
     for (const { name, internalIps, routerIps } of this.#tables.nodes.objects.values()) for (const ip of [...internalIps, ...routerIps]) names.set(ip, { node: name });
-    const { name, internalIps, routerIps } = this.#state.local;
-    for (const ip of [...internalIps, ...routerIps]) names.set(ip, { node: name });
+    const { name, internalIps, routerIps, deviceIps = [] } = this.#state.local;
+    for (const ip of [...internalIps, ...routerIps, ...deviceIps]) names.set(ip, { node: name });
     for (const { ipv4, ipv6, namespace, pod } of this.#attachments.values()) {
       for (const ip of [ipv4, ipv6]) if (ip !== undefined) names.set(ip, { namespace, pod });
     }

@@ -69,7 +69,7 @@ export class Core {
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc, isNetwork: networkNamespaceProbe() });
     this.flows = new FlowCollector(requireMap(network, "flows"));
     this.links = this.#makeLinks(netns);
-    this.state = new LocalState(local, {
+    this.state = new LocalState({ ...local, deviceIps: network.deviceIps }, {
       identities: tables.identities.objects,
       nodes: tables.nodes.objects,
       endpoints: tables.endpoints.objects,

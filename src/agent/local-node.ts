@@ -9,6 +9,21 @@ import type { KeptTable } from "./kept-table.ts";
 import type { NodeRow } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 
+/** A device as `ip -json address show` tells of it. */
+export interface ShownAddress {
+  readonly ifname: string;
+  readonly addr_info: readonly { readonly local?: string; readonly prefixlen?: number; readonly scope?: string }[];
+}
+
+/**
+ * Of these devices, what the Node object does not name. A whole-length prefix is how a service's address comes to a node
+ * and goes (keepalived): not the node's own.
+ */
+export function furtherAddresses(shown: readonly ShownAddress[], devices: readonly string[], named: readonly string[]): readonly string[] {
+  const infos = shown.filter(({ ifname }) => devices.includes(ifname)).flatMap(({ addr_info }) => addr_info);
+  return infos.flatMap(({ local = "", scope, prefixlen }) => (scope === "global" && prefixlen !== (local.includes(":") ? 128 : 32) && !named.includes(local) ? [local] : []));
+}
+
 /** How long the API server may take before what was kept on disk counts. */
 const PREFER_API_MS = 3_000;
 const LOOK_MS = 100;

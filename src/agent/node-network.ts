@@ -13,6 +13,8 @@ import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { requireRights } from "../preflight/index.ts";
+import { furtherAddresses } from "./local-node.ts";
+import type { ShownAddress } from "./local-node.ts";
 import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "./node-routes.ts";
 import type { RemoteRoutes } from "./node-routes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
@@ -31,14 +33,10 @@ interface Parts {
   readonly host: Host;
   readonly links: Links;
   readonly underlay: readonly Device[];
+  readonly deviceIps: readonly string[];
   readonly port: LibbpfPort;
   readonly programs: Datapath;
   readonly podMtu: number;
-}
-
-interface ShownAddress {
-  readonly ifname: string;
-  readonly addr_info: readonly { readonly local?: string }[];
 }
 
 export class NodeNetwork {
@@ -46,6 +44,8 @@ export class NodeNetwork {
   readonly port: LibbpfPort;
   readonly programs: Datapath;
   readonly podMtu: number;
+  /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
+  readonly deviceIps: readonly string[];
   readonly #options: NodeNetworkOptions;
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
@@ -59,6 +59,7 @@ export class NodeNetwork {
     this.port = parts.port;
     this.programs = parts.programs;
     this.podMtu = parts.podMtu;
+    this.deviceIps = parts.deviceIps;
   }
 
   /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
@@ -69,7 +70,8 @@ export class NodeNetwork {
     const sysctl = new Sysctl(join(config.paths.hostProc, "sys"));
     const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
-    const underlay = await underlayDevices(links, config, local);
+    const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
+    const underlay = underlayDevices(await links.list(), shown, config, local);
     const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
     const podMtu = checkedMtu(mtu - overhead(config, local), local);
     const routers = routersOf(local);
@@ -88,7 +90,7 @@ export class NodeNetwork {
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, port, programs, podMtu });
+    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, podMtu });
   }
 
   /**
@@ -197,9 +199,7 @@ function ledger(config: AgentConfig, sysctl: Sysctl): SysctlLedger {
   return new SysctlLedger(sysctl, join(config.paths.state, "sysctls.json"));
 }
 
-async function underlayDevices(links: Links, config: AgentConfig, local: LocalNode): Promise<readonly Device[]> {
-  const devices = await links.list();
-  const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
+function underlayDevices(devices: readonly Device[], shown: readonly ShownAddress[], config: AgentConfig, local: LocalNode): readonly Device[] {
   const withAddress = shown.filter((item) => item.addr_info.some((address) => local.internalIps.includes(address.local ?? ""))).map((item) => item.ifname);
   const wanted = config.devices.length > 0 ? config.devices : withAddress;
   const found = devices.filter((device) => wanted.includes(device.name));

@@ -16,9 +16,13 @@ export function routerOf(routerIps: readonly string[]): Source {
   return (destination) => routerIps.find((ip) => ip.includes(":") === destination.includes(":"));
 }
 
-/** Through the tunnel: to cilium_host, whose program finds the node. */
+/** Through the tunnel: to cilium_host, whose program finds the node, or drops and says so. */
 export function tunnelRoutes(remote: readonly RemoteCidr[], source: Source, mtu: number): RemoteRoutes {
-  return { routes: remote.map(({ cidr }) => ({ destination: cidr, device: HOST_DEVICE, source: source(cidr), mtu })), failures: [] };
+  const unreached = remote.filter(({ tunnelIp }) => tunnelIp === undefined);
+  return {
+    routes: remote.map(({ cidr }) => ({ destination: cidr, device: HOST_DEVICE, source: source(cidr), mtu })),
+    failures: unreached.map(({ cidr, nodeName }) => `no tunnel to ${cidr} of ${nodeName}: that node has no InternalIP of the family that this node's first one has, over which its tunnels go`),
+  };
 }
 
 /**

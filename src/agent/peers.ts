@@ -13,6 +13,8 @@ export interface LocalNode {
   readonly name: string;
   readonly uid: string;
   readonly internalIps: readonly string[];
+  /** Further addresses of its underlay devices: other nodes do not know them. */
+  readonly deviceIps?: readonly string[];
   readonly routerIps: readonly string[];
   readonly podCidrs: readonly string[];
 }
@@ -38,14 +40,16 @@ export interface RemoteCidr {
   readonly nodeName: string;
   /** The node's first address of the CIDR's family; undefined: it has none. */
   readonly nodeIp: string | undefined;
+  /** The node's end of the tunnel; undefined: it has no address of the family over which this node's tunnel goes. */
+  readonly tunnelIp: string | undefined;
 }
 
 const isIPv6 = (ip: string): boolean => ip.includes(":");
 
-/** The outer address towards a node: of the family that this node's own first address has, when there is one. */
+/** The outer address towards a node: of the family that this node's own first address has; the pods' MTU is reckoned for it. */
 function underlayOf(node: { readonly internalIps: readonly string[] }, local: LocalNode): string | undefined {
   const wantIPv6 = isIPv6(local.internalIps[0] ?? "");
-  return node.internalIps.find((ip) => isIPv6(ip) === wantIPv6) ?? node.internalIps[0];
+  return node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === wantIPv6);
 }
 
 function validCidrs(texts: readonly string[]): string[] {
@@ -77,7 +81,6 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
   for (const node of others) {
     if (node.name === local.name) continue;
     const underlay = underlayOf(node, local);
-    if (underlay === undefined) continue;
     const podCidrs = validCidrs(node.podCidrs);
     const reach = mode === "native" ? { node: undefined, flags: PEER_DIRECT } : { node: underlay, flags: PEER_TUNNEL };
     const place = { ...reach, podCidrs: podCidrs.map((text) => parseCidr(text)) };
@@ -85,18 +88,19 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
     places.set(node.name, place);
     for (const cidr of podCidrs) {
       cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
-      if (!local.podCidrs.includes(cidr)) remoteCidrs.push({ cidr, nodeName: node.name, nodeIp: node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr)) });
+      if (!local.podCidrs.includes(cidr)) remoteCidrs.push({ cidr, nodeName: node.name, nodeIp: node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr)), tunnelIp: underlay });
     }
     for (const ip of routers) peers.set(ip, { identity: Identity.REMOTE_NODE, node: reach.node, flags: PEER_ROUTER | reach.flags });
-    const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay };
+    const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay ?? "::" };
     for (const ip of node.internalIps.filter(isAddress)) {
       peers.set(ip, { identity: Identity.REMOTE_NODE, node: undefined, flags: 0 });
-      nodes.set(ip, row);
+      // Whom no tunnel leads to, none comes from.
+      if (underlay !== undefined || mode === "native") nodes.set(ip, row);
     }
   }
   // Last: whatever another node's object claims, these addresses are our own.
   for (const cidr of local.podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: undefined, flags: PEER_POD_CIDR });
-  for (const ip of local.internalIps) {
+  for (const ip of [...local.internalIps, ...(local.deviceIps ?? [])]) {
     peers.set(ip, { identity: Identity.HOST, node: undefined, flags: 0 });
     nodes.delete(ip);
   }

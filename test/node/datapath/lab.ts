@@ -180,6 +180,11 @@ export class Lab {
     return this.#nodesBy === "ipv6 alone" ? [underlay6(node)] : [underlay(node), underlay6(node)];
   }
 
+  /** By which it knows itself: also those of another device, which nobody else knows. */
+  ownAddressesOf(node: number): readonly string[] {
+    return this.#nodesBy === "second device" ? [...this.addressesOf(node), underlay(node), underlay6(node)] : this.addressesOf(node);
+  }
+
   get #devices(): readonly string[] {
     return this.#nodesBy === "second device" ? ["eth0", "eth1"] : ["eth0"];
   }
@@ -249,7 +254,7 @@ export class Lab {
     const reach = this.#mode === "tunnel" ? PEER_TUNNEL : PEER_DIRECT;
     const put = async (text: string, identity: number, flags = 0, at: Uint8Array = none): Promise<void> => await this.#put(node, "ipcache", address(text), hex(peerCodec, { identity, flags, ports: 0, node: at }));
     for (const pod of PODS) for (const text of [pod.ipv4, pod.ipv6]) await (pod.node === node ? put(text, pod.identity) : put(text, pod.identity, reach, there));
-    for (const text of this.addressesOf(node)) await put(text, 1);
+    for (const text of this.ownAddressesOf(node)) await put(text, 1);
     for (const text of [router(node).ipv4, router(node).ipv6]) await put(text, 1, PEER_ROUTER);
     for (const text of this.addressesOf(3 - node)) await put(text, 6);
     for (const text of [router(3 - node).ipv4, router(3 - node).ipv6]) await put(text, 6, reach | PEER_ROUTER, there);

@@ -87,7 +87,7 @@ class Worker {
     if (devices.tunnel !== undefined) datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     datapath.attach("FROM_HOST", devices.host.ifindex);
     const isIPv6 = (text: string): boolean => text.includes(":");
-    const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)) }));
+    const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)), tunnelIp: spec.otherNode[0] }));
     const routers = [spec.router4, spec.router6];
     const { routes, failures } = spec.mode === "tunnel" ? tunnelRoutes(remote, routerOf(routers), spec.mtu) : directRoutes(remote, await host.waysTo(spec.otherNode), spec.underlay, spec.mtu);
     if (failures.length > 0) throw new Error(failures.join());

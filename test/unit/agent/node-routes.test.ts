@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
 
 const source = routerOf(["10.0.0.1", "fd00::1"]);
-const remote = (cidr: string, nodeIp: string | undefined) => ({ cidr, nodeName: "b", nodeIp });
+const remote = (cidr: string, nodeIp: string | undefined) => ({ cidr, nodeName: "b", nodeIp, tunnelIp: "192.0.2.2" });
 
 test("through the tunnel every remote CIDR is on cilium_host, from the router's address of its family", () => {
   assert.deepEqual(tunnelRoutes([remote("fd01::/64", undefined)], source, 1450), { routes: [{ destination: "fd01::/64", device: "cilium_host", source: "fd00::1", mtu: 1450 }], failures: [] });

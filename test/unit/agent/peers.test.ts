@@ -1,6 +1,8 @@
 import { strict as assert } from "node:assert";
 import { describe, it } from "node:test";
 import { decodeEndpoint, decodePod, formatPorts } from "../../../src/agent/objects.ts";
+import { furtherAddresses } from "../../../src/agent/local-node.ts";
+import { tunnelRoutes } from "../../../src/agent/node-routes.ts";
 import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
 import type { LocalNode } from "../../../src/agent/peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
@@ -32,7 +34,30 @@ describe("peers", () => {
     assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: 0, node: undefined, flags: PEER_POD_CIDR | PEER_DIRECT });
     assert.deepEqual(tables.peers.get("10.0.1.1"), { identity: Identity.REMOTE_NODE, node: undefined, flags: PEER_ROUTER | PEER_DIRECT });
     assert.deepEqual(remotePods("a", [endpoint()], tables.places).get("10.0.1.5"), { identity: 300, node: undefined, flags: PEER_DIRECT });
-    assert.deepEqual(tables.remoteCidrs, [{ cidr: "10.0.1.0/24", nodeName: "b", nodeIp: "192.168.0.2" }, { cidr: "fd01:1::/64", nodeName: "b", nodeIp: "fd00::2" }]);
+    assert.deepEqual(tables.remoteCidrs, [{ cidr: "10.0.1.0/24", nodeName: "b", nodeIp: "192.168.0.2", tunnelIp: "192.168.0.2" }, { cidr: "fd01:1::/64", nodeName: "b", nodeIp: "fd00::2", tunnelIp: "192.168.0.2" }]);
+  });
+
+  it("knows the node by every address of its underlay devices, but not by what services bring there", () => {
+    const shown = [
+      { ifname: "eth0", addr_info: [{ local: "192.168.0.1", prefixlen: 24, scope: "global" }, { local: "192.168.0.100", prefixlen: 32, scope: "global" }, { local: "fe80::1", prefixlen: 64, scope: "link" }] },
+      { ifname: "eth1", addr_info: [{ local: "172.20.0.1", prefixlen: 16, scope: "global" }, { local: "fd77::1", prefixlen: 64, scope: "global" }, { local: "fd77::100", prefixlen: 128, scope: "global" }, {}] },
+      { ifname: "docker0", addr_info: [{ local: "172.17.0.1", prefixlen: 16, scope: "global" }] },
+    ];
+    const deviceIps = furtherAddresses(shown, ["eth0", "eth1"], local.internalIps);
+    assert.deepEqual(deviceIps, ["172.20.0.1", "fd77::1"]);
+    const { peers, nodes } = nodeTables({ ...local, deviceIps }, [{ ...other, internalIps: ["192.168.0.2", "172.20.0.1"] }], "tunnel");
+    assert.deepEqual(peers.get("172.20.0.1"), { identity: Identity.HOST, node: undefined, flags: 0 });
+    assert.equal(nodes.has("172.20.0.1"), false, "whatever another node's object claims");
+  });
+
+  it("a node without an address of the tunnel's family is named, and its pods are nobody's: never the world", () => {
+    const tables = nodeTables(local, [{ ...other, internalIps: ["fd00::2"] }], "tunnel");
+    assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: Identity.UNKNOWN, node: undefined, flags: PEER_POD_CIDR | PEER_TUNNEL });
+    assert.equal(tables.nodes.size, 0, "no tunnel of it is believed");
+    const { routes, failures } = tunnelRoutes(tables.remoteCidrs, () => undefined, 1450);
+    assert.equal(routes.length, 2, "they lead to the program that drops and says so");
+    assert.match(failures.join(), /no tunnel to 10\.0\.1\.0\/24 of b: that node has no InternalIP of the family/);
+    assert.deepEqual(tunnelRoutes(nodeTables({ ...local, internalIps: ["fd00::1"] }, [{ ...other, internalIps: ["fd00::2"] }], "tunnel").remoteCidrs, () => undefined, 1430).failures, []);
   });
 
   it("does not let another node's object take over what is ours", () => {

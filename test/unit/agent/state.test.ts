@@ -171,7 +171,8 @@ class FakeSource implements Source<number> {
 describe("files of the agent", () => {
   let folder = "";
   beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "cilium-agent-"))));
-  afterEach(() => rm(folder, { recursive: true, force: true }));
+  // A table that nobody awaits may still be writing.
+  afterEach(() => rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
 
   it("a table serves what was kept until the API server has told all", async () => {
     const file = join(folder, "t.json");
