@@ -52,6 +52,17 @@ static __always_inline int read_tunnel(struct __sk_buff *skb, struct packet *p)
 }
 
 /*
+ * Is the address that find_peer() looked up one of the node's? An entry that was taken over from a version which knew one
+ * address of each node has no `address` yet: it stands under that one.
+ */
+static __always_inline int belongs_to(const struct packet *p, const struct node *node)
+{
+	if (is_zero_address(node->address))
+		return same_address(p->peer.node, &p->node);
+	return same_address(p->peer.node, node->address);
+}
+
+/*
  * p->from.identity := whom the VNI names, if that node may speak for the inner source address.
  * A node's own traffic (HOST) and what it forwards for the world (WORLD) carry its router address.
  */
@@ -80,7 +91,7 @@ static __always_inline int sender_from_overlay(struct packet *p)
 	p->from.identity = p->vni;
 	find_peer(p, &p->source);
 	p->from.ports = p->peer.ports;
-	if (!router && !same_address(p->peer.node, node->address))
+	if (!router && !belongs_to(p, node))
 		return -DROP_SPOOFED_OVERLAY;
 	return GO_ON;
 }

@@ -289,7 +289,7 @@ struct fragment_ports {
 struct node {
 	unsigned char router_ipv4[16]; /* v4-mapped; zero when absent */
 	unsigned char router_ipv6[16];
-	unsigned char address[16];     /* the one of its addresses that stands in `struct peer` */
+	unsigned char address[16];     /* the one of its addresses that stands in `struct peer`; zero: an earlier version wrote it, the key */
 };
 
 /* skb->mark, kept clear of kube-proxy's 0x4000 and 0x8000. Bits 8..11 tell where the packet came

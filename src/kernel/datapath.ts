@@ -16,6 +16,7 @@ import { Hook, hookNames } from "./gen/types.ts";
 import type { TakeOver } from "./takeover.ts";
 import { attachTc, detachTc } from "./tc.ts";
 import type { LibbpfPort } from "./bpf.ts";
+import type { LibbpfMap } from "./map.ts";
 import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
 
 export type HookName = Exclude<keyof typeof Hook, "COUNT">;
@@ -73,7 +74,8 @@ export class Datapath {
       taking?.copy();
       const stubs = pinStubs(options, byHook(objects, "stub_"));
       isFlipping = true; // from here on programs in force may use the fresh maps
-      flip(port, programs);
+      flip(hooksOf(port), programs);
+      for (const former of taking?.formerArrays ?? []) flip(former, programs);
       taking?.finish();
       return new Datapath(port, stubs);
     } catch (error) {
@@ -141,10 +143,15 @@ function pinStubs({ port, pinDir }: DatapathOptions, fresh: ReadonlyMap<HookName
   );
 }
 
-function flip(port: LibbpfPort, programs: ReadonlyMap<HookName, number>): void {
+function hooksOf(port: LibbpfPort): LibbpfMap {
   const slots = port.map("hooks");
   if (slots === undefined) throw new Error("no object declares the program array hooks");
-  for (const hook of FLIP_ORDER) slots.update(u32(Hook[hook]), u32(programs.get(hook) as number));
+  return slots;
+}
+
+/** An array of an earlier version may lack the slots of later hooks: no device has their stubs yet. */
+function flip(slots: LibbpfMap, programs: ReadonlyMap<HookName, number>): void {
+  for (const hook of FLIP_ORDER) if (Hook[hook] < slots.maxEntries) slots.update(u32(Hook[hook]), u32(programs.get(hook) as number));
 }
 
 function u32(value: number): Uint8Array {

@@ -46,13 +46,19 @@ export class TakeOver {
     for (const { now, old } of this.#pairs) if (!NOT_COPIED.includes(now.map.type) && now.map.type === old.map.type) transfer(old, now, !now.map.isRestored);
   }
 
+  /** Program arrays of another hash: stubs on devices call into them until the devices have the new stubs. */
+  get formerArrays(): readonly LibbpfMap[] {
+    return this.#pairs.filter(({ old }) => old.map.type === MapType.PROG_ARRAY).map(({ old }) => old.map);
+  }
+
   finish(): void {
     for (const { now, old } of this.#pairs) if (now.map.name === LIVE.map) transfer(old, now, false);
     for (const { old } of this.#pairs) this.#pins.remove(old.path);
   }
 
+  /** The kernel empties a program array that no process and no pin holds: those of `formerArrays` stay open with this process. */
   close(): void {
-    for (const { old } of this.#pairs) this.#pins.close(old);
+    for (const { old } of this.#pairs) if (old.map.type !== MapType.PROG_ARRAY) this.#pins.close(old);
   }
 }
 

@@ -31,6 +31,11 @@ rows([
     name: "whichever of its addresses the node sends from, of either family",
     hops: [{ ...told(remote.identity, other.ipv6), packet: syn(remote.ipv4), action: Action.REDIRECT }, { ...told(remote.identity, "2001:db8::66"), packet: syn(remote.ipv4), ...spoofed }],
   },
+  {
+    name: "a node as a version wrote it that knew one address of each: it speaks for its own pods from that, and for no others",
+    given: (world) => world.formerNode(),
+    hops: [{ ...believed, packet: syn(remote.ipv4), action: Action.REDIRECT }, { ...believed, packet: syn(b.ipv4), ...spoofed }, { ...believed, packet: syn(outside.ipv4), ...spoofed }],
+  },
   { name: "IPv6 inside", given: (world) => world.ingress(a, [{ peer: remote.identity, rule: 41 }]), hops: [{ ...believed, packet: tcpFrame(Tcp.SYN, { from: remote.ipv6, to: a.ipv6 }), action: Action.REDIRECT, rules: [41] }, { ...told(1), packet: tcpFrame(Tcp.SYN, { from: other.router6, to: a.ipv6 }), drop: "POLICY_DENIED" }] },
   {
     name: "the answer of a pod elsewhere",

@@ -93,6 +93,20 @@ function suite(): void {
     assert.deepEqual(readdirSync(pinDir).filter((name) => name.startsWith("stub_")).length, 6);
   });
 
+  it("a version with another program array is in force at once, by the stubs that the devices have, until they have its own", async () => {
+    const device = await new Links(runCommand).find(spec.hostName);
+    assert.ok(device);
+    const attach = (datapath: Datapath): void => { for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) datapath.attach(hook, device.ifindex); };
+    const versions = [{ maxEntries: { hooks: 40 }, rodata: { option_closed: 1 } }, { rodata: { option_closed: 0 } }];
+    for (const version of versions) {
+      const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir, ...version });
+      assert.equal(reachable(), version.rodata.option_closed === 0, "before the devices have its stubs");
+      attach(datapath);
+      assert.equal(reachable(), version.rodata.option_closed === 0);
+    }
+    assert.equal(readdirSync(pinDir).filter((name) => name.startsWith("hooks_")).length, 1);
+  });
+
   it("replaces stubs whose program array is gone", async () => {
     const [hooks] = readdirSync(pinDir).filter((name) => name.startsWith("hooks_"));
     rmSync(join(pinDir, hooks ?? ""));

@@ -196,6 +196,11 @@ export class World {
     this.#events.take(10_000);
   }
 
+  /** The other node's entry as a version wrote it that knew one address of each, after its takeover. */
+  formerNode(): void {
+    this.map("nodes").update(addressKey(other.ipv4), encode(nodeCodec, { address: new Uint8Array(16), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
+  }
+
   /** From here on the underlay's routes lead to the other node's pods. */
   goNative(): void {
     for (const address of [remote.ipv4, remote.ipv6]) this.peer(address, { identity: remote.identity, flags: PEER_DIRECT });

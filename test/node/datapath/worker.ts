@@ -5,11 +5,12 @@
  */
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
 import { directRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
 import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
-import type { Device } from "../../../src/kernel/index.ts";
+import type { Device, HookName } from "../../../src/kernel/index.ts";
 import { parseAddress } from "../../../src/lib/ip.ts";
 
 export interface NodeSpec {
@@ -57,6 +58,7 @@ class Worker {
   readonly #sysctl = new Sysctl();
   readonly #links = new Links(runCommand);
   readonly #veths = new PodVeths({ netlink: new Netlink(), sysctl: this.#sysctl, run: runCommand, plugin: PLUGIN });
+  readonly #attached: (readonly [HookName, number])[] = [];
   #datapath: Datapath | undefined;
   #events: RingBufferReader<Event> | undefined;
 
@@ -69,7 +71,11 @@ class Worker {
       case "put":
         return this.#port.map(request.map)?.update(bytes(request.key), bytes(request.value));
       case "load":
-        return void this.#load(request.spec);
+        this.#load(request.spec);
+        // What comes meanwhile goes through the stubs of before, as while an agent that has just started restores the pods.
+        await sleep(300);
+        for (const [hook, ifindex] of this.#attached) this.#datapath?.attach(hook, ifindex);
+        return undefined;
       case "maps":
         return ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "flows"].map((name) => `${name} ${this.#port.map(name)?.valueSize} ${this.#port.map(name)?.count()}`);
       case "events":
@@ -82,10 +88,10 @@ class Worker {
     for (const [path, value] of Object.entries(host.wantedSysctls(spec.underlay))) this.#sysctl.write(path, value);
     const devices = await host.createDevices({ routerIpv4: spec.router4, routerIpv6: spec.router6, tunnelPort: spec.mode === "tunnel" ? 8472 : undefined, mtu: spec.mtu });
     this.#tunnel = devices.tunnel;
-    const datapath = this.#load(spec);
-    for (const name of spec.underlay) await this.#attachUnderlay(datapath, name);
-    if (devices.tunnel !== undefined) datapath.attach("FROM_OVERLAY", devices.tunnel.ifindex);
-    datapath.attach("FROM_HOST", devices.host.ifindex);
+    this.#load(spec);
+    for (const name of spec.underlay) await this.#attachUnderlay(name);
+    if (devices.tunnel !== undefined) this.#attach("FROM_OVERLAY", devices.tunnel.ifindex);
+    this.#attach("FROM_HOST", devices.host.ifindex);
     const isIPv6 = (text: string): boolean => text.includes(":");
     const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)), tunnelIp: spec.otherNode[0] }));
     const routers = [spec.router4, spec.router6];
@@ -96,16 +102,21 @@ class Worker {
     if (devices.tunnel !== undefined) this.#sysctl.forDevice(TUNNEL_DEVICE);
   }
 
-  async #attachUnderlay(datapath: Datapath, name: string): Promise<void> {
+  async #attachUnderlay(name: string): Promise<void> {
     const device = await this.#links.find(name);
     if (device === undefined) throw new Error(`no ${name}`);
     const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
     this.#port.map("underlays")?.update(u32(device.ifindex), u32(1));
-    datapath.attach("FROM_NETDEV", device.ifindex);
-    datapath.attach("TO_NETDEV", device.ifindex);
+    this.#attach("FROM_NETDEV", device.ifindex);
+    this.#attach("TO_NETDEV", device.ifindex);
   }
 
-  #load(spec: NodeSpec): Datapath {
+  #attach(hook: HookName, ifindex: number): void {
+    this.#datapath?.attach(hook, ifindex);
+    this.#attached.push([hook, ifindex]);
+  }
+
+  #load(spec: NodeSpec): void {
     this.#port = new LibbpfPort(spec.pins);
     this.#datapath = Datapath.load({
       port: this.#port,
@@ -116,14 +127,13 @@ class Worker {
     });
     this.#events?.close();
     this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
-    return this.#datapath;
   }
 
   /** @returns ifindex of the host's end. */
   async #pod(spec: NodeSpec, pod: PodLink): Promise<number> {
     const device = await this.#veths.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns });
-    this.#datapath?.attach("FROM_CONTAINER", device.ifindex);
-    this.#datapath?.attach("TO_CONTAINER", device.ifindex);
+    this.#attach("FROM_CONTAINER", device.ifindex);
+    this.#attach("TO_CONTAINER", device.ifindex);
     await this.#veths.connect({
       hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns,
       ipv4: { address: pod.ipv4, gateway: spec.router4 }, ipv6: { address: pod.ipv6, gateway: spec.router6 },
