@@ -109,9 +109,12 @@ export class PolicyStore {
     return this.#lastSet;
   }
 
-  /** The slot with the smallest number that nobody has. Slot 0 is never used. */
+  /**
+   * The slot with the smallest number that nobody has: one with rules is some pod's, also where a version without owners
+   * wrote it. Slot 0 is never used.
+   */
   freeSlot(taken: ReadonlySet<number>): number | undefined {
-    for (let slot = 1; slot <= this.slotCount; slot++) if (!taken.has(slot)) return slot;
+    for (let slot = 1; slot <= this.slotCount; slot++) if (!taken.has(slot) && (this.subjects.get(slot)?.ruleSet ?? 0) === 0) return slot;
     return undefined;
   }
 

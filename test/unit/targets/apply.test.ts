@@ -94,6 +94,12 @@ class Kernel {
   }
 }
 
+function encodeSubject(subject: types.Subject): Uint8Array {
+  const bytes = new Uint8Array(types.subjectCodec.size);
+  types.subjectCodec.encode(subject, viewOf(bytes));
+  return bytes;
+}
+
 function resolve({ identities }: DesiredState): ReadonlyMap<string, ReadonlySet<number>> {
   return new Map([...SELECTORS].map(([id, selector]) => [id, new Set([...identities].filter(([, labels]) => selects(selector, labels)).map(([identity]) => identity))]));
 }
@@ -146,6 +152,25 @@ describe("MapApplier", () => {
         if (subjects.join() === pods.join()) assert.equal(kernel.writes, writes, "a restart writes nothing");
       }),
     );
+  });
+
+  it("slots that a version wrote which kept no owners are nobody else's while a pod has them", () => {
+    const kernel = new Kernel();
+    const pods = new Map([["c1", endpoint(1, 256)], ["c2", endpoint(2, 257)]]);
+    const state = (...subjects: (readonly [number, string])[]): DesiredState => ({ ...EMPTY, nodeState: nodeState(new Map(subjects)), identities: LABELS, endpoints: pods, peers: new Map([["10.0.1.2", peer(302)]]) });
+    const before = state([256, "a80"], [257, "open"]);
+    kernel.applier().apply(before);
+    const { subjects } = kernel.policy;
+    for (const [slot, value] of subjects.entries()) subjects.update(slot, encodeSubject({ ...types.subjectCodec.decode(viewOf(value)), owner: 0 }));
+    const after = state([257, "open"], [256, "a80"]);
+    kernel.watch = () => checkMoment(kernel, before, after);
+    const applier = kernel.applier();
+    const report = applier.apply(after);
+    kernel.watch = () => undefined;
+    checkEnd(kernel, after, report);
+    kernel.now += 1000;
+    applier.sweep();
+    assert.equal([...kernel.policy.subjects.entries()].filter(([, value]) => types.subjectCodec.decode(viewOf(value)).ruleSet !== 0).length, 2, "slots without an owner are closed in the end");
   });
 
   it("keeps addresses of unknown identities out, and lets them in when the identity is known", () => {
