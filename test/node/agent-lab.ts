@@ -8,6 +8,7 @@ import type { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/agent/config.ts";
+import type { MapSizes } from "../../src/agent/config.ts";
 import { hostInterfaceName } from "../../src/cni/operations.ts";
 import type { NodeState } from "../../src/compile/state.ts";
 import { NodeStateWriter } from "../../src/feed/index.ts";
@@ -34,6 +35,7 @@ export interface LabOptions {
   /** The node's address is .1 of this /24, without its last octet. */
   readonly subnet: string;
   readonly podCidrs: readonly [string, string];
+  readonly mapSizes?: Partial<MapSizes>;
 }
 
 export interface PluginAnswer {
@@ -96,7 +98,12 @@ export class AgentLab {
   /** One rule set that says nothing, for each identity. Returns the revision. */
   async writeState(identities: readonly number[]): Promise<number> {
     const ruleSet = { ingressDefault: undefined, egressDefault: undefined, rules: [] };
-    const state: NodeState = { subjects: new Map(identities.map((identity) => [identity, "aaaaaaaaaaaaaaaa"])), ruleSets: new Map([["aaaaaaaaaaaaaaaa", ruleSet]]), selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
+    return this.write({ subjects: new Map(identities.map((identity) => [identity, "aaaaaaaaaaaaaaaa"])), ruleSets: new Map([["aaaaaaaaaaaaaaaa", ruleSet]]) });
+  }
+
+  /** Returns the revision. */
+  async write(told: Pick<NodeState, "subjects" | "ruleSets"> & Partial<NodeState>): Promise<number> {
+    const state: NodeState = { selectors: new Map(), ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] }, ...told };
     const written = await this.#writer?.write({ node: this.node, nodeUid: this.uids.get(this.node) ?? "", acknowledged: 0, transitions: 1, signal: new AbortController().signal }, state);
     return written?.revision ?? assert.fail("the lab is not set up");
   }
@@ -228,7 +235,7 @@ export class AgentLab {
   #writeRunner(api: ApiServer, port: number): void {
     const base = loadConfig({ directory: this.path("config"), environment: { NODE_NAME: this.node } });
     const config = {
-      ...base, prometheusPort: 0, cniConfPath: this.path("net.d"), cniBinPath: this.path("bin"),
+      ...base, prometheusPort: 0, mapSizes: { ...base.mapSizes, ...this.#options.mapSizes }, cniConfPath: this.path("net.d"), cniBinPath: this.path("bin"),
       paths: { run: this.path("run"), state: this.path("state"), pins: this.path("bpf/cilium"), bpfObjects: join(ROOT, "build/bpf"), plugin: PLUGIN, hostProc: "/proc" },
     };
     const options: RunnerOptions = { config, kubeconfig: api.kubeconfig, port, socket: this.path("api.sock") };
