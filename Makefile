@@ -146,8 +146,15 @@ ROUNDS ?= 20
 PARTS ?=
 bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=20 (3: short) PARTS="traffic policy cni memory"
 	@ROUNDS=$(ROUNDS) PARTS="$(PARTS)" $(NODE) test/bench/main.ts
+bench-kernel: $(BENCH_PROGRAMS) bpf build/bpf-test/outer.o ## What a verdict costs, and how fast maps are filled, into test/bench/KERNEL.md
+	@$(NODE) test/bench/kernel.ts
+bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy changes and memory among 10,000 and 50,000 simulated pods, into test/bench/SCALE.md
+	@$(NODE) test/bench/scale.ts
+build/bench/kwok:
+	@mkdir -p $(@D)
+	GOBIN=$(CURDIR)/$(@D) GOWORK=off go install -trimpath -buildvcs=false sigs.k8s.io/kwok/cmd/kwok@v0.8.0
 build/bench/%: test/bench/programs/%.c
 	@mkdir -p $(@D)
 	$(STATIC_CC) -pthread -o $@ $<
 
-.PHONY: bench
+.PHONY: bench bench-kernel bench-scale

@@ -70,6 +70,8 @@ export interface Seen {
   readonly mark: number;
   readonly packet: Uint8Array;
   readonly events: readonly Event[];
+  /** What the kernel measured for the last run. */
+  readonly durationNs: number;
 }
 
 const HOOKS = ["from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "from_host"] as const;
@@ -119,8 +121,8 @@ export class World {
   readonly #saysOuter: boolean;
   #nextGeneration = 1;
 
-  /** @param flows size of the table; @param options further options of the programs. */
-  constructor({ flows = 64, options = {} }: { readonly flows?: number; readonly options?: Readonly<Record<string, number | bigint>> } = {}) {
+  /** @param flows size of the table; @param sizes of other tables; @param options further options of the programs. */
+  constructor({ flows = 64, sizes = {}, options = {} }: { readonly flows?: number; readonly sizes?: Readonly<Record<string, number>>; readonly options?: Readonly<Record<string, number | bigint>> } = {}) {
     const root = join(import.meta.dirname, "../../..");
     execFileSync("make", ["-s", "bpf", "build/bpf-test/outer.o"], { cwd: root });
     const rodata = {
@@ -130,7 +132,7 @@ export class World {
       config_router_ipv6: parseAddress(self.router6),
       ...options,
     };
-    const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16 };
+    const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16, ...sizes };
     for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
     this.#load(join(root, "build/bpf-test/outer.o"), { maxEntries: {} });
@@ -382,8 +384,8 @@ export class World {
     const ingressIfindex = typeof cameFrom === "object" ? cameFrom.ifindex : (cameFrom ?? 0);
     const runOptions = { context: { ...context, ifindex: LOOPBACK, ingressIfindex } };
     for (let done = 1; done < repeat; done++) this.#port.testRun(program, packet, runOptions); // the kernel's own repeat ends with EINTR
-    const { verdict, mark, packet: after } = this.#port.testRun(program, packet, runOptions);
-    return { verdict, mark, packet: after, events: quiet ? [] : this.#events.take(100_000) };
+    const { verdict, mark, packet: after, durationNs } = this.#port.testRun(program, packet, runOptions);
+    return { verdict, mark, packet: after, durationNs, events: quiet ? [] : this.#events.take(100_000) };
   }
 
   close(): void {
