@@ -11,6 +11,7 @@ import { type BenchCluster, until } from "./cluster.ts";
 import { ROOT } from "./config.ts";
 
 const KWOK = join(ROOT, "build/bench/kwok");
+const STAGES = join(ROOT, "test/bench/kwok-stages.yaml");
 const WRITERS = 24;
 const NAMESPACE_COUNT = 50;
 const READY_MS = 900_000;
@@ -35,11 +36,14 @@ export class SimulatedCluster {
   readonly #size: Size;
   #nodes: readonly FakeNode[] = [];
   #pods = 0;
+  #said = "";
 
   constructor(cluster: BenchCluster, size: Size) {
     this.#cluster = cluster;
     this.#size = size;
-    this.#kwok = spawn(KWOK, ["--kubeconfig", clusterPaths(cluster.config).kubeconfig, "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-lease-duration-seconds=200"], { stdio: "ignore" });
+    const options = [`--config=${STAGES}`, "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-lease-duration-seconds=200"];
+    this.#kwok = spawn(KWOK, ["--kubeconfig", clusterPaths(cluster.config).kubeconfig, ...options], { stdio: ["ignore", "ignore", "pipe"] });
+    this.#kwok.stderr?.on("data", (chunk: Buffer) => (this.#said = `${this.#said}${chunk.toString()}`.slice(-2000)));
   }
 
   /** Endpoints that exist now. */
@@ -108,6 +112,7 @@ export class SimulatedCluster {
   }
 
   async #running(): Promise<number> {
+    if (this.#kwok.exitCode !== null) throw new Error(`kwok ended: ${this.#said}`);
     const { items } = await this.#cluster.client.list<KubeObject & { readonly status?: { readonly phase?: string } }>(PODS, { labelSelector: "bench=simulated" });
     return items.filter(({ status }) => status?.phase === "Running").length;
   }
