@@ -124,7 +124,8 @@ export class Agent {
   #follow(core: Core, tables: Tables): void {
     const moved = (name: "identities" | "nodes" | "endpoints"): void => {
       core.state.moved(name);
-      core.enforcer.touch();
+      if (name === "endpoints") core.enforcer.touchPeers();
+      else core.enforcer.touch();
       core.change.notify();
     };
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });

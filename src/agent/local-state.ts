@@ -86,7 +86,9 @@ export class LocalState {
     const attachmentsMoved = this.#moved.delete("attachments");
     if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources);
     if (nodesMoved || remoteMoved || attachmentsMoved) {
-      this.#peers = new Map([...this.#remote, ...localPods(this.#sources), ...tables.peers]);
+      const peers = new Map(this.#remote);
+      for (const rows of [localPods(this.#sources), tables.peers]) for (const [address, row] of rows) peers.set(address, row);
+      this.#peers = peers;
     }
     return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced };
   }

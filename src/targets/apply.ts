@@ -142,9 +142,10 @@ export class MapApplier implements Applier {
   #admit(desired: DesiredState): Admitted {
     const last = this.#admitted;
     if (last?.from.peers === desired.peers && last.from.identities === desired.identities) return last;
-    const withheld = [...desired.peers].filter(([, { identity }]) => !isKnown(desired, identity)).map(([address]) => address);
-    const outside = new Set(withheld);
-    const known = outside.size === 0 ? desired.peers : new Map([...desired.peers].filter(([address]) => !outside.has(address)));
+    const withheld: string[] = [];
+    for (const [address, { identity }] of desired.peers) if (!isKnown(desired, identity)) withheld.push(address);
+    const known = withheld.length === 0 ? desired.peers : new Map(desired.peers);
+    if (known !== desired.peers) for (const address of withheld) (known as Map<string, PeerRow>).delete(address);
     this.#admitted = { from: desired, peers: numberRows(known, this.#classes), withheld };
     return this.#admitted;
   }
@@ -179,8 +180,9 @@ export class MapApplier implements Applier {
   }
 
   #retireClasses(peers: ReadonlyMap<string, PeerValue>, rows: ReadonlyMap<string, EndpointValue>): boolean {
-    const carried = [...peers.values(), ...rows.values()].flatMap(({ ports }) => ports ?? []);
-    return this.#classes.retain(new Set(carried)) > 0;
+    const carried = new Set<number>();
+    for (const all of [peers, rows]) for (const { ports } of all.values()) if (ports !== undefined) carried.add(ports);
+    return this.#classes.retain(carried) > 0;
   }
 }
 

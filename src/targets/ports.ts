@@ -78,14 +78,15 @@ interface Named {
 
 /** The same map when no row names a port. */
 export function numberRows<R extends Named>(rows: ReadonlyMap<string, R>, classes: PortClasses): ReadonlyMap<string, Numbered<R>> {
-  const named = [...rows].filter(([, { namedPorts }]) => namedPorts !== undefined);
-  if (named.length === 0) return rows;
-  const numbered = new Map<string, Numbered<R>>(rows);
-  for (const [key, { namedPorts, ...row }] of named) {
+  let numbered: Map<string, Numbered<R>> | undefined;
+  for (const [key, given] of rows) {
+    if (given.namedPorts === undefined) continue;
+    const { namedPorts, ...row } = given;
     const ports = classes.numberOf(row.identity, namedPorts);
+    numbered ??= new Map<string, Numbered<R>>(rows);
     numbered.set(key, ports === 0 ? row : { ...row, ports });
   }
-  return numbered;
+  return numbered ?? rows;
 }
 
 /** The numbers that a pod gives to the name. Protocol 0: of whatever protocol. */

@@ -75,8 +75,8 @@ function fills(): Fill {
     for (let round = -1; round < ROUNDS; round++) {
       const c = Number(execFileSync(join(ROOT, "build/bench/mapfill"), [String(ENTRIES), String(BATCH)], { encoding: "utf8" }));
       const agent = timed(() => {
-        const failures = target.put(rows);
-        if (failures.length > 0) throw failures[0]?.error;
+        const [failure] = target.put(rows);
+        if (failure !== undefined) throw failure.error;
       });
       const codecs = timed(() => writeBytes(map, bytes));
       if (round >= 0) [fill.c, fill.agent, fill.codecs].forEach((list, i) => list.push([c, agent, codecs][i] ?? Number.NaN));

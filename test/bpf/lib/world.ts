@@ -70,7 +70,6 @@ export interface Seen {
   readonly mark: number;
   readonly packet: Uint8Array;
   readonly events: readonly Event[];
-  /** What the kernel measured for the last run. */
   readonly durationNs: number;
 }
 
@@ -384,8 +383,7 @@ export class World {
     const ingressIfindex = typeof cameFrom === "object" ? cameFrom.ifindex : (cameFrom ?? 0);
     const runOptions = { context: { ...context, ifindex: LOOPBACK, ingressIfindex } };
     for (let done = 1; done < repeat; done++) this.#port.testRun(program, packet, runOptions); // the kernel's own repeat ends with EINTR
-    const { verdict, mark, packet: after, durationNs } = this.#port.testRun(program, packet, runOptions);
-    return { verdict, mark, packet: after, durationNs, events: quiet ? [] : this.#events.take(100_000) };
+    return { ...this.#port.testRun(program, packet, runOptions), events: quiet ? [] : this.#events.take(100_000) };
   }
 
   close(): void {

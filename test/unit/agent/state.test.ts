@@ -82,16 +82,20 @@ describe("local state", () => {
   });
 });
 
+function busy(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}
+
 describe("enforcer", () => {
   beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
   afterEach(() => mock.timers.reset());
 
-  function enforcer(options: { usable?: boolean; reports?: ApplyReport[] } = {}) {
+  function enforcer(options: { usable?: boolean; reports?: ApplyReport[]; slowMs?: number } = {}) {
     const applied: DesiredState[] = [];
     const flags = { usable: options.usable ?? true };
     const reports = options.reports ?? [];
     const made = new Enforcer({
-      applier: { apply: (desired) => (applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
+      applier: { apply: (desired) => (busy(options.slowMs ?? 0), applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
       state: new LocalState(local, { identities: new Map(), nodes: new Map(), endpoints: new Map(), attachments: new Map(), pods: new Map() }, "tunnel"),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });
@@ -106,6 +110,22 @@ describe("enforcer", () => {
     assert.equal(applied.length, 1);
     assert.equal(made.isEnforced(300), true);
     assert.equal(made.isEnforced(301), false);
+  });
+
+  it("lets changes of other nodes' pods wait the longer the longer they take, and nothing else for them", () => {
+    const { made, applied } = enforcer({ slowMs: 30 });
+    made.assign(assignment);
+    made.touchPeers();
+    mock.timers.tick(5);
+    assert.equal(applied.length, 1);
+    made.touchPeers();
+    mock.timers.tick(100);
+    assert.equal(applied.length, 1, "four times 30 ms have not passed");
+    made.touch();
+    mock.timers.tick(5);
+    assert.equal(applied.length, 2, "another change does not wait");
+    mock.timers.tick(2000);
+    assert.equal(applied.length, 2, "what it took along is done");
   });
 
   it("does not touch the kernel before enough is known: what an earlier process wrote stays", () => {
