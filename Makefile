@@ -55,7 +55,7 @@ clean-all: cluster-down chart-repo-stop ## cluster-down, and remove everything t
 CHART_REPO_PORT ?= 8879
 REGISTRY ?=
 PUSH_FLAGS ?=
-image: $(SETUP_STAMP) bpf cni ## Build the OCI image build/image/cilium.tar (no registry, no Docker)
+image: $(SETUP_STAMP) bpf cni build/bin/wireguard-go ## Build the OCI image build/image/cilium.tar (no registry, no Docker)
 	@$(NODE) src/image/build.ts
 push: image ## Copy the image to REGISTRY=host/path (PUSH_FLAGS: options of skopeo copy)
 	@test -n "$(REGISTRY)" || { echo "make push: say where to: make push REGISTRY=registry.example/team" >&2; exit 2; }
@@ -85,6 +85,8 @@ cni: build/bin/cilium-cni ## Build the static CNI plugin into build/bin
 build/bin/cilium-cni: src/cni/plugin/cilium-cni.c $(wildcard src/cni/plugin/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
+build/bin/wireguard-go: src/cluster/binaries/catalog.ts
+	@$(NODE) src/image/wireguard.ts $@
 
 .PHONY: bpf cni
 

@@ -79,6 +79,39 @@ int from_netdev(struct __sk_buff *skb)
 	return leave_to_others(action);
 }
 
+static __always_inline int is_encryption_in_force(void)
+{
+	__u32 key = 0, *in_force = bpf_map_lookup_elem(&encryption, &key);
+
+	return in_force && *in_force;
+}
+
+/*
+ * The node's own packet, while encryption is in force: what the tunnel made has to leave through WireGuard, whose packets
+ * look like any other's here, and for a pod elsewhere there is no way but the tunnel. Of a later fragment whose first
+ * was not seen nobody knows the ports. DONE_OK: not ours to refuse.
+ */
+static __always_inline int refuse_clear(struct __sk_buff *skb, struct packet *p)
+{
+	int step = parse_ethernet(skb, p);
+
+	if (step || (p->type != ETHERTYPE_IPV4 && p->type != ETHERTYPE_IPV6))
+		return DONE_OK;
+	step = parse_ip(skb, p);
+	find_peer(p, &p->source);
+	found_side(&p->from, p);
+	find_peer(p, &p->destination);
+	found_side(&p->to, p);
+	if (is_pod_address(&p->peer))
+		return -DROP_UNENCRYPTED;
+	if (step == -DROP_FRAGMENT_NOT_FOUND && p->protocol == PROTOCOL_UDP && bpf_map_lookup_elem(&nodes, &p->destination))
+		return -DROP_UNENCRYPTED;
+	if (step)
+		return DONE_OK;
+	remember_fragment(p);
+	return is_for_tunnel_port(p) ? -DROP_UNENCRYPTED : DONE_OK;
+}
+
 /* A pod's packet leaves the node: after translation, so this is its last destination. */
 static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *pod)
 {
@@ -95,6 +128,8 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	/* Nobody but the tunnel device itself, whose packets come from no device. */
 	if (is_for_tunnel_port(p))
 		return -DROP_TUNNEL_PORT;
+	if (is_pod_address(&p->peer) && is_encryption_in_force())
+		return -DROP_UNENCRYPTED;
 	remember_fragment(p);
 	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
 }
@@ -103,14 +138,17 @@ SEC("tc")
 int to_netdev(struct __sk_buff *skb)
 {
 	struct endpoint *pod = forwarded_pod(skb);
+	/* The rest is the node's own, the tunnel's, the outside's, or judged as a reply. */
+	int is_judged_here = mark_origin(skb) != MARK_REPLY && (pod || is_pod_mark(skb)), step;
 	struct packet *p;
 
-	if (mark_origin(skb) == MARK_REPLY)
+	if (!is_judged_here && !is_encryption_in_force())
 		return TC_ACT_UNSPEC;
-	if (!pod && !is_pod_mark(skb))
-		return TC_ACT_UNSPEC; /* the node's own, the tunnel's, the outside's */
 	p = packet_begin(skb, HOOK_TO_NETDEV, DIRECTION_EGRESS);
 	if (!p)
 		return TC_ACT_SHOT;
-	return leave_to_others(finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT));
+	if (is_judged_here)
+		return leave_to_others(finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT));
+	step = refuse_clear(skb, p);
+	return step == DONE_OK ? TC_ACT_UNSPEC : leave_to_others(finish(skb, p, step));
 }

@@ -53,6 +53,14 @@ struct {
 	__type(value, __u32);
 } underlays SEC(".maps");
 
+/* 0 -> 1: encryption is in force, and what would leave for another node's pods without it is dropped */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} encryption SEC(".maps");
+
 /* exact address -> identity and node */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -78,6 +78,7 @@ enum drop_reason {
 	DROP_INVALID_IDENTITY = 171,
 	DROP_UNKNOWN_SENDER = 172,
 	DROP_POLICY_DENY = 181,     /* a deny rule matched */
+	DROP_UNENCRYPTED = 195,     /* between nodes, outside WireGuard, while encryption is in force */
 	DROP_NO_TUNNEL_ENDPOINT = 160,
 	DROP_EXTENSION_HEADER = 156,
 	DROP_UNKNOWN_IDENTITY = 300,   /* cluster pod address without an identity yet */

@@ -17,6 +17,7 @@ import { logFailure } from "../lib/log.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
+import type { QueueObserver } from "../lib/queue.ts";
 import { watchRoutes } from "../kernel/index.ts";
 import { pruneRuleHits } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
@@ -32,6 +33,8 @@ import { awaitLocalNode, localNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod } from "./objects.ts";
+import { startEncryption } from "./start-encryption.ts";
+import type { RunningEncryption } from "./start-encryption.ts";
 import { Tables } from "./tables.ts";
 import { Writers } from "./writers.ts";
 
@@ -47,10 +50,12 @@ export class Agent {
   readonly #logger: Logger;
   readonly #signal: AbortSignal;
   readonly #metrics: AgentMetrics;
+  readonly #observer: QueueObserver;
   #core: Core | undefined;
   #writers: Writers | undefined;
   #network: NodeNetwork | undefined;
   #routes: WorkQueue | undefined;
+  #encryption: RunningEncryption | undefined;
   #unreadable: ReadFailure | undefined;
   #isStateSynced = false;
   #isServing = false;
@@ -72,6 +77,7 @@ export class Agent {
       appliedRevision: () => this.#core?.enforcer.assignment?.revision ?? 0,
       addresses: () => this.#addressFigures(),
     });
+    this.#observer = queueObserver(this.#metrics.metrics);
   }
 
   /** Resolves when pods can be attached. */
@@ -92,6 +98,7 @@ export class Agent {
     this.#follow(core, tables);
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables);
+    this.#encryption = await this.#startEncryption(core, tables, network);
     await this.#serve(core, network);
     this.#housekeep(core, network);
   }
@@ -185,11 +192,25 @@ export class Agent {
       nodeName: this.#config.nodeName,
       core,
       tables,
-      observer: queueObserver(this.#metrics.metrics),
+      observer: this.#observer,
+      encryption: () => this.#encryption?.known,
       isServing: () => this.#isServing && core.enforcer.report !== undefined,
     });
     writers.start(this.#signal);
     return writers;
+  }
+
+  #startEncryption(core: Core, tables: Tables, network: NodeNetwork): Promise<RunningEncryption> {
+    return startEncryption({
+      config: this.#config,
+      network,
+      tables,
+      local: () => core.state.local,
+      logger: this.#logger,
+      observer: this.#observer,
+      signal: this.#signal,
+      onReport: () => this.#writers?.node(),
+    });
   }
 
   async #serve(core: Core, network: NodeNetwork): Promise<void> {
@@ -203,7 +224,7 @@ export class Agent {
     };
     this.#routes.run({ reconcile }, this.#signal);
     this.#routes.add("routes");
-    watchRoutes(() => this.#routes?.add("routes"), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
+    watchRoutes(() => (this.#routes?.add("routes"), this.#encryption?.touch()), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.

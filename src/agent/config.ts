@@ -1,8 +1,8 @@
 /** The agent's settings: files of the ConfigMap, one per key, and NODE_NAME. The only reader of the environment. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readRouting } from "../compile/index.ts";
-import type { RoutingDecision } from "../compile/index.ts";
+import { readEncryption, readRouting } from "../compile/index.ts";
+import type { EncryptionDecision, RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -14,6 +14,8 @@ export interface AgentConfig {
   readonly enableIPv4: boolean;
   readonly enableIPv6: boolean;
   readonly routing: RoutingDecision;
+  /** undefined: none. */
+  readonly encryption: EncryptionDecision | undefined;
   /** 0: taken from the underlay device. */
   readonly mtu: number;
   /** Underlay devices; empty: those with the node's addresses. */
@@ -131,11 +133,13 @@ export function loadConfig(source: ConfigSource = {}): AgentConfig {
   if (nodeName === "") throw new ConfigError("NODE_NAME", "the environment does not name the node");
   const absolute = /^\/[^\0]*$/;
   const servicePort = Number(environment.KUBERNETES_SERVICE_PORT ?? "443");
+  const routing = readRouting(read);
   return {
     nodeName,
     enableIPv4: flag(read, "enable-ipv4", true),
     enableIPv6: flag(read, "enable-ipv6", true),
-    routing: readRouting(read),
+    routing,
+    encryption: readEncryption(read, routing),
     mtu: count(read, "mtu", 0, 0, 65_535),
     devices: (read("devices") ?? "").split(",").map((device) => device.trim()).filter((device) => device !== ""),
     cniExclusive: flag(read, "cni-exclusive", true),

@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICE, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
@@ -13,6 +13,7 @@ import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { requireRights } from "../preflight/index.ts";
+import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
 import type { ShownAddress } from "./local-node.ts";
 import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "./node-routes.ts";
@@ -22,6 +23,9 @@ import type { LocalNode, RemoteCidr } from "./peers.ts";
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
 const OVERHEAD_IPV4 = 50;
 const OVERHEAD_IPV6 = 70;
+/** Outer IP and UDP headers, WireGuard's own of 16 and its tag of 16: 20 + 8 + 32, IPv6 20 more. */
+const WIREGUARD_OVERHEAD_IPV4 = 60;
+const WIREGUARD_OVERHEAD_IPV6 = 80;
 
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
@@ -37,6 +41,7 @@ interface Parts {
   readonly port: LibbpfPort;
   readonly programs: Datapath;
   readonly podMtu: number;
+  readonly encryptedMtu: number;
 }
 
 export class NodeNetwork {
@@ -46,6 +51,8 @@ export class NodeNetwork {
   readonly podMtu: number;
   /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
   readonly deviceIps: readonly string[];
+  /** Of the WireGuard device; without encryption that of the underlay. */
+  readonly encryptedMtu: number;
   readonly #options: NodeNetworkOptions;
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
@@ -60,6 +67,7 @@ export class NodeNetwork {
     this.programs = parts.programs;
     this.podMtu = parts.podMtu;
     this.deviceIps = parts.deviceIps;
+    this.encryptedMtu = parts.encryptedMtu;
   }
 
   /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
@@ -73,7 +81,8 @@ export class NodeNetwork {
     const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
     const underlay = underlayDevices(await links.list(), shown, config, local);
     const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
-    const podMtu = checkedMtu(mtu - overhead(config, local), local);
+    const encryptedMtu = mtu - encryptionOverhead(config, local);
+    const podMtu = checkedMtu(encryptedMtu - overhead(config, local), local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
     const tunnelPort = config.routing.mode === "tunnel" ? config.routing.tunnelPort : undefined;
@@ -90,7 +99,7 @@ export class NodeNetwork {
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, podMtu });
+    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, podMtu, encryptedMtu });
   }
 
   /**
@@ -134,6 +143,11 @@ export class NodeNetwork {
 function overhead({ routing }: AgentConfig, local: LocalNode): number {
   if (routing.mode === "native") return 0;
   return (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
+}
+
+function encryptionOverhead({ encryption }: AgentConfig, local: LocalNode): number {
+  if (encryption === undefined) return 0;
+  return (local.internalIps[0] ?? "").includes(":") ? WIREGUARD_OVERHEAD_IPV6 : WIREGUARD_OVERHEAD_IPV4;
 }
 
 /** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */
@@ -189,6 +203,8 @@ export async function tearDownNode(config: AgentConfig): Promise<void> {
   const links = new Links(runCommand);
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Nft(runCommand).remove();
+  await removeEncryption(runCommand, undefined);
+  await links.remove(WIREGUARD_DEVICE);
   await new Host(runCommand, sysctl).remove();
   ledger(config, sysctl).restore();
   await detachStubs(runCommand, await links.list());

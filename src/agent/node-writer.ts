@@ -5,6 +5,7 @@ import { CILIUM_NODES, NODES, objectPath } from "../kube/index.ts";
 import type { KubeClient } from "../kube/index.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import { decodeCiliumNode } from "./objects.ts";
+import type { EncryptionReport } from "./encryption.ts";
 import type { CiliumNodeRow } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 
@@ -13,26 +14,37 @@ const MANAGER = "cilium-agent";
 /** Far from a heartbeat: only for someone who puts the taint back or clears the condition. */
 const LOOK_AGAIN_MS = 60_000;
 
+const LOOK_SOON_MS = 100;
+
+/** Whether the node encrypts is known; without a report it does not. Until then its key must not leave the object. */
+export interface KnownEncryption {
+  readonly report: EncryptionReport | undefined;
+}
+
 export class CiliumNodeWriter implements Reconciler {
   readonly #client: KubeClient;
   readonly #local: () => LocalNode;
   readonly #current: () => CiliumNodeRow | undefined;
+  readonly #encryption: () => KnownEncryption | undefined;
 
-  constructor(client: KubeClient, local: () => LocalNode, current: () => CiliumNodeRow | undefined) {
+  constructor(client: KubeClient, local: () => LocalNode, current: () => CiliumNodeRow | undefined, encryption: () => KnownEncryption | undefined) {
     this.#client = client;
     this.#local = local;
     this.#current = current;
+    this.#encryption = encryption;
   }
 
   async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
-    const wanted = ciliumNode(this.#local());
+    const encryption = this.#encryption();
+    if (encryption === undefined) return { requeueAfterMs: LOOK_SOON_MS };
+    const wanted = ciliumNode(this.#local(), encryption.report);
     if (JSON.stringify(this.#current()) === JSON.stringify(decodeCiliumNode(wanted))) return {};
     await this.#client.apply(CILIUM_NODES, wanted, MANAGER, signal);
     return {};
   }
 }
 
-function ciliumNode(local: LocalNode): CiliumNode {
+function ciliumNode(local: LocalNode, encryption: EncryptionReport | undefined): CiliumNode {
   const owner = { apiVersion: "v1", kind: "Node", name: local.name, uid: local.uid };
   return {
     metadata: { name: local.name, ...(local.uid === "" ? {} : { ownerReferences: [owner] }) },
@@ -42,7 +54,9 @@ function ciliumNode(local: LocalNode): CiliumNode {
         ...local.routerIps.map((ip) => ({ type: "CiliumInternalIP" as const, ip })),
       ],
       ipam: { podCIDRs: [...local.podCidrs] },
+      ...(encryption?.publicKey === undefined ? {} : { encryption: { publicKey: encryption.publicKey } }),
     },
+    ...(encryption === undefined ? {} : { status: { encryption: encryption.status } }),
   };
 }
 

@@ -140,11 +140,25 @@ export interface CiliumNodeRow {
   readonly internalIps: readonly string[];
   readonly routerIps: readonly string[];
   readonly podCidrs: readonly string[];
+  /** Absent while it does not encrypt. */
+  readonly publicKey?: string;
+  readonly encryption?: EncryptionStatus;
 }
 
-export function decodeCiliumNode(object: CiliumNode): CiliumNodeRow {
-  const of = (type: string): string[] => object.spec.addresses.filter((address) => address.type === type).map((address) => address.ip);
-  return { name: object.metadata.name, internalIps: of("InternalIP"), routerIps: of("CiliumInternalIP"), podCidrs: object.spec.ipam.podCIDRs };
+export type EncryptionStatus = NonNullable<NonNullable<CiliumNode["status"]>["encryption"]>;
+
+export function decodeCiliumNode({ metadata, spec, status }: CiliumNode): CiliumNodeRow {
+  const of = (type: string): string[] => spec.addresses.filter((address) => address.type === type).map((address) => address.ip);
+  return {
+    name: metadata.name, internalIps: of("InternalIP"), routerIps: of("CiliumInternalIP"), podCidrs: spec.ipam.podCIDRs,
+    ...(spec.encryption === undefined ? {} : { publicKey: spec.encryption.publicKey }),
+    ...(status?.encryption === undefined ? {} : { encryption: encryptionStatus(status.encryption) }),
+  };
+}
+
+/** One order of the fields, so that equal ones are equal as text. */
+function encryptionStatus({ phase, device, peers, message }: EncryptionStatus): EncryptionStatus {
+  return { phase, device, peers, ...(message === undefined ? {} : { message }) };
 }
 
 export interface NodeRow {

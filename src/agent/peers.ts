@@ -47,7 +47,7 @@ export interface RemoteCidr {
 const isIPv6 = (ip: string): boolean => ip.includes(":");
 
 /** The outer address towards a node: of the family that this node's own first address has; the pods' MTU is reckoned for it. */
-function underlayOf(node: { readonly internalIps: readonly string[] }, local: LocalNode): string | undefined {
+export function underlayOf(node: { readonly internalIps: readonly string[] }, local: LocalNode): string | undefined {
   const wantIPv6 = isIPv6(local.internalIps[0] ?? "");
   return node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === wantIPv6);
 }

@@ -12,6 +12,7 @@ import type { Core } from "./core.ts";
 import { EndpointWriter } from "./endpoint-writer.ts";
 import type { Assignment } from "./enforcer.ts";
 import { CiliumNodeWriter, NodeReadiness } from "./node-writer.ts";
+import type { KnownEncryption } from "./node-writer.ts";
 import type { Tables } from "./tables.ts";
 
 export interface WritersOptions {
@@ -22,6 +23,8 @@ export interface WritersOptions {
   readonly tables: Tables;
   readonly observer: QueueObserver;
   readonly isServing: () => boolean;
+  /** undefined: not known yet. */
+  readonly encryption: () => KnownEncryption | undefined;
 }
 
 const ENDPOINT_WRITES_AT_ONCE = 8;
@@ -48,10 +51,10 @@ export class Writers {
   }
 
   start(signal: AbortSignal): void {
-    const { client, nodeName, core, tables, isServing } = this.#options;
+    const { client, nodeName, core, tables, isServing, encryption } = this.#options;
     const run = (queue: WorkQueue, reconciler: Reconciler): void => queue.run(reconciler, signal);
     run(this.#endpoints, this.#endpointWriter());
-    run(this.#node, new CiliumNodeWriter(client, () => core.state.local, () => tables.nodes.objects.get(nodeName)));
+    run(this.#node, new CiliumNodeWriter(client, () => core.state.local, () => tables.nodes.objects.get(nodeName), encryption));
     run(this.#readiness, new NodeReadiness(client, nodeName, isServing));
     run(this.#acknowledgements, this.#acknowledgement);
     tables.endpoints.subscribe({

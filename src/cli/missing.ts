@@ -6,7 +6,6 @@ import { CliError } from "./errors.ts";
 const MISSING: Readonly<Record<string, string>> = {
   connectivity: "the connectivity test",
   hubble: "Hubble (`cilium monitor` shows drops and verdicts with the policy's name)",
-  encryption: "transparent encryption",
   clustermesh: "cluster mesh",
   bgp: "the BGP control plane",
   service: "the service load balancer (kube-proxy serves ClusterIPs)",

@@ -18,14 +18,8 @@ installed() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/n
 if ! command -v bpftool > /dev/null; then
   if grep -qs '^ID=ubuntu' /etc/os-release; then packages="$packages linux-tools-common linux-tools-generic"; else packages="$packages bpftool"; fi
 fi
-# The programs of a cluster are downloaded, or, where one of their hosts cannot be reached, built: then Go is needed.
-download_hosts="dl.k8s.io get.helm.sh github.com"
-reachable() { timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/443"' "$1" 2> /dev/null; }
-if ! command -v go > /dev/null; then
-  for host in $download_hosts; do
-    reachable "$host" || { packages="$packages golang-go"; break; }
-  done
-fi
+# The image's wireguard-go is built from its source; so are a cluster's programs where their downloads cannot be reached.
+command -v go > /dev/null || packages="$packages golang-go"
 
 missing=""
 for package in $packages; do

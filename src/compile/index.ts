@@ -3,6 +3,8 @@ export * from "./compile.ts";
 export { draftPolicy } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export type { PolicyDraft } from "./draft.ts";
+export { readEncryption } from "./encryption.ts";
+export type { EncryptionDecision } from "./encryption.ts";
 export { readRouting } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
 export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector } from "./selectors.ts";

@@ -31,6 +31,7 @@ const PACKAGES = [
   "nftables",
   "procps",
   "util-linux",
+  "wireguard-tools",
 ] as const;
 const LEFT_OUT = ["man", "doc", "locale", "info", "bash-completion", "lintian"] as const;
 
@@ -86,6 +87,9 @@ export async function productLayer({ root }: BuildPaths): Promise<string> {
   await compile(root, join(home, "dist"));
   await copyObjects(root, join(home, "bpf"));
   await copyRequired(join(root, "build", "bin", "cilium-cni"), join(home, "bin", "cilium-cni"), "make cni");
+  await copyRequired(join(root, "build", "bin", "wireguard-go"), join(home, "bin", "wireguard-go"), "make build/bin/wireguard-go");
+  await copyRequired(join(root, "src", "image", "cilium-wireguard.sh"), join(home, "bin", "cilium-wireguard"), "git checkout src/image");
+  await chmod(join(home, "bin", "cilium-wireguard"), 0o755);
   await copyRequired(join(root, "crds"), join(home, "crds"), "git checkout crds");
   await copyRequired(join(root, "LICENSE"), join(home, "LICENSE"), "git checkout LICENSE");
   await copyRequired(join(root, "package.json"), join(home, "package.json"), "git checkout package.json");

@@ -2,8 +2,8 @@
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isIPv6 } from "node:net";
-import { readRouting } from "../compile/index.ts";
-import type { RoutingDecision } from "../compile/index.ts";
+import { readEncryption, readRouting } from "../compile/index.ts";
+import type { EncryptionDecision, RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -21,6 +21,8 @@ export interface OperatorConfig {
   /** Unique among the replicas. */
   readonly identity: string;
   readonly routing: RoutingDecision;
+  /** undefined: none. */
+  readonly encryption: EncryptionDecision | undefined;
   /** What address blocks of Cilium's policies match beside the world. */
   readonly policyCidrMatchMode: ReadonlySet<"nodes" | "pods">;
   readonly healthPort: number;
@@ -44,6 +46,7 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
   }
   const level = keys.get("log-level") ?? "info";
   if (!isLogLevel(level)) throw new ConfigError("log-level", `${JSON.stringify(level)} is not debug, info, warn or error`);
+  const routing = readRouting((key) => keys.get(key));
   return {
     logLevel: level,
     createCrds: boolean(keys, "crds-create", true),
@@ -51,7 +54,8 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     kubeconfig,
     namespace: nonEmpty(env["POD_NAMESPACE"]) ?? "kube-system",
     identity: nonEmpty(env["POD_NAME"]) ?? nonEmpty(env["HOSTNAME"]) ?? `cilium-operator-${process.pid}`,
-    routing: readRouting((key) => keys.get(key)),
+    routing,
+    encryption: readEncryption((key) => keys.get(key), routing),
     policyCidrMatchMode: cidrMatchMode(keys),
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),

@@ -29,6 +29,7 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
     namespace: config.namespace,
     createCrds: config.createCrds,
     routing: config.routing,
+    encryption: config.encryption,
     policyOptions: { cidrMatchMode: config.policyCidrMatchMode },
     identityQuietMs: config.identityQuietMs,
   });

@@ -10,13 +10,16 @@
 import { join } from "node:path";
 import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
 import type { CiliumNetworkPolicy, NetworkPolicy } from "../api/index.ts";
-import type { PolicyOptions, RoutingDecision } from "../compile/index.ts";
+import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
+import type { EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { NodeStateWriter } from "../feed/index.ts";
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  CILIUM_ENCRYPTIONS,
   CILIUM_ENDPOINTS,
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
+  CILIUM_NODES,
   CILIUM_NODE_STATES,
   CRDS,
   NAMESPACES,
@@ -34,6 +37,8 @@ import type { Logger } from "../lib/log.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { Cluster } from "./cluster.ts";
+import { DEFAULT_ENCRYPTION, EncryptionKeeper, decodeNodeEncryption } from "./encryption.ts";
+import type { NodeEncryptionRow } from "./encryption.ts";
 import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
@@ -52,6 +57,8 @@ export interface CiliumOperatorOptions {
   readonly namespace: string;
   readonly createCrds: boolean;
   readonly routing: RoutingDecision;
+  /** undefined: none. */
+  readonly encryption: EncryptionDecision | undefined;
   readonly policyOptions: PolicyOptions;
   readonly identityQuietMs: number;
 }
@@ -67,6 +74,8 @@ interface Sources {
   readonly networkPolicies: Source<NetworkPolicy>;
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
+  readonly encryptions: Source<CiliumEncryption>;
+  readonly ciliumNodes: Source<NodeEncryptionRow>;
 }
 
 /** The queues of one leadership. */
@@ -74,6 +83,7 @@ interface Work {
   readonly identities: WorkQueue;
   readonly nodes: WorkQueue;
   readonly policies: WorkQueue;
+  readonly encryption: WorkQueue;
 }
 
 const COLLECT_INTERVAL_MS = 30_000;
@@ -127,6 +137,8 @@ export class CiliumOperator extends SafeOperator {
       networkPolicies: await this.follow({ type: NETWORK_POLICIES, decode: (policy) => policy }),
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
+      encryptions: await this.follow({ type: CILIUM_ENCRYPTIONS, decode: (object) => object }),
+      ciliumNodes: await this.follow({ type: CILIUM_NODES, decode: decodeNodeEncryption }),
     };
     this.#sources = sources;
     if (this.#options.createCrds) this.#createAbsentCrds();
@@ -136,7 +148,9 @@ export class CiliumOperator extends SafeOperator {
     sources.policies.subscribe({ changed: (key, value) => this.#policies.changed("CiliumNetworkPolicy", key, value) });
     sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
-    sources.nodes.subscribe({ changed: (node) => this.#work?.nodes.add(node) });
+    sources.nodes.subscribe({ changed: (node) => (this.#work?.nodes.add(node), this.#addEncryption()) });
+    sources.encryptions.subscribe({ changed: () => this.#addEncryption() });
+    sources.ciliumNodes.subscribe({ changed: () => this.#addEncryption() });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
     sources.agents.subscribe({ changed: (key, value, previous) => this.#agentChanged(key, value, previous) });
@@ -186,9 +200,10 @@ export class CiliumOperator extends SafeOperator {
     });
     const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: this.#agents });
     const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
-    const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS) };
+    const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
     this.#work = work;
+    this.#keepEncryption(sources, work, signal);
     work.identities.run(new IdentityAllocator(client, this.#cluster, this.log), signal);
     for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
     await work.identities.idle();
@@ -199,6 +214,16 @@ export class CiliumOperator extends SafeOperator {
     work.policies.run(statuses, signal);
     for (const key of this.#policies.keys()) work.policies.add(key);
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
+  }
+
+  #keepEncryption({ encryptions, nodes, ciliumNodes }: Sources, work: Work, signal: AbortSignal): void {
+    const { client, events, encryption } = this.#options;
+    work.encryption.run(new EncryptionKeeper({ client, events, enabled: encryption !== undefined, objects: encryptions, nodes, ciliumNodes, now: () => new Date() }), signal);
+    work.encryption.add(DEFAULT_ENCRYPTION);
+  }
+
+  #addEncryption(): void {
+    this.#work?.encryption.add(DEFAULT_ENCRYPTION);
   }
 
   async #collectIdentities(collector: IdentityCollector, signal: AbortSignal): Promise<void> {

@@ -44,5 +44,40 @@ export interface CiliumNode {
        */
       podCIDRs: string[];
     };
+    /**
+     * What other nodes must know to encrypt what they send to this one. Absent while it does not encrypt.
+     */
+    encryption?: {
+      /**
+       * WireGuard's public key of the node, in base64. The private one never leaves the node.
+       */
+      publicKey: string;
+    };
+  };
+  /**
+   * What the node's agent says of its work.
+   */
+  status?: {
+    /**
+     * How far the node's encryption has come.
+     */
+    encryption?: {
+      /**
+       * Preparing, while some other node was never reached through WireGuard; Confirmed, when all were; Enforced, when what would leave in clear is dropped.
+       */
+      phase: "Preparing" | "Confirmed" | "Enforced";
+      /**
+       * Who encrypts. The kernel's own WireGuard; a process where the kernel has none; None, while there is no device.
+       */
+      device: "Kernel" | "Userspace" | "None";
+      /**
+       * Nodes that were reached through WireGuard since the device was made.
+       */
+      peers: number;
+      /**
+       * What is missing.
+       */
+      message?: string;
+    };
   };
 }

@@ -13,7 +13,15 @@ export interface Project {
   readonly stagingVersion?: string;
   /** What a build takes on two cores with a cold Go cache. */
   readonly buildMinutes: number;
+}
+
+/** Whose binaries can be downloaded; the others publish their source alone. */
+export interface PublishedProject extends Project {
   readonly download: Download;
+}
+
+export function isPublished(project: Project): project is PublishedProject {
+  return "download" in project;
 }
 
 export interface Binary {
@@ -41,7 +49,7 @@ export function goArch(): string {
 
 const KUBERNETES_COMMANDS = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"] as const;
 
-export function kubernetes(release: string): Project {
+export function kubernetes(release: string): PublishedProject {
   const version = `v${release}`;
   const [major = "", minor = "", patch = ""] = release.split(".");
   const stamp = (name: string, value: string): string => `-X k8s.io/component-base/version.${name}=${value}`;
@@ -67,7 +75,7 @@ export function kubernetes(release: string): Project {
   };
 }
 
-export function etcd(): Project {
+export function etcd(): PublishedProject {
   const release = "3.6.14";
   const path = `/etcd-io/etcd/releases/download/v${release}`;
   return {
@@ -81,7 +89,7 @@ export function etcd(): Project {
   };
 }
 
-export function helm(): Project {
+export function helm(): PublishedProject {
   const version = "v4.3.1";
   const file = `/helm-${version}-linux-${goArch()}.tar.gz`;
   return {
@@ -95,7 +103,7 @@ export function helm(): Project {
   };
 }
 
-export function coredns(): Project {
+export function coredns(): PublishedProject {
   const release = "1.15.0";
   const file = `/coredns/coredns/releases/download/v${release}/coredns_${release}_linux_${goArch()}.tgz`;
   return {
@@ -111,7 +119,7 @@ export function coredns(): Project {
 
 const CNI_PLUGINS = { loopback: "main", ptp: "main", "host-local": "ipam" } as const;
 
-export function cniPlugins(): Project {
+export function cniPlugins(): PublishedProject {
   const version = "v1.9.1";
   const file = `/containernetworking/plugins/releases/download/${version}/cni-plugins-linux-${goArch()}-${version}.tgz`;
   return {
@@ -127,5 +135,18 @@ export function cniPlugins(): Project {
     ldflags: `-s -w -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=${version}`,
     buildMinutes: 0.3,
     download: { base: "https://github.com", archive: true, path: () => file, checksumPath: () => `${file}.sha256` },
+  };
+}
+
+/** In the product's image, for nodes whose kernel has no WireGuard. */
+export function wireguardGo(): Project {
+  return {
+    name: "wireguard-go",
+    version: "v0.0.0-20260522210424-ecfc5a8d5446",
+    // Its source has said this release since then; the cache is by the version above.
+    binaries: [{ name: "wireguard-go", package: "golang.zx2c4.com/wireguard", versionArgs: ["--version"], versionText: "wireguard-go v0.0.20250522\n" }],
+    module: "golang.zx2c4.com/wireguard",
+    ldflags: "-s -w",
+    buildMinutes: 0.3,
   };
 }

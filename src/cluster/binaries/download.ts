@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 
 import { ClusterError } from "../errors.ts";
 import { run } from "../process.ts";
-import type { Binary, Project } from "./catalog.ts";
+import type { Binary, PublishedProject } from "./catalog.ts";
 
 /** How downloads are made: the address and patience are parameters, so that a test serves them on loopback. */
 export interface Fetching {
@@ -18,7 +18,7 @@ export interface Fetching {
  * Downloads binaries into the cache. False when the server cannot be reached or has no such release; a file whose
  * checksum is wrong is an error, because something stands between us and the project.
  */
-export async function downloadProject(project: Project, binaries: readonly Binary[], cache: string, fetching: Fetching, say: (line: string) => void): Promise<boolean> {
+export async function downloadProject(project: PublishedProject, binaries: readonly Binary[], cache: string, fetching: Fetching, say: (line: string) => void): Promise<boolean> {
   const base = fetching.base ?? project.download.base;
   await mkdir(cache, { recursive: true });
   const temporary = await mkdtemp(join(cache, ".download-"));
@@ -45,7 +45,7 @@ export async function downloadProject(project: Project, binaries: readonly Binar
   }
 }
 
-async function verified(base: string, project: Project, binary: Binary, connectMs: number): Promise<Buffer | undefined> {
+async function verified(base: string, project: PublishedProject, binary: Binary, connectMs: number): Promise<Buffer | undefined> {
   const path = project.download.path(binary.name);
   const sums = await get(`${base}${project.download.checksumPath(binary.name)}`, connectMs);
   if (sums === undefined) return undefined;
@@ -91,7 +91,7 @@ async function get(url: string, connectMs: number): Promise<Buffer | undefined> 
   }
 }
 
-async function unpack(content: Buffer, project: Project, binary: Binary, dir: string): Promise<void> {
+async function unpack(content: Buffer, project: PublishedProject, binary: Binary, dir: string): Promise<void> {
   const target = join(dir, binary.name);
   if (!project.download.archive) {
     await writeFile(target, content);

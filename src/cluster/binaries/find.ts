@@ -2,7 +2,7 @@ import { accessSync, constants, realpathSync } from "node:fs";
 import { join } from "node:path";
 
 import { capture } from "../process.ts";
-import type { Binary, Project } from "./catalog.ts";
+import { isPublished, type Binary, type Project } from "./catalog.ts";
 import { downloadProject, type Fetching } from "./download.ts";
 import { buildProject } from "./gobuild.ts";
 
@@ -27,7 +27,8 @@ export async function findProject(project: Project, search: Search): Promise<Fou
   const found = await located(project, dirs, cache);
   const missing = project.binaries.filter((binary) => found[binary.name] === undefined);
   if (missing.length === 0) return found;
-  if (!(await downloadProject(project, missing, cache, search.fetching, search.say))) await buildProject(project, missing, cache, search.say);
+  const isDownloaded = isPublished(project) && (await downloadProject(project, missing, cache, search.fetching, search.say));
+  if (!isDownloaded) await buildProject(project, missing, cache, search.say);
   return { ...found, ...Object.fromEntries(missing.map((binary) => [binary.name, join(cache, binary.name)])) };
 }
 

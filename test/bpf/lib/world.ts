@@ -193,7 +193,7 @@ export class World {
     for (const address of [other.ipv4, other.ipv6]) {
       this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
-    this.map("underlays").update(u32(UNDERLAY_IFINDEX), u32(1));
+    for (const [name, key, value] of [["underlays", UNDERLAY_IFINDEX, 1], ["encryption", 0, 0]] as const) this.map(name).update(u32(key), u32(value));
     this.#events.take(10_000);
   }
 

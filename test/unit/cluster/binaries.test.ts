@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { cniPlugins, coredns, etcd, helm, kubernetes, type Project } from "../../../src/cluster/binaries/catalog.ts";
+import { cniPlugins, coredns, etcd, helm, kubernetes, type PublishedProject } from "../../../src/cluster/binaries/catalog.ts";
 import { downloadProject, expectedChecksum } from "../../../src/cluster/binaries/download.ts";
 import { findProject, hasVersion } from "../../../src/cluster/binaries/find.ts";
 import { stagingModules } from "../../../src/cluster/binaries/gobuild.ts";
@@ -16,7 +16,7 @@ import { run } from "../../../src/cluster/process.ts";
 const work = mkdtempSync(join(tmpdir(), "cluster-binaries-"));
 after(() => rmSync(work, { recursive: true, force: true }));
 
-const KUBECTL: Project = { ...kubernetes("1.36.3"), binaries: kubernetes("1.36.3").binaries.filter(({ name }) => name === "kubectl") };
+const KUBECTL: PublishedProject = { ...kubernetes("1.36.3"), binaries: kubernetes("1.36.3").binaries.filter(({ name }) => name === "kubectl") };
 const silent = (): void => undefined;
 
 function script(version: string): string {

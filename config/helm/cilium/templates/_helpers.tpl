@@ -116,6 +116,8 @@ ipv6-native-routing-cidr: {{ .Values.ipv6NativeRoutingCIDR | quote }}
 enable-ipv4-masquerade: {{ .Values.enableIPv4Masquerade | quote }}
 enable-ipv6-masquerade: {{ .Values.enableIPv6Masquerade | quote }}
 non-masquerade-cidrs: {{ join "," .Values.nonMasqueradeCIDRs | quote }}
+encryption-enabled: {{ .Values.encryption.enabled | quote }}
+encryption-type: {{ .Values.encryption.type | quote }}
 mtu: {{ .Values.MTU | quote }}
 devices: {{ join "," .Values.devices | quote }}
 cni-exclusive: {{ .Values.cni.exclusive | quote }}

@@ -1,0 +1,157 @@
+/**
+ * Keeps the node's encryption as the plan says: the WireGuard device, the routes that lead to it, and at last the
+ * enforcement in the programs. The device is made by the DaemonSet cilium-wireguard, whose process goes on when this one
+ * ends; the private key is made here and is nowhere but in the device and in this process's memory.
+ */
+import { generateKeyPairSync } from "node:crypto";
+import { check } from "../kernel/command.ts";
+import { EncryptedRoutes, Links, WIREGUARD_DEVICE, WireGuard } from "../kernel/index.ts";
+import type { BpfMap, Device, Run, Sysctl, WireGuardState } from "../kernel/index.ts";
+import type { Logger } from "../lib/log.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import { encryptionPlan, encryptionStatus } from "./encryption-plan.ts";
+import type { EncryptionPlan } from "./encryption-plan.ts";
+import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
+import type { LocalNode } from "./peers.ts";
+
+/** What this node says of its encryption. */
+export interface EncryptionReport {
+  /** undefined: it has no device yet. */
+  readonly publicKey: string | undefined;
+  readonly status: EncryptionStatus;
+}
+
+export interface NodeEncryptionOptions {
+  readonly run: Run;
+  readonly sysctl: Sysctl;
+  readonly logger: Logger;
+  readonly local: () => LocalNode;
+  readonly nodes: () => Iterable<CiliumNodeRow>;
+  /** The nodes are all known, from the API server or from the disk. */
+  readonly isUsable: () => boolean;
+  /** The map `encryption`. */
+  readonly map: BpfMap;
+  /** UDP port of WireGuard, on every node. */
+  readonly port: number;
+  readonly tunnelPort: number;
+  /** Of the device: the greatest packet that it can wrap. */
+  readonly mtu: number;
+  readonly onReport: () => void;
+  /** Name of the device; tests have several on a machine. */
+  readonly device?: string;
+}
+
+const LOOK_AGAIN_MS = 10_000;
+const LOOK_SOON_MS = 500;
+const NO_DEVICE: WireGuardState = { privateKey: undefined, publicKey: undefined, port: 0, peers: new Map() };
+const KEY = new Uint8Array(4);
+const word = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+
+export class NodeEncryption implements Reconciler {
+  readonly #options: NodeEncryptionOptions;
+  readonly #device: string;
+  readonly #links: Links;
+  readonly #wireguard: WireGuard;
+  readonly #routes: EncryptedRoutes;
+  readonly #decided = Promise.withResolvers<void>();
+  #keys: KeyPair | undefined;
+  #report: EncryptionReport | undefined;
+
+  constructor(options: NodeEncryptionOptions) {
+    this.#options = options;
+    this.#device = options.device ?? WIREGUARD_DEVICE;
+    this.#links = new Links(options.run);
+    this.#wireguard = new WireGuard(options.run, this.#device);
+    this.#routes = new EncryptedRoutes(options.run, this.#device);
+  }
+
+  /** undefined before the first pass. */
+  get report(): EncryptionReport | undefined {
+    return this.#report;
+  }
+
+  /** Resolves once what other nodes enforce is enforced here. */
+  get decided(): Promise<void> {
+    return this.#decided.promise;
+  }
+
+  async reconcile(): Promise<ReconcileResult> {
+    if (!this.#options.isUsable()) return { requeueAfterMs: LOOK_SOON_MS };
+    // First, and whatever fails later: until there are routes to WireGuard nothing leaves.
+    if (this.#plan(NO_DEVICE, "").enforce) this.#enforce();
+    this.#decided.resolve();
+    const device = await this.#links.find(this.#device);
+    const isDone = device === undefined ? this.#withoutDevice() : await this.#withDevice(device);
+    return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : LOOK_SOON_MS };
+  }
+
+  #plan(now: WireGuardState, publicKey: string): EncryptionPlan {
+    const { local, nodes, port } = this.#options;
+    return encryptionPlan({ local: local(), nodes: nodes(), port, publicKey, now, inForce: this.#isInForce });
+  }
+
+  #withoutDevice(): boolean {
+    const missing = [`there is no device ${this.#device} yet: the node's pod of the DaemonSet cilium-wireguard makes it`];
+    this.#tell({ publicKey: this.#keys?.publicKey, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing }, undefined) });
+    return false;
+  }
+
+  async #withDevice(device: Device): Promise<boolean> {
+    const { port, tunnelPort, logger } = this.#options;
+    const now = await this.#wireguard.read();
+    const keys = (this.#keys ??= keyPair(now));
+    const plan = this.#plan(now, keys.publicKey);
+    await this.#open(device);
+    if (await this.#wireguard.apply(now, { privateKey: keys.privateKey, port, peers: plan.peers })) logger.info("WireGuard's peers changed", { peers: plan.peers.length, reached: plan.reached });
+    await this.#routes.sync(tunnelPort, plan.routes);
+    if (plan.enforce) this.#enforce();
+    this.#tell({ publicKey: keys.publicKey, status: encryptionStatus(plan, device.kind === "wireguard" ? "Kernel" : "Userspace") });
+    return plan.confirmed && plan.enforce;
+  }
+
+  /** Up, with the MTU, and open to packets whose way back is another device. */
+  async #open(device: Device): Promise<void> {
+    const { run, sysctl, mtu } = this.#options;
+    sysctl.forDevice(this.#device);
+    if (!device.up || device.mtu !== mtu) await check(run, ["ip", "link", "set", "dev", this.#device, "mtu", String(mtu), "up"]);
+  }
+
+  get #isInForce(): boolean {
+    return this.#options.map.lookup(KEY)?.some((byte) => byte !== 0) === true;
+  }
+
+  #enforce(): void {
+    if (this.#isInForce) return;
+    this.#options.map.update(KEY, word(1));
+    this.#options.logger.info("encryption is in force: what would leave for another node's pods in clear is dropped");
+  }
+
+  #tell(report: EncryptionReport): void {
+    const isSame = JSON.stringify(report) === JSON.stringify(this.#report);
+    this.#report = report;
+    if (!isSame) this.#options.onReport();
+  }
+}
+
+/** Off is gone, and with it the enforcement first: what is no longer encrypted must pass. A process takes its device along. */
+export async function removeEncryption(run: Run, map: BpfMap | undefined): Promise<void> {
+  if (map !== undefined) map.update(KEY, word(0));
+  const routes = new EncryptedRoutes(run, WIREGUARD_DEVICE);
+  await routes.remove();
+  const links = new Links(run);
+  const device = await links.find(WIREGUARD_DEVICE);
+  if (device?.kind === "wireguard") await links.remove(WIREGUARD_DEVICE);
+}
+
+interface KeyPair {
+  readonly privateKey: string;
+  readonly publicKey: string;
+}
+
+/** The device's own, which outlives this process; a fresh one where it has none. */
+function keyPair({ privateKey, publicKey }: WireGuardState): KeyPair {
+  if (privateKey !== undefined && publicKey !== undefined) return { privateKey, publicKey };
+  const jwk = generateKeyPairSync("x25519").privateKey.export({ format: "jwk" });
+  const base64 = (text: string | undefined): string => Buffer.from(text ?? "", "base64url").toString("base64");
+  return { privateKey: base64(jwk.d), publicKey: base64(jwk.x) };
+}

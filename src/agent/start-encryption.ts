@@ -1,0 +1,69 @@
+/** Encryption of one agent: on and kept so, or off and gone. */
+import { join } from "node:path";
+import { Sysctl, runCommand } from "../kernel/index.ts";
+import type { Logger } from "../lib/log.ts";
+import { WorkQueue } from "../lib/queue.ts";
+import type { QueueObserver } from "../lib/queue.ts";
+import type { AgentConfig } from "./config.ts";
+import { NodeEncryption, removeEncryption } from "./encryption.ts";
+import type { KnownEncryption } from "./node-writer.ts";
+import type { NodeNetwork } from "./node-network.ts";
+import type { LocalNode } from "./peers.ts";
+import type { Tables } from "./tables.ts";
+
+export interface EncryptionParts {
+  readonly config: AgentConfig;
+  readonly network: NodeNetwork;
+  readonly tables: Tables;
+  readonly local: () => LocalNode;
+  readonly logger: Logger;
+  readonly observer: QueueObserver;
+  readonly signal: AbortSignal;
+  readonly onReport: () => void;
+}
+
+export interface RunningEncryption {
+  /** undefined: it has not looked yet. */
+  readonly known: KnownEncryption | undefined;
+  /** Something that it depends on may have changed. */
+  touch(): void;
+}
+
+const KEY = "encryption";
+const BURST_MS = 100;
+const BACKOFF = { firstMs: 100, maxMs: 5_000 };
+
+/** Resolves once what others enforce is enforced here: before that no packet may be given to another node. */
+export async function startEncryption(parts: EncryptionParts): Promise<RunningEncryption> {
+  const { config, network, tables, signal } = parts;
+  const map = network.port.map("encryption");
+  if (map === undefined) throw new Error("no BPF object declares the map encryption");
+  if (config.encryption === undefined) {
+    await removeEncryption(runCommand, map);
+    return { known: { report: undefined }, touch: () => undefined };
+  }
+  const encryption = new NodeEncryption({
+    run: runCommand,
+    sysctl: new Sysctl(join(config.paths.hostProc, "sys")),
+    logger: parts.logger,
+    local: parts.local,
+    nodes: () => tables.nodes.objects.values(),
+    isUsable: () => tables.nodes.isUsable,
+    map,
+    port: config.encryption.port,
+    tunnelPort: config.routing.tunnelPort,
+    mtu: network.encryptedMtu,
+    onReport: parts.onReport,
+  });
+  const queue = new WorkQueue({ name: KEY, logger: parts.logger, observer: parts.observer, minIntervalMs: BURST_MS, backoff: BACKOFF });
+  queue.run(encryption, signal);
+  queue.add(KEY);
+  tables.nodes.subscribe({ changed: () => queue.add(KEY), synced: () => queue.add(KEY) });
+  await encryption.decided;
+  return {
+    get known() {
+      return encryption.report === undefined ? undefined : { report: encryption.report };
+    },
+    touch: () => queue.add(KEY),
+  };
+}

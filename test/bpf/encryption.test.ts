@@ -1,0 +1,76 @@
+/** While encryption is in force, what would leave for another node's pods outside WireGuard is dropped. */
+import { tcpFrame, udpFrame } from "./lib/frames.ts";
+import { Protocol, Tcp, ethernet, fragmentHeader, frame, ipv4, ipv6, payload, udp } from "./lib/packet.ts";
+import { rows } from "./lib/rows.ts";
+import type { World } from "./lib/world.ts";
+import { a, b, other, outside, remote, self } from "./lib/world.ts";
+
+const TUNNEL_PORT = 8472;
+const WIREGUARD_PORT = 51871;
+const UNDERLAY_MAC = "02:00:00:00:aa:aa";
+const leaving = { hook: "to_netdev" } as const;
+const inForce = (world: World): void => world.map("encryption").update(new Uint8Array(4), Uint8Array.of(1, 0, 0, 0));
+const unencrypted = { drop: "UNENCRYPTED" } as const;
+const vxlan = (to: string, from: string = self.ipv4): Uint8Array => udpFrame({ from, to, dport: TUNNEL_PORT });
+
+/** A datagram in pieces; the first one has the ports. */
+function piece(offset: number, more: boolean, dport: number, id = 77): Uint8Array {
+  const header = ipv4(self.ipv4, other.ipv4, { protocol: Protocol.UDP, id, offset, moreFragments: more });
+  return offset === 0 ? frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0800), header, udp(40000, dport), payload(64)) : frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0800), header, payload(64));
+}
+
+function piece6(offset: number, more: boolean): Uint8Array {
+  const headers = [ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x86dd), ipv6(self.ipv6, other.ipv6, 44), fragmentHeader(Protocol.UDP, 78, offset, more)];
+  return offset === 0 ? frame(...headers, udp(40000, TUNNEL_PORT), payload(64)) : frame(...headers, payload(64));
+}
+
+rows([
+  { name: "without encryption the tunnel's own packets leave as they are", hops: [{ ...leaving, packet: vxlan(other.ipv4) }, { ...leaving, packet: vxlan(other.ipv6, self.ipv6) }] },
+  { name: "a bare tunnel packet is dropped, by either family", given: inForce, hops: [{ ...leaving, packet: vxlan(other.ipv4), ...unencrypted }, { ...leaving, packet: vxlan(other.ipv6, self.ipv6), ...unencrypted }] },
+  {
+    name: "a bare tunnel packet is dropped also towards a node that is forgotten by now",
+    given: inForce,
+    hops: [{ ...leaving, packet: vxlan("192.0.2.77"), ...unencrypted }],
+  },
+  {
+    name: "a bare tunnel packet in pieces is dropped, every piece",
+    given: inForce,
+    hops: [
+      { ...leaving, packet: piece(72, false, TUNNEL_PORT), ...unencrypted },
+      { ...leaving, packet: piece(0, true, TUNNEL_PORT), ...unencrypted },
+      { ...leaving, packet: piece(72, false, TUNNEL_PORT), ...unencrypted },
+      { ...leaving, packet: piece6(0, true), ...unencrypted },
+      { ...leaving, packet: piece6(72, false), ...unencrypted },
+    ],
+  },
+  {
+    name: "WireGuard's packets leave, also in pieces, and so does what the node has to say for itself",
+    given: inForce,
+    hops: [
+      { ...leaving, packet: udpFrame({ from: self.ipv4, to: other.ipv4, sport: WIREGUARD_PORT, dport: WIREGUARD_PORT }) },
+      { ...leaving, packet: piece(0, true, WIREGUARD_PORT) },
+      { ...leaving, packet: piece(72, false, WIREGUARD_PORT) },
+      { ...leaving, packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: other.ipv4, dport: 6443 }) },
+      { ...leaving, packet: udpFrame({ from: self.ipv4, to: outside.ipv4 }) },
+      { ...leaving, packet: frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0806), payload(28)) },
+    ],
+  },
+  {
+    name: "whoever sends it, nothing leaves for a pod of another node but through the tunnel",
+    given: inForce,
+    hops: [remote.ipv4, remote.ipv6, "10.2.0.99", other.router4].flatMap((to, index) => {
+      const ipv6 = to.includes(":");
+      return [
+        { ...leaving, packet: tcpFrame(Tcp.SYN, { from: ipv6 ? self.ipv6 : self.ipv4, to }), ...unencrypted } as const,
+        { ...leaving, cameFrom: a, mark: 0x100 | (a.id << 16), packet: tcpFrame(Tcp.SYN, { from: ipv6 ? a.ipv6 : a.ipv4, to, sport: 41000 + index }), ...unencrypted } as const,
+        { ...leaving, cameFrom: 50, mark: 0x300, packet: tcpFrame(Tcp.SYN, { from: ipv6 ? outside.ipv6 : outside.ipv4, to }), ...unencrypted } as const,
+        { ...leaving, cameFrom: a, mark: 0x500, packet: tcpFrame(Tcp.ACK, { from: ipv6 ? a.ipv6 : a.ipv4, to }), ...unencrypted } as const,
+      ];
+    }),
+  },
+  {
+    name: "a pod's packets for the outside leave as without encryption",
+    given: inForce,
+    hops: [{ ...leaving, cameFrom: b, mark: 0x100 | (b.id << 16), packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4 }) }, { ...leaving, cameFrom: b, mark: 0x100 | (b.id << 16), packet: udpFrame({ from: self.ipv4, to: outside.ipv4, dport: TUNNEL_PORT }), drop: "TUNNEL_PORT" }],
+  },
+]);

@@ -1,0 +1,246 @@
+/**
+ * The article's one flag on a cluster that runs: pods go on, and from then on nothing that pods of different nodes say to
+ * each other is on the wire in clear. What is on the wire is told by captures on the nodes' underlay devices.
+ */
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { after, before, describe, test } from "node:test";
+
+import { ARTICLE, commandsOf } from "./harness/article.ts";
+import { CHART_URL, get, inNode, kubectl, must, namespace, node, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
+import { agentPod, killAgent } from "./harness/faults.ts";
+import { nodeSite } from "./harness/outside.ts";
+import { containerPid, createPods, type Flow, type Pod, type PodObject } from "./harness/pods.ts";
+
+await readyCluster();
+await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);
+const ns = await namespace("encryption");
+const SPECS = [1, 2, 3].map((number) => ({ name: `p${number}`, node: number, labels: { app: `p${number}` } }));
+const SECONDS = 900;
+const numbers = NODES.map((_, index) => index + 1);
+let pods: Pod[] = [];
+let flows: Flow[] = [];
+
+interface Encryption {
+  readonly status?: { readonly nodes: string; readonly kernel: number; readonly userspace: number; readonly conditions: readonly { readonly type: string; readonly status: string; readonly reason: string }[] };
+}
+
+const state = async (): Promise<string> => `${await kubectl("get", "ciliumencryptions,ciliumnodes", "-o", "yaml")}\n${await kubectl("-n", "kube-system", "get", "pods", "-o", "wide")}`;
+
+async function isEncrypted(): Promise<void> {
+  await waitFor("every node encrypts", async () => {
+    const { status } = await get<Encryption>("ciliumencryption", "default");
+    return status?.conditions.some((each) => each.type === "Ready" && each.status === "True") && status.nodes === `${NODES.length}/${NODES.length}` ? status : undefined;
+  }, state, { timeoutMs: 180_000, everyMs: 500 });
+}
+
+/** Packets on the wire from one node to another that carry a pod's packet in clear: the bare tunnel, or pods' addresses themselves. */
+async function clearFilter(): Promise<string> {
+  const { items } = await get<{ items: { spec: { podCIDRs: string[] } }[] }>("nodes");
+  const nets = items.flatMap(({ spec }) => spec.podCIDRs);
+  const either = (side: string, ipv6: boolean): string => nets.filter((net) => net.includes(":") === ipv6).map((net) => `${side} net ${net}`).join(" or ");
+  return `udp port 8472 or ((${either("src", false)}) and (${either("dst", false)})) or ((${either("src", true)}) and (${either("dst", true)}))`;
+}
+
+interface Capture {
+  readonly lines: () => string[];
+  stop(): Promise<void>;
+}
+
+async function capture(filter: string): Promise<Capture> {
+  const children: ChildProcess[] = [];
+  const out: string[] = [];
+  await Promise.all(numbers.map(async (number) => {
+    const [file = "", ...args] = [...nodeSite(number).enter, "tcpdump", "--immediate-mode", "-l", "-nn", "-i", "eth0", filter];
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    children.push(child);
+    child.stdout.on("data", (chunk: Buffer) => out.push(...chunk.toString().split("\n").filter((line) => line !== "").map((line) => `node-${number} ${line}`)));
+    await new Promise<void>((resolve, reject) => {
+      let said = "";
+      child.stderr.on("data", (chunk: Buffer) => { said += chunk.toString(); if (said.includes("listening on")) resolve(); });
+      child.on("close", (code) => reject(new Error(`tcpdump on node-${number} ended with ${code}: ${said}`)));
+    });
+  }));
+  const stop = async (): Promise<void> => {
+    await Promise.all(children.map((child) => new Promise((resolve) => { child.on("close", resolve); child.kill("SIGINT"); })));
+  };
+  return { lines: () => out, stop };
+}
+
+/** Nothing in clear while `work` runs; that the capture sees anything is shown by WireGuard's own packets. */
+async function nothingInClear(work: () => Promise<void>): Promise<void> {
+  const clear = await capture(await clearFilter());
+  const encrypted = await capture("udp port 51871");
+  try {
+    await work();
+    await reachAll();
+    await waitFor("WireGuard's packets on the wire", () => Promise.resolve(encrypted.lines().length > 0 ? true : undefined), state);
+  } finally {
+    await Promise.all([clear.stop(), encrypted.stop()]);
+  }
+  assert.deepEqual(clear.lines().slice(0, 5), [], `${clear.lines().length} packets in clear`);
+}
+
+/** Patiently: whoever answers at last was not cut off. */
+async function reachAll(group: readonly Pod[] = pods): Promise<void> {
+  for (const from of group) {
+    for (const to of group) {
+      if (from === to) continue;
+      for (const address of to.addresses) {
+        for (const protocol of ["tcp", "udp"] as const) {
+          await waitFor(`${from.name} → ${protocol} ${address}`, async () => ((await from.ask(protocol, address, 8080, { timeoutMs: 2000 })).answered ? true : undefined), state, { timeoutMs: 90_000 });
+        }
+      }
+    }
+  }
+}
+
+async function wireguardPod(number: number): Promise<PodObject> {
+  return await waitFor(`the WireGuard pod of node-${number}`, async () => {
+    const { items } = await get<{ items: PodObject[] }>("pods", "-n", "kube-system", "-l", "k8s-app=cilium-wireguard");
+    return items.find(({ spec, status }) => spec.nodeName === `node-${number}` && status.containerStatuses?.[0]?.ready === true);
+  }, state);
+}
+
+/** wg(8) in the agent's container, where the process's socket is. */
+async function wg(number: number, ...args: string[]): Promise<string> {
+  const agent = await agentPod(number);
+  return (await kubectl("-n", "kube-system", "exec", agent?.metadata.name ?? "none", "-c", "cilium-agent", "--", "wg", ...args)).trim();
+}
+
+before(async () => {
+  pods = Object.values(await createPods(ns.name, SPECS));
+  await reachAll();
+  const [first, second, third] = pods as [Pod, Pod, Pod];
+  flows = [first.flow("tcp", second.ipv4, 8080, 20, SECONDS), third.flow("tcp", first.ipv6, 8080, 20, SECONDS)];
+}, { timeout: 300_000 });
+after(async () => {
+  await Promise.all(flows.map((flow) => flow.stop()));
+  await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values"]);
+  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
+  await Promise.all([ns.remove(), readyCluster()]);
+}, { timeout: 400_000 });
+
+describe("encryption by one flag", () => {
+  test("before it the capture sees pods' packets: it would see them after", { timeout: 120_000 }, async () => {
+    const clear = await capture(await clearFilter());
+    await reachAll();
+    await waitFor("pods' packets on the wire", () => Promise.resolve(clear.lines().length > 0 ? true : undefined), state);
+    await clear.stop();
+  });
+
+  test("the article's helm upgrade, while connections go on", { timeout: 400_000 }, async () => {
+    const [line = ""] = commandsOf(ARTICLE.encryption);
+    await must(["bash", "-c", line]);
+    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
+    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=170s");
+    await readyCluster();
+    await isEncrypted();
+    await reachAll();
+    for (const flow of flows) {
+      const result = await flow.stop();
+      assert.equal(result.answered, result.sent, `a connection broke or lost: ${JSON.stringify({ ...result, tenths: undefined })}`);
+      assert.ok(result.sent > 50, "it was sent");
+    }
+    flows = [];
+  });
+
+  test("kubectl describe says on how many nodes, and by whom", async () => {
+    const text = await kubectl("describe", "ciliumencryption", "default");
+    assert.match(text, /Nodes:\s+3\/3/);
+    const { status } = await get<Encryption>("ciliumencryption", "default");
+    assert.equal((status?.kernel ?? 0) + (status?.userspace ?? 0), NODES.length);
+    const kinds = await Promise.all(NODES.map(async ({ name }) => (JSON.parse(await inNode(name, ["ip", "-json", "-details", "link", "show", "cilium_wg0"])) as { linkinfo: { info_kind: string } }[])[0]?.linkinfo.info_kind));
+    assert.equal(status?.userspace, kinds.filter((kind) => kind === "tun").length);
+    assert.match(await kubectl("get", "ciliumencryptions"), /default\s+wireguard\s+True\s+3\/3/);
+  });
+
+  test("nothing is in clear: pods that ran, that come and that go, by both families; nodes and names too", { timeout: 240_000 }, async () => {
+    await nothingInClear(async () => {
+      const late = Object.values(await createPods(ns.name, [1, 2, 3].map((number) => ({ name: `late${number}`, node: number }))));
+      await reachAll([...pods, ...late]);
+      for (const to of pods) for (const address of to.addresses) await waitFor(`node-1 → ${address}`, async () => ((await nodeSite(1).ask("tcp", address, 8080)).answered ? true : undefined), state);
+      const looking = pods.map((pod) => pod.exec("nslookup kubernetes.default.svc.cluster.local"));
+      for (const found of await Promise.all(looking)) assert.match(found, /Address/);
+      const ends = pods.map((pod, index) => pod.flow("udp", (pods[(index + 1) % 3] as Pod).ipv4, 8080, 50, 60));
+      await kubectl("-n", ns.name, "delete", "pod", "late1", "late2", "late3", "--grace-period=1");
+      await Promise.all(ends.map((flow) => flow.stop()));
+    });
+  });
+
+  test("packets as great as the link allows pass, and what is greater is told to its sender", { timeout: 240_000 }, async () => {
+    const { big } = await createPods(ns.name, [{ name: "big", node: 1 }]);
+    const mtu = Number((await big?.exec("cat /sys/class/net/eth0/mtu"))?.trim());
+    const underlay = Number((await inNode("node-1", ["cat", "/sys/class/net/eth0/mtu"])).trim());
+    assert.equal(mtu, underlay - 50 - 60);
+    const far = pods[1] as Pod;
+    for (const address of far.addresses) {
+      await waitFor(`${mtu} bytes → ${address}`, async () => ((await big?.ask("udp", address, 8080, { size: mtu }))?.answered ? true : undefined), state);
+      assert.deepEqual(await big?.ask("udp", address, 8080, { size: mtu + 1 }), { answered: false, detail: "Message too long" });
+    }
+    // A pod from before has a link of the old size; in the middle of its connections it learns the new one.
+    const old = pods[2] as Pod;
+    const script = `dd if=/dev/zero bs=1000 count=2000 2>/dev/null | timeout 60 nc -w 30 ${far.ipv4} 8080 > /dev/null; echo done`;
+    assert.match(await old.exec(script), /done/);
+    for (const address of far.addresses) await waitFor(`${mtu} bytes of an old pod → ${address}`, async () => ((await old.ask("udp", address, 8080, { size: mtu })).answered ? true : undefined), state);
+  });
+
+  test("an agent's SIGKILL: connections go on, nothing in clear", { timeout: 240_000 }, async () => {
+    await nothingInClear(async () => {
+      const flow = (pods[0] as Pod).flow("tcp", (pods[1] as Pod).ipv4, 8080, 20, 240);
+      await killAgent(1);
+      await readyCluster();
+      await isEncrypted();
+      const result = await flow.stop();
+      assert.equal(result.answered, result.sent, JSON.stringify({ ...result, tenths: undefined }));
+    });
+  });
+
+  test("SIGKILL of the process that encrypts: packets are dropped, none in clear, and it comes back by itself", { timeout: 300_000 }, async (context) => {
+    const { status } = await get<Encryption>("ciliumencryption", "default");
+    if (status?.userspace === 0) return context.skip("these nodes' kernel has WireGuard of its own: there is no process");
+    await nothingInClear(async () => {
+      const flow = (pods[0] as Pod).flow("udp", (pods[1] as Pod).ipv4, 8080, 50, 240);
+      process.kill(containerPid(await wireguardPod(1)), "SIGKILL");
+      await waitFor("the device is back", async () => ((await wg(1, "show", "cilium_wg0", "peers")).split("\n").filter((line) => line !== "").length === NODES.length - 1 ? true : undefined), state, { timeoutMs: 120_000 });
+      await reachAll();
+      await isEncrypted();
+      await flow.stop();
+    });
+  });
+
+  test("a route to WireGuard that somebody deletes is back; until then nothing leaves", { timeout: 180_000 }, async () => {
+    await nothingInClear(async () => {
+      await inNode("node-1", ["ip", "route", "flush", "table", "193"]);
+      await waitFor("routes", async () => ((await inNode("node-1", ["ip", "route", "show", "table", "193"])).includes(node(2).ipv4) ? true : undefined), state);
+    });
+  });
+
+  test("no private key is in an object, a log or the settings", async () => {
+    const keys = await Promise.all(numbers.map((number) => wg(number, "show", "cilium_wg0", "private-key")));
+    const told = (await Promise.all([
+      kubectl("get", "ciliumnodes,ciliumencryptions,ciliumnodestates,configmaps,events", "-A", "-o", "yaml"),
+      ...["k8s-app=cilium", "k8s-app=cilium-wireguard", "name=cilium-operator"].map((label) => kubectl("-n", "kube-system", "logs", "-l", label, "--tail=-1", "--prefix")),
+    ])).join("\n");
+    for (const key of keys) {
+      assert.match(key, /^[A-Za-z0-9+/]{43}=$/);
+      assert.ok(!told.includes(key), "a private key was told");
+    }
+    assert.equal(new Set(keys).size, NODES.length);
+  });
+
+  test("switched off it is gone: no device, no rule, no object, and pods reach each other", { timeout: 400_000 }, async () => {
+    await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values"]);
+    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
+    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=170s");
+    await readyCluster();
+    await waitFor("nothing of it", async () => {
+      const left = await Promise.all(NODES.map(({ name }) => inNode(name, ["sh", "-c", "ip -oneline link; ip rule; ip -6 rule"])));
+      const objects = await kubectl("get", "ciliumencryptions", "-o", "name");
+      return left.every((text) => !/cilium_wg0|lookup 193/.test(text)) && objects.trim() === "" ? true : undefined;
+    }, state, { timeoutMs: 120_000 });
+    await reachAll();
+    const { items } = await get<{ items: { spec: object; status?: object }[] }>("ciliumnodes");
+    for (const item of items) assert.ok(!("encryption" in item.spec), "a node still says that it encrypts");
+  });
+});
