@@ -33,4 +33,7 @@ volatile const __u32 config_timeout_icmp = TIMEOUT_ICMP;
 /* What a flow costs that nobody has answered yet (struct quota); 0: no quota. */
 volatile const __u64 config_flow_quota_step_ns = 0;
 
+/* What an event costs whom it is told of (event_budgets); 0: nothing, and all are told while the ring has room. */
+volatile const __u64 config_event_step_ns = EVENT_STEP_NS;
+
 #endif /* CILIUM_CONFIG_H */

@@ -37,11 +37,36 @@ static __always_inline void count_rule(struct packet *p)
 	bpf_map_update_elem(&rule_hits, &p->rule, &first, BPF_NOEXIST);
 }
 
+/*
+ * May the ring have one more of this kind from whom it is about? The pod of this node that sent the packet pays, else the
+ * one it is for: a scan blinds nobody but the scanner. CPUs that race for the same budget may both spend the last of it.
+ */
+static __always_inline int pays_for_event(const struct packet *p, __u8 type)
+{
+	__u32 payer = (p->from.endpoint ? p->from.endpoint : p->endpoint) & 0xffff;
+	__u32 slot = payer * 2 + (type == EVENT_DROP);
+	struct quota *budget = bpf_map_lookup_elem(&event_budgets, &slot);
+	__u64 now = bpf_ktime_get_ns(), paid;
+
+	if (!budget || !config_event_step_ns)
+		return 1;
+	paid = budget->paid_ns > now ? budget->paid_ns : now;
+	if (paid - now > (EVENT_BURST - 1) * config_event_step_ns)
+		return 0;
+	budget->paid_ns = paid + config_event_step_ns;
+	return 1;
+}
+
 /* A full ring loses the event, never the verdict, and the loss is counted. */
 static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, __u8 type, __u16 reason)
 {
-	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	struct event *event;
 
+	if (!pays_for_event(p, type)) {
+		count_metric(p, METRIC_SPARED_EVENTS);
+		return;
+	}
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count_metric(p, METRIC_LOST_EVENTS);
 		return;

@@ -147,6 +147,14 @@ struct {
 	__uint(max_entries, EVENTS_BYTES);
 } events SEC(".maps");
 
+/* endpoint id * 2 + (1 for a drop) -> until when what was told of it is paid; endpoint 0 is everybody else */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_QUOTAS);
+	__type(key, __u32);
+	__type(value, struct quota);
+} event_budgets SEC(".maps");
+
 /* (drop reason or 0, direction) -> packets and bytes */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);

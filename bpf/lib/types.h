@@ -261,6 +261,7 @@ struct flow_state {
 };
 
 /*
+ * In `event_budgets`: endpoint id * 2 + kind of event -> when what was told of it is paid, in ns.
  * Array `quotas`: endpoint id * 2 + direction -> when the endpoint has paid for the flows that it is charged with, in
  * ns. Each moves it one step further, one that is established gives its step back, and the clock pays the rest. What
  * is further than TIMEOUT_TCP_OPENING ahead is refused. So, of flows that nobody answers, an endpoint never has more
@@ -329,6 +330,12 @@ struct event {
 };
 
 #define METRIC_LOST_EVENTS 65535u /* reason in `metrics`: events for which the ring had no room */
+#define METRIC_SPARED_EVENTS 65534u /* events that were not told because who pays for them told too many */
+
+/* Of one endpoint and kind of event the ring takes this many at once, and one more for each step of the clock: a second's
+ * worth. So one pod that scans, or is flooded, leaves the ring to the others. */
+#define EVENT_STEP_NS 1000000u
+#define EVENT_BURST 1000u
 
 /* Key of the per-CPU hash `metrics`: packets and bytes by (reason, direction). Reason 0: forwarded. */
 struct metric_key {

@@ -1,6 +1,6 @@
 /** Address → name of the pod or node that has it, for people who read events. Built again only when something moved. */
 import type { Attachment } from "../cni/index.ts";
-import type { AddressName } from "../hubble/enrich.ts";
+import type { AddressName, PodName } from "../hubble/enrich.ts";
 import type { LocalState } from "./local-state.ts";
 import type { Tables } from "./tables.ts";
 
@@ -11,6 +11,7 @@ export class AddressNames {
   readonly #tables: Tables;
   readonly #attachments: ReadonlyMap<string, Attachment>;
   #names = new Map<string, AddressName>();
+  #endpoints = new Map<number, PodName>();
   #builtMs = -Infinity;
 
   constructor(state: LocalState, tables: Tables, attachments: ReadonlyMap<string, Attachment>) {
@@ -21,12 +22,22 @@ export class AddressNames {
 
   /** At most a second old: names in events are a courtesy, identities in them are what was judged. */
   get(ip: string): AddressName | undefined {
-    const now = performance.now();
-    if (now - this.#builtMs > REBUILD_MS) {
-      this.#names = this.#build();
-      this.#builtMs = now;
-    }
+    this.#refresh();
     return this.#names.get(ip);
+  }
+
+  /** The pod of this node that has this endpoint id. */
+  endpoint(id: number): PodName | undefined {
+    this.#refresh();
+    return this.#endpoints.get(id);
+  }
+
+  #refresh(): void {
+    const now = performance.now();
+    if (now - this.#builtMs <= REBUILD_MS) return;
+    this.#names = this.#build();
+    this.#endpoints = new Map([...this.#attachments.values()].map(({ endpointId, namespace, pod }) => [endpointId, { namespace, pod }]));
+    this.#builtMs = now;
   }
 
   #build(): Map<string, AddressName> {

@@ -1,6 +1,6 @@
 /** Figures of the agent and of the kernel's counters, read when they are asked for. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { METRIC_LOST_EVENTS, directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
+import { METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
 import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
@@ -61,7 +61,7 @@ export class AgentMetrics {
     this.#events.inc(count);
   }
 
-  eventsLost(where: "kernel-ring" | "client-buffer", count: number): void {
+  eventsLost(where: "kernel-ring" | "pod-budget" | "client-buffer", count: number): void {
     this.#lost.inc({ where }, count);
   }
 
@@ -94,7 +94,7 @@ export class AgentMetrics {
   #readCounters(): void {
     for (const [key, value] of this.#sources.map("metrics")?.entries() ?? []) {
       const { reason, direction } = metricKeyCodec.decode(new DataView(key.buffer, key.byteOffset));
-      if (reason === METRIC_LOST_EVENTS) continue; // EventPump counts these
+      if (reason === METRIC_LOST_EVENTS || reason === METRIC_SPARED_EVENTS) continue; // EventPump counts these
       const labels = {
         reason: reason === 0 ? "forwarded" : (dropReasonNames.get(reason)?.toLowerCase() ?? String(reason)),
         direction: directionNames.get(direction)?.toLowerCase() ?? String(direction),

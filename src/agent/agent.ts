@@ -260,7 +260,7 @@ export class Agent {
       context: eventContext(nodeName, core),
       verdicts: monitorVerdicts,
       onRead: (count) => this.#metrics.eventsRead(count),
-      onLost: (count) => this.#metrics.eventsLost("kernel-ring", count),
+      onLost: (where, count) => this.#metrics.eventsLost(where, count),
     });
     pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
   }

@@ -12,6 +12,7 @@ export function eventContext(node: string, core: Core): Omit<EnrichContext, "clo
       return labels === undefined ? undefined : formatLabels(labels);
     },
     address: (ip) => core.names.get(ip),
+    endpoint: (id) => core.names.endpoint(id),
   };
 }
 

@@ -16,7 +16,7 @@ import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
 import type { ShownAddress } from "./local-node.ts";
-import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "./node-routes.ts";
+import { directRoutes, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import type { RemoteRoutes } from "./node-routes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
 
@@ -111,7 +111,7 @@ export class NodeNetwork {
     const source = routerOf(this.#options.local.routerIps);
     const devices = new Set((await this.links.list()).map((device) => device.name));
     const { routes, failures } = await this.#remoteRoutes(remote);
-    await this.#host.syncRoutes([...routes, ...podRoutes(attachments, devices, source)]);
+    await this.#host.syncRoutes([...routes, ...podRoutes(attachments, devices, source), ...unusedRoutes(this.#options.local.podCidrs)]);
     if (failures.length > 0) throw new CodedError("ROUTES", failures.join("; "));
   }
 

@@ -49,6 +49,14 @@ function refusal(nodeIp: string | undefined, way: Way | undefined, underlay: rea
   return undefined;
 }
 
+/**
+ * What no pod has of this node's CIDRs is nowhere: by the default route it would go to the outside, which would send it
+ * back, and who asks an address of a pod that is gone would wait.
+ */
+export function unusedRoutes(podCidrs: readonly string[]): Route[] {
+  return podCidrs.map((destination) => ({ destination, device: undefined, source: undefined }));
+}
+
 /** A sandbox that died took its link along while its DEL is still to come: `devices` are those that exist. */
 export function podRoutes(attachments: Iterable<Attachment>, devices: ReadonlySet<string>, source: Source): Route[] {
   const routes: Route[] = [];

@@ -162,7 +162,7 @@ function parseEvent(line: string): MonitorEvent | undefined {
 export function matches(event: MonitorEvent, filter: MonitorFilter): boolean {
   if (event.type === "lost") return true;
   if (filter.types.size > 0 && !filter.types.has(event.type)) return false;
-  const sides = [event.source, event.destination];
+  const sides = [event.source, event.destination, ...(event.endpoint === undefined ? [] : [event.endpoint])];
   if (filter.namespace !== undefined && !sides.some((side) => side.namespace === filter.namespace)) return false;
   return filter.pod === undefined || sides.some((side) => side.pod === filter.pod || `${side.namespace}/${side.pod}` === filter.pod);
 }

@@ -11,6 +11,11 @@ export interface AddressName {
   readonly node?: string;
 }
 
+export interface PodName {
+  readonly namespace: string;
+  readonly pod: string;
+}
+
 export interface EnrichContext {
   readonly node: string;
   /** Nanoseconds to add to CLOCK_MONOTONIC for the time since 1970. */
@@ -18,6 +23,7 @@ export interface EnrichContext {
   readonly ruleName: (rule: number) => RuleName | undefined;
   readonly labels: (identity: number) => readonly string[] | undefined;
   readonly address: (ip: string) => AddressName | undefined;
+  readonly endpoint: (id: number) => PodName | undefined;
 }
 
 const PROTOCOLS: ReadonlyMap<number, string> = new Map([
@@ -64,6 +70,7 @@ function ruleOf(id: number, context: EnrichContext): EventRule | undefined {
 export function enrich(event: Event, context: EnrichContext): PacketEvent {
   const rule = ruleOf(event.rule, context);
   const isDrop = event.type === EventType.DROP;
+  const endpoint = event.endpoint === 0 ? undefined : context.endpoint(event.endpoint);
   const isIcmp = event.protocol === 1 || event.protocol === 58;
   return {
     time: timeText(event.timeNs + context.clockOffsetNs),
@@ -78,6 +85,7 @@ export function enrich(event: Event, context: EnrichContext): PacketEvent {
     ...(event.protocol === TCP ? { tcpFlags: TCP_FLAGS.filter((_, bit) => (event.tcpFlags >> bit) & 1) } : {}),
     ...(isIcmp ? { icmpType: event.icmpType } : {}),
     ...(rule === undefined ? {} : { rule }),
+    ...(endpoint === undefined ? {} : { endpoint }),
     length: event.length,
     hook: words(hookNames.get(event.hook), event.hook).replaceAll("-", "_"),
   };

@@ -51,6 +51,8 @@ export interface PacketEvent {
   readonly tcpFlags?: readonly string[];
   readonly icmpType?: number;
   readonly rule?: EventRule;
+  /** The pod on whose link it was judged: of a forged source, whose it is. */
+  readonly endpoint?: { readonly namespace: string; readonly pod: string };
   /** Bytes of the packet with its Ethernet header. */
   readonly length: number;
   /** Program that judged, such as `from_container`. */
@@ -63,7 +65,7 @@ export interface LostEvent {
   readonly type: "lost";
   readonly node: string;
   readonly count: number;
-  readonly where: "kernel-ring" | "client-buffer";
+  readonly where: "kernel-ring" | "pod-budget" | "client-buffer";
 }
 
 export type MonitorEvent = PacketEvent | LostEvent;

@@ -34,10 +34,16 @@ function detail(event: PacketEvent): string {
   return event.icmpType === undefined ? event.protocol : `${event.protocol} type ${event.icmpType}`;
 }
 
+/** Where neither address tells on whose link it was. */
+function link({ endpoint: at, source, destination }: PacketEvent): string {
+  const isNamed = at === undefined || [source, destination].some((side) => side.namespace === at.namespace && side.pod === at.pod);
+  return isNamed ? "" : `  on the link of ${at.namespace}/${at.pod}`;
+}
+
 export function renderEvent(event: MonitorEvent): string {
   const time = event.time.slice(11, 23);
   if (event.type === "lost") return `${time} LOST ${event.count} events (${event.where})`;
   const reason = event.reason === undefined ? "" : ` ${event.reason.replaceAll("-", " ")}`;
   const path = `${endpoint(event.source)} -> ${endpoint(event.destination)}`;
-  return `${time} ${verdictOf(event)}${reason}  ${path} ${detail(event)}${cause(event.rule, event.direction)}`;
+  return `${time} ${verdictOf(event)}${reason}  ${path} ${detail(event)}${cause(event.rule, event.direction)}${link(event)}`;
 }

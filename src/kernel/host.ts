@@ -29,7 +29,8 @@ export interface HostDevices {
 export interface Route {
   /** Address or CIDR. */
   readonly destination: string;
-  readonly device: string;
+  /** undefined: unreachable, unless somebody else has a route there. */
+  readonly device: string | undefined;
   /** Next hop on the device's segment; undefined: the destination is on the device. */
   readonly via?: string | undefined;
   /** Source address of the node's own packets; undefined: the kernel chooses. */
@@ -37,9 +38,14 @@ export interface Route {
   readonly mtu?: number;
 }
 
+/** Greater than any that another has for the same destination, such as the CNI of before for its pods. */
+const LAST_METRIC = 0xff000000;
+
 interface IpRoute {
+  readonly type?: string;
   readonly dst: string;
-  readonly dev: string;
+  /** IPv6 shows `lo` for an unreachable one. */
+  readonly dev?: string;
   readonly gateway?: string;
   readonly prefsrc?: string;
   readonly metrics?: readonly { readonly mtu?: number }[];
@@ -113,7 +119,8 @@ export class Host {
       const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(ROUTE_PROTOCOL)])) as readonly IpRoute[];
       for (const route of shown) {
         const want = wanted.get(route.dst);
-        if (want === undefined || want.device !== route.dev || want.via !== route.gateway) lines.push(`route delete ${route.dst} dev ${route.dev} proto ${ROUTE_PROTOCOL}`);
+        const device = route.type === "unreachable" ? undefined : route.dev;
+        if (want === undefined || want.device !== device || want.via !== route.gateway) lines.push(`route delete ${target(route.dst, device)} proto ${ROUTE_PROTOCOL}`);
         else if (want.source === route.prefsrc && want.mtu === route.metrics?.find((m) => m.mtu !== undefined)?.mtu) wanted.delete(route.dst);
       }
     }
@@ -148,7 +155,12 @@ function normalise(destination: string): string {
   return destination.replace(destination.includes(":") ? /\/128$/ : /\/32$/, "");
 }
 
+function target(destination: string, device: string | undefined): string {
+  return device === undefined ? `unreachable ${destination} metric ${LAST_METRIC}` : `${destination} dev ${device}`;
+}
+
 function routeLine(route: Route): string {
+  if (route.device === undefined) return `route replace ${target(route.destination, undefined)} proto ${ROUTE_PROTOCOL}`;
   const via = route.via === undefined ? "" : ` via ${route.via}`;
   const source = route.source === undefined ? "" : ` src ${route.source}`;
   const mtu = route.mtu === undefined ? "" : ` mtu ${route.mtu}`;

@@ -120,6 +120,52 @@ rows([
     ],
   },
   {
+    name: "a port's name that goes cuts the connection, one that stays and another number beside it disturb none",
+    given: (world) => {
+      world.egress(a, [{ peer: HTTP_81, protocol: Protocol.TCP, port: 81, rule: 31 }]);
+      world.namesPorts(a);
+      world.endpoint(b, { ports: HTTP_81 });
+    },
+    hops: [
+      { ...toB, packet: tcpFrame(Tcp.SYN, { ...ab, dport: 81 }), action: Action.REDIRECT, ...allowed(31) },
+      { ...toA, packet: tcpFrame(Tcp.SYN | Tcp.ACK, { ...ba, sport: 81, dport: 40000 }), action: Action.REDIRECT, rules: [] },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { ...ab, dport: 81 }), change: (world) => world.egress(a, [{ peer: HTTP_81, protocol: Protocol.TCP, port: 81, rule: 31 }, { peer: HTTP_80, protocol: Protocol.TCP, port: 80, rule: 32 }]), action: Action.REDIRECT, ...allowed(31) },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { ...ab, dport: 81 }), action: Action.REDIRECT, rules: [] },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { ...ab, dport: 81 }), change: (world) => world.egress(a, [{ peer: HTTP_80, protocol: Protocol.TCP, port: 80, rule: 32 }]), ...refused(DEFAULT_EGRESS) },
+      { ...toA, packet: tcpFrame(Tcp.ACK, { ...ba, sport: 81, dport: 40000 }), drop: "POLICY_DENIED" },
+    ],
+  },
+  {
+    name: "entities: a rule that goes cuts the connection to the host, to another node and from the world, one that stays disturbs none",
+    given: (world) => {
+      world.egress(a, [{ peer: Identity.HOST, rule: 31 }, { peer: Identity.REMOTE_NODE, rule: 32 }]);
+      world.ingress(b, [{ peer: Identity.WORLD_IPV4, rule: 41 }]);
+    },
+    hops: [
+      { ...toB, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: self.ipv4, pod: a }), ...allowed(31) },
+      { ...leaving(other.ipv4), ...allowed(32) },
+      { ...arriving(outside.ipv4), ...allowed(41) },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { from: a.ipv4, to: self.ipv4, pod: a }), change: (world) => world.egress(a, [{ peer: Identity.HOST, rule: 31 }]), ...allowed(31) },
+      { ...leaving(other.ipv4), packet: tcpFrame(Tcp.ACK, { from: self.ipv4, to: other.ipv4 }), ...refused(DEFAULT_EGRESS) },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { from: a.ipv4, to: self.ipv4, pod: a }), rules: [] },
+      { ...arriving(outside.ipv4), packet: tcpFrame(Tcp.ACK, { from: outside.ipv4, to: b.ipv4 }), rules: [] },
+      { ...toB, packet: tcpFrame(Tcp.ACK, { from: a.ipv4, to: self.ipv4, pod: a }), change: (world) => world.egress(a, []), ...refused(DEFAULT_EGRESS) },
+      { ...arriving(outside.ipv4), packet: tcpFrame(Tcp.ACK, { from: outside.ipv4, to: b.ipv4 }), change: (world) => world.ingress(b, [{ peer: Identity.WORLD_IPV6, rule: 42 }]), ...refused(DEFAULT_INGRESS) },
+    ],
+  },
+  {
+    name: "an ICMP type that goes ends the echo in both directions, one that stays does not disturb it",
+    given: (world) => world.ingress(b, [{ protocol: Protocol.ICMP, port: 8, rule: 41 }]),
+    hops: [
+      { ...toB, packet: pingFrame("request", ab), action: Action.REDIRECT, ...allowed(41) },
+      { ...toA, packet: pingFrame("reply", ba), action: Action.REDIRECT, rules: [] },
+      { ...toB, packet: pingFrame("request", ab), change: (world) => world.ingress(b, [{ protocol: Protocol.ICMP, port: 8, rule: 41 }, { protocol: Protocol.ICMP, port: 13, rule: 42 }]), action: Action.REDIRECT, ...allowed(41) },
+      { ...toA, packet: pingFrame("reply", ba), action: Action.REDIRECT, rules: [] },
+      { ...toB, packet: pingFrame("request", ab), change: (world) => world.ingress(b, [{ protocol: Protocol.ICMP, port: 13, rule: 42 }]), ...refused(DEFAULT_INGRESS) },
+      { ...toA, packet: pingFrame("reply", ba), drop: "POLICY_DENIED" },
+    ],
+  },
+  {
     name: "a name in an egress rule says nothing about who comes in",
     given: (world) => {
       world.ingress(b, [{ peer: HTTP_80, rule: 41 }]);

@@ -15,6 +15,7 @@ await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);
 const ns = await namespace("native");
 const outside = await plugInOutside(207);
 let [near, far, other, late]: Pod[] = [];
+let isBack = false;
 
 async function route(...values: string[]): Promise<void> {
   await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values", ...values.flatMap((value) => ["--set", value])]);
@@ -34,7 +35,7 @@ before(async () => {
 }, { timeout: 900_000 });
 after(async () => {
   await Promise.all([ns.remove(), outside.remove()]);
-  await route();
+  if (!isBack) await route();
 }, { timeout: 900_000 });
 
 const word = (...parts: readonly string[]): string => [...parts, Math.random().toString(36).slice(2, 8)].join("-");
@@ -131,7 +132,28 @@ describe("native routing", () => {
     const before = await routesOf("node-1");
     const [cidr] = (await get<{ spec: { podCIDRs: string[] } }>("node", "node-2")).spec.podCIDRs;
     await inNode("node-1", ["ip", "route", "delete", cidr ?? ""]);
-    await waitFor("the route", async () => ((await routesOf("node-1")) === before ? true : undefined), () => routesOf("node-1"), { timeoutMs: 8000, everyMs: 100 });
+    await waitFor("the route", async () => ((await routesOf("node-1")) === before ? true : undefined), () => routesOf("node-1"), { timeoutMs: 60_000, everyMs: 100 });
     await reaches(near as Pod, far as Pod);
+  });
+
+  test("and back on the live cluster: no direct route is left, pods of before and after reach each other under policy, also those with a longer link", async () => {
+    await enforce(ns.name, policy("far", { endpointSelector: { matchLabels: { app: "far" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "near" } }, { matchLabels: { app: "late" } }] }] }));
+    await route();
+    isBack = true;
+    for (const { name } of NODES) {
+      assert.match(await inNode(name, ["ip", "link"]), /cilium_vxlan/);
+      const routes = await routesOf(name);
+      assert.doesNotMatch(routes, / via \S+ dev \S+ proto 193/);
+      for (const there of NODES.filter((each) => each.name !== name)) {
+        const { spec } = await get<{ spec: { podCIDRs: string[] } }>("node", there.name);
+        for (const cidr of spec.podCIDRs) assert.ok(routes.includes(`${cidr} dev cilium_host proto 193`), `${name}: ${cidr}\n${routes}`);
+      }
+    }
+    const { newest } = await createPods(ns.name, [{ name: "newest", node: 3, labels: { app: "newest" } }]);
+    for (const [from, to] of [[near, far], [late, far], [far, near], [far, late], [newest, late], [near, newest]] as const) await reaches(from as Pod, to as Pod, from?.addresses);
+    for (const from of [other, newest]) await isCut(from as Site, far as Pod);
+    // The link of a pod that came without a tunnel is longer than the tunnel takes: it is told, nothing is lost.
+    for (const address of far?.addresses ?? []) assert.deepEqual(await late?.ask("udp", address, 8080, { size: 1500, timeoutMs: 20_000 }), { answered: false, detail: "Message too long" });
+    await remove(ns.name, "far");
   });
 });

@@ -19,6 +19,7 @@ const VALUES: Readonly<Record<string, readonly Value[]>> = {
   config_router_ipv6: [parseAddress("fd00:1::1"), NONE],
   // An agent always sets one.
   config_flow_quota_step_ns: [1_000_000n],
+  config_event_step_ns: [1_000_000n],
 };
 
 /** Seconds: no value of theirs decides what code is live. */

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import type { TestContext } from "node:test";
-import { arp, ethernet, frame, icmp, icmpv6, ipv4, ipv6, raw as layer, udp, wireAddress } from "../bpf/lib/packet.ts";
+import { arp, ethernet, frame, icmp, ipv4, ipv6, raw as layer, udp, wireAddress } from "../bpf/lib/packet.ts";
 import type { Layer } from "../bpf/lib/packet.ts";
-import { parseAddress } from "../../src/lib/ip.ts";
 import { EventType, dropReasonNames } from "../../src/kernel/gen/types.ts";
 import type { DropReason } from "../../src/kernel/gen/types.ts";
+import * as forge from "./datapath/forge.ts";
+import { etherType as family, ip, says, vxlan } from "./datapath/forge.ts";
 import { Lab, OUTSIDE, PREFIX, a1, b1, c2, macOf, namespaceOf, nft, router, run, underlay } from "./datapath/lab.ts";
 import { Raw } from "./datapath/raw.ts";
 import type { Ear } from "./datapath/raw.ts";
@@ -28,23 +29,12 @@ afterEach(async () => { for (const node of [1, 2]) await lab.events(node); });
 
 const FORGED = "forged-by-a1";
 const HONEST = "honest-words";
-const says = (text: string): Layer => layer(new Uint8Array(Buffer.from(text)));
 const own = { mac: "02:00:00:00:01:11", hostMac: "02:00:00:00:f1:11" } as const;
-const family = (address: string): number => (address.includes(":") ? 0x86dd : 0x0800);
-
-function ip(from: string, to: string, protocol: number): Layer {
-  return from.includes(":") ? ipv6(from, to, protocol) : ipv4(from, to, { protocol });
-}
 
 const datagram = (from: string, to: string, text = FORGED, dport = PORT, sport = 40000, mac: string = own.mac): Uint8Array =>
-  frame(ethernet(mac, own.hostMac, family(from)), ip(from, to, 17), udp(sport, dport), says(text));
-
-function linkMessage(type: number, source: string, target: string): Uint8Array {
-  return frame(ethernet(own.mac, "33:33:00:00:00:01", 0x86dd), ipv6(source, "ff02::1", 58, 255), icmpv6(source, "ff02::1", type, 0, 0), layer(parseAddress(target)), says(FORGED));
-}
-
-const vxlan = (vni: number, inner: Uint8Array): Layer => layer(Uint8Array.from([8, 0, 0, 0, vni >>> 16, (vni >>> 8) & 0xff, vni & 0xff, 0, ...inner]));
-const inTunnel = (from: string, to: string): Uint8Array => frame(ethernet(own.mac, own.hostMac, family(from)), ip(from, to, 17), udp(40000, PORT), says(FORGED));
+  forge.datagram({ mac, hostMac: own.hostMac }, from, to, text, dport, sport);
+const linkMessage = (type: number, source: string, target: string): Uint8Array => forge.linkMessage(own.mac, type, source, target, FORGED);
+const inTunnel = (from: string, to: string): Uint8Array => forge.datagram(own, from, to, FORGED, PORT);
 
 /** Services of node 1 as kube-proxy would make them, for the length of a test. */
 function translate(t: TestContext, destinations: readonly string[], sources: readonly string[] = []): void {

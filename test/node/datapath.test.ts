@@ -96,6 +96,19 @@ test("the node reaches its closed pods, other nodes do not; open ones are reache
   assert.deepEqual(await drops(2), [DropReason.POLICY_DENIED]);
 });
 
+test("an address of this node's pods that no pod has is unreachable at once, and nothing of it leaves the node", async (t) => {
+  for (const gateway of [underlay(9), "2001:db8::9"]) {
+    run("ip", "-n", N1, "route", "add", "default", "via", gateway);
+    t.after(() => run("ip", "-n", N1, ...(gateway.includes(":") ? ["-6"] : []), "route", "delete", "default", "via", gateway));
+  }
+  for (const from of [a1, N1]) {
+    for (const to of ["10.200.1.77", "fd00:1::77"]) {
+      const { detail } = await lab.site(from).ask("tcp", to, 8080, { timeoutMs: 20_000 });
+      assert.match(detail, /No route to host|Network is unreachable/, to);
+    }
+  }
+});
+
 test("a pod reaches its node when its egress allows it", async () => {
   for (const to of [router(1).ipv4, underlay(1), router(1).ipv6]) assert.ok(lab.echo(a1, to, 9090), to);
   await lab.policy(a1, { egress: [] });

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { unusedRoutes } from "../../src/agent/node-routes.ts";
 import { runCommand } from "../../src/kernel/command.ts";
 import type { Run } from "../../src/kernel/command.ts";
 import { Host } from "../../src/kernel/host.ts";
@@ -79,6 +80,22 @@ describe("links in a network namespace", () => {
     await host.syncRoutes([]);
     assert.doesNotMatch(await text(inNode, "ip", "route"), /10\.9\.7/);
     await text(inNode, "ip", "address", "flush", "dev", "under0");
+  });
+
+  it("says that addresses without a pod are unreachable, unless another has a route there", async () => {
+    const host = new Host(inNode, new Sysctl());
+    const wanted = unusedRoutes(["10.9.4.0/24", "fd09:4::/64"]);
+    await text(inNode, "ip", "route", "add", "10.9.4.0/24", "dev", "under0");
+    for (let again = 0; again < 2; again++) {
+      await host.syncRoutes(wanted);
+      assert.equal((await text(inNode, "ip", "route")).split("\n").filter((line) => line.startsWith("unreachable 10.9.4.0/24 proto 193")).length, 1);
+      assert.match(await text(inNode, "ip", "-6", "route"), /unreachable fd09:4::\/64 dev lo proto 193/);
+    }
+    assert.match(await text(inNode, "ip", "route", "get", "10.9.4.7"), /dev under0/);
+    await text(inNode, "ip", "route", "delete", "10.9.4.0/24", "dev", "under0");
+    for (const unused of ["10.9.4.7", "fd09:4::7"]) assert.notEqual((await inNode(["ip", "route", "get", unused])).status, 0, unused);
+    await host.syncRoutes([]);
+    assert.doesNotMatch(`${await text(inNode, "ip", "route")}${await text(inNode, "ip", "-6", "route")}`, /unreachable/);
   });
 
   it("keeps the routes of others and removes only its own", async () => {

@@ -65,6 +65,10 @@ export const MARK_JUDGED = 0x0400;
 export const MARK_REPLY = 0x0500;
 /** reason in `metrics`: events for which the ring had no room */
 export const METRIC_LOST_EVENTS = 65535;
+/** events that were not told because who pays for them told too many */
+export const METRIC_SPARED_EVENTS = 65534;
+export const EVENT_STEP_NS = 1000000;
+export const EVENT_BURST = 1000;
 
 export const Hook = {
   FROM_CONTAINER: 0,

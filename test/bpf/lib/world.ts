@@ -129,6 +129,7 @@ export class World {
       config_tunnel_mtu: TUNNEL_MTU,
       config_router_ipv4: parseAddress(self.router4),
       config_router_ipv6: parseAddress(self.router6),
+      config_event_step_ns: 0n, // rows want to hear of every packet
       ...options,
     };
     const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16, ...sizes };
@@ -312,8 +313,7 @@ export class World {
   /** What is free is taken by flows that nobody answered. */
   fillFlows(expires = 4_000_000_000): void {
     const state = encode(flowStateCodec, { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, packets: 0n, bytes: 0n });
-    const free = this.map("flows").maxEntries - this.flows().length;
-    for (let port = 1; port <= free; port++) {
+    for (let port = this.map("flows").maxEntries - this.flows().length; port > 0; port--) {
       this.map("flows").update(encode(flowKeyCodec, { low: new Uint8Array(16), high: new Uint8Array(16), lowPort: port, highPort: 0, protocol: 6, zone: 0 }), state);
     }
   }

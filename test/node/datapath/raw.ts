@@ -1,4 +1,4 @@
-/** Frames past the stack, into a namespace of the lab and out of it. */
+/** Frames past the stack, into a network namespace and out of it. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 /** Long: a machine that stands still for some seconds has lost nothing. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 export class Ear {
   readonly heard: string[] = [];
@@ -50,6 +50,10 @@ export class Ear {
   }
 }
 
+/** The name of a network namespace, or the command that enters one. */
+export type Where = string | readonly string[];
+const enter = (where: Where): readonly string[] => (typeof where === "string" ? ["ip", "netns", "exec", where] : where);
+
 export class Raw {
   readonly #folder = mkdtempSync(join(tmpdir(), "raw-"));
   readonly #ears: Ear[] = [];
@@ -62,12 +66,14 @@ export class Raw {
     return join(this.#folder, "raw");
   }
 
-  send(namespace: string, frames: readonly Uint8Array[], device = "eth0"): void {
-    execFileSync("ip", ["netns", "exec", namespace, this.#program, "send", device], { input: frames.map((frame) => `${Buffer.from(frame).toString("hex")}\n`).join("") });
+  send(from: Where, frames: readonly Uint8Array[], device = "eth0"): void {
+    const [file = "", ...args] = [...enter(from), this.#program, "send", device];
+    execFileSync(file, args, { input: frames.map((frame) => `${Buffer.from(frame).toString("hex")}\n`).join("") });
   }
 
-  async hear(namespace: string, what: "hear" | "datagrams" = "hear", where = "eth0"): Promise<Ear> {
-    const child = spawn("ip", ["netns", "exec", namespace, this.#program, what, where], { stdio: ["ignore", "pipe", "inherit"] });
+  async hear(at: Where, what: "hear" | "datagrams" = "hear", where = "eth0"): Promise<Ear> {
+    const [file = "", ...args] = [...enter(at), this.#program, what, where];
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
     const lines = createInterface({ input: child.stdout });
     await once(lines, "line");
     const ear = new Ear(child, lines);

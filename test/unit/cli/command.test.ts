@@ -104,5 +104,6 @@ test("monitor's filters never hide a loss", () => {
   assert.ok(!matches(DROP, { types: new Set(["policy-verdict"]) }));
   assert.ok(!matches(DROP, { ...none, namespace: "default" }));
   assert.ok(!matches(DROP, { ...none, pod: "default/api-1" }));
+  assert.ok(matches({ ...DROP, endpoint: { namespace: "default", pod: "forger" } }, { ...none, namespace: "default", pod: "forger" }), "whatever addresses it claims");
   assert.ok(matches({ time: "", type: "lost", node: "n", count: 3, where: "kernel-ring" }, { types: new Set(["drop"]), namespace: "default" }));
 });

@@ -15,6 +15,7 @@ const context: EnrichContext = {
         ? { kind: "rule", direction: "ingress", path: "spec.ingress[0].toPorts[0]", policies: [{ kind: "CiliumNetworkPolicy", namespace: "production", name: "allow-frontend-to-api", uid: "u", generation: 1 }] }
         : undefined,
   labels: (identity) => (identity === 300 ? ["k8s:app=other"] : identity === 301 ? ["k8s:app=api"] : undefined),
+  endpoint: (id) => (id === 4 ? { namespace: "production", pod: "api" } : id === 9 ? { namespace: "production", pod: "forger" } : undefined),
   address: (ip) => (ip === "10.0.1.5" ? { namespace: "production", pod: "other" } : ip === "10.0.0.7" ? { namespace: "production", pod: "api" } : ip === "192.168.0.2" ? { node: "node-2" } : undefined),
 };
 const base: Event = {
@@ -47,9 +48,16 @@ describe("monitor events", () => {
     );
   });
 
+  it("names the pod on whose link it was, where the addresses are not its own", () => {
+    const forged = enrich({ ...base, reason: 132, rule: 0, endpoint: 9, sourceIdentity: 0 }, context);
+    assert.deepEqual(forged.endpoint, { namespace: "production", pod: "forger" });
+    assert.match(renderEvent(forged), /DROPPED invalid source ip {2}production\/other .* TCP SYN {2}on the link of production\/forger$/);
+    assert.equal(enrich({ ...base, endpoint: 0 }, context).endpoint, undefined);
+  });
+
   it("keeps numbers where it has no words", () => {
     const event = enrich({ ...base, reason: 999, rule: 99, protocol: 250, sourceIdentity: 4000, source: parseAddress("fd00::1"), destination: parseAddress("fd00::2") }, context);
-    assert.equal(renderEvent(event), "20:01:02.345 DROPPED unknown 999  identity 4000 ([fd00::1]:43210) -> identity 301 ([fd00::2]:8080) proto-250  by rule 99");
+    assert.equal(renderEvent(event), "20:01:02.345 DROPPED unknown 999  identity 4000 ([fd00::1]:43210) -> identity 301 ([fd00::2]:8080) proto-250  by rule 99  on the link of production/api");
     assert.equal(renderEvent({ time: event.time, type: "lost", node: "n", count: 5, where: "kernel-ring" }), "20:01:02.345 LOST 5 events (kernel-ring)");
   });
 });
