@@ -39,7 +39,7 @@ static __always_inline int check_tunnel_port(const struct packet *p)
 {
 	if (!is_for_tunnel_port(p))
 		return GO_ON;
-	if (p->peer.identity == IDENTITY_HOST || p->peer.identity == IDENTITY_REMOTE_NODE ||
+	if (is_node_identity(p->peer.identity) ||
 	    bpf_map_lookup_elem(&nodes, &p->destination))
 		return -DROP_TUNNEL_PORT;
 	return is_pod_address(&p->peer) || (p->flags & PACKET_REPLY) ? GO_ON : -DROP_TUNNEL_PORT;

@@ -119,7 +119,7 @@ static __always_inline int is_its_device(const struct peer *peer, __u32 ifindex)
 		return is_underlay(ifindex);
 	if (is_pod_address(peer))
 		return config_vxlan_ifindex && ifindex == config_vxlan_ifindex;
-	return peer->identity != IDENTITY_REMOTE_NODE || !ifindex || is_underlay(ifindex);
+	return !is_node_identity(peer->identity) || !ifindex || is_underlay(ifindex);
 }
 
 /*

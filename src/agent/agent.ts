@@ -136,6 +136,7 @@ export class Agent {
       core.change.notify();
     };
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
+    tables.apiServers.subscribe({ changed: () => moved("nodes"), synced: () => moved("nodes") });
     tables.endpoints.subscribe({ changed: () => moved("endpoints"), synced: () => moved("endpoints") });
     tables.nodes.subscribe({ changed: () => (moved("nodes"), this.#routes?.add("routes")), synced: () => moved("nodes") });
     tables.pods.subscribe({

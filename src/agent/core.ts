@@ -72,6 +72,7 @@ export class Core {
     this.state = new LocalState({ ...local, deviceIps: network.deviceIps }, {
       identities: tables.identities.objects,
       nodes: tables.nodes.objects,
+      apiServers: tables.apiServers.objects,
       endpoints: tables.endpoints.objects,
       attachments: this.links.attachments,
       pods: tables.pods.objects,

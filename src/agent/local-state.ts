@@ -3,6 +3,7 @@
  *
  *   CiliumIdentity ─ identities ─┐
  *   CiliumNode ───── nodes ──────┤
+ *   EndpointSlice ── API server ─┤
  *   CiliumEndpoint ─ remote pods ┼─▶ DesiredState ─▶ Applier
  *   NodeState ───────────────────┤
  *   attachments ──── endpoints ──┤
@@ -24,6 +25,8 @@ export type Table = "identities" | "nodes" | "endpoints" | "attachments";
 export interface LocalSources {
   readonly identities: ReadonlyMap<string, IdentityRow>;
   readonly nodes: ReadonlyMap<string, CiliumNodeRow>;
+  /** Addresses of the API server, by slice. */
+  readonly apiServers: ReadonlyMap<string, readonly string[]>;
   readonly endpoints: ReadonlyMap<string, EndpointObjectRow>;
   /** Attachments whose link exists, by container id. */
   readonly attachments: ReadonlyMap<string, Attachment>;
@@ -37,6 +40,7 @@ export class LocalState {
   readonly #moved = new Set<Table>(["identities", "nodes", "endpoints", "attachments"]);
   #local: LocalNode;
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
+  #ownLabels: NodeTables["labels"] | undefined;
   #tables: NodeTables | undefined;
   #desiredTables: NodeTables | undefined;
   #remote: ReadonlyMap<string, PeerRow> = new Map();
@@ -62,10 +66,13 @@ export class LocalState {
     this.#moved.add(table);
   }
 
-  /** Number -> sorted labels, of all cluster identities. */
+  /** Number -> sorted labels, of all cluster identities and of those that are this node's own. */
   get identities(): ReadonlyMap<number, readonly string[]> {
-    if (this.#moved.delete("identities")) {
-      this.#identities = new Map([...this.#sources.identities.values()].map((row) => [row.id, formatLabels(row.labels)]));
+    const { labels } = this.#tablesNow();
+    if (this.#moved.delete("identities") || labels !== this.#ownLabels) {
+      this.#ownLabels = labels;
+      const cluster = [...this.#sources.identities.values()].map((row) => [row.id, formatLabels(row.labels)] as const);
+      this.#identities = new Map([...cluster, ...labels]);
     }
     return this.#identities;
   }
@@ -99,7 +106,7 @@ export class LocalState {
   }
 
   #tablesNow(): NodeTables {
-    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values(), this.#mode);
+    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values(), this.#mode, [...this.#sources.apiServers.values()].flat());
     return this.#tables;
   }
 }

@@ -3,7 +3,7 @@ import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { isFinished } from "../api/core.ts";
-import type { Node, Pod } from "../api/core.ts";
+import type { EndpointSlice, Node, Pod } from "../api/core.ts";
 import type { ObjectMeta } from "../api/meta.ts";
 import { identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
@@ -121,6 +121,12 @@ export function decodeEndpoint(object: CiliumEndpoint, localNode: string): Endpo
  */
 function lastWritten({ creationTimestamp = "", managedFields = [] }: ObjectMeta): string {
   return managedFields.reduce((latest, { time = "" }) => (time > latest ? time : latest), creationTimestamp);
+}
+
+/** Addresses of one slice, in canonical text. */
+export function decodeAddresses({ endpoints }: EndpointSlice): readonly string[] {
+  const texts = (endpoints ?? []).flatMap(({ addresses = [] }) => addresses);
+  return texts.filter(isAddress).map((text) => formatAddress(parseAddress(text)));
 }
 
 export interface IdentityRow {

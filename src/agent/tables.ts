@@ -1,10 +1,10 @@
 /** Everything that the agent follows on the API server. */
 import { join } from "node:path";
-import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
+import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
 import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeptTable } from "./kept-table.ts";
-import { decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
+import { decodeAddresses, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
 import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
 
 export interface TablesOptions {
@@ -24,6 +24,8 @@ export class Tables {
   readonly identities: KeptTable<IdentityRow>;
   readonly nodes: KeptTable<CiliumNodeRow>;
   readonly endpoints: KeptTable<EndpointObjectRow>;
+  /** Addresses of the API server, by the slices of its service. */
+  readonly apiServers: KeptTable<readonly string[]>;
   readonly #reflectors: Reflector<never, unknown>[] = [];
   readonly #options: TablesOptions;
 
@@ -36,6 +38,8 @@ export class Tables {
     this.namespaces = this.#table("namespaces", { type: NAMESPACES, decode: (object) => object.metadata.labels ?? {} }, plain);
     this.nodes = this.#table("nodes", { type: CILIUM_NODES, decode: decodeCiliumNode }, plain);
     this.endpoints = this.#table("endpoints", { type: CILIUM_ENDPOINTS, decode: (object) => decodeEndpoint(object, nodeName) }, plain);
+    const ofApiServer = { namespace: "default", labelSelector: "kubernetes.io/service-name=kubernetes" };
+    this.apiServers = this.#table("api-servers", { type: ENDPOINT_SLICES, ...ofApiServer, decode: decodeAddresses }, plain);
     this.identities = this.#table("identities", { type: CILIUM_IDENTITIES, decode: decodeIdentity }, {
       toJson: ({ id, labels }) => [id, [...labels]],
       fromJson: ([id, labels]: [number, [string, string][]]) => ({ id, labels: new Map(labels) }),
@@ -52,17 +56,17 @@ export class Tables {
 
   /** The API server has told all of it. */
   get isSynced(): boolean {
-    return this.identities.synced && this.nodes.synced && this.endpoints.synced;
+    return this.identities.synced && this.nodes.synced && this.endpoints.synced && this.apiServers.synced;
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints]) await table.start();
+    for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints, this.apiServers]) await table.start();
     for (const reflector of this.#reflectors) await reflector.start(signal);
   }
 
   #table<O extends KubeObject, T>(
     name: string,
-    follow: Pick<ReflectorOptions<O, T>, "type" | "decode" | "fieldSelector">,
+    follow: Pick<ReflectorOptions<O, T>, "type" | "decode" | "fieldSelector" | "labelSelector" | "namespace">,
     json: { readonly toJson: (row: T) => unknown; readonly fromJson: (value: never) => T },
   ): KeptTable<T> {
     const { transport, logger, folder } = this.#options;

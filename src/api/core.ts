@@ -48,6 +48,11 @@ export interface Lease extends KubeObject {
   };
 }
 
+/** discovery.k8s.io/v1: where a service is. */
+export interface EndpointSlice extends KubeObject {
+  readonly endpoints?: readonly { readonly addresses?: readonly string[] }[] | null;
+}
+
 /** core/v1 Event: what `kubectl describe` prints under the object. */
 export interface KubeEvent extends KubeObject {
   readonly involvedObject: {

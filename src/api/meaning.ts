@@ -81,9 +81,6 @@ function checkItem(item: SectionItem, { direction }: Section, path: string, prob
   item.endpoints?.forEach((peer, at) => checkSelector(peer, `${path}.${field}Endpoints[${at}]`, true, problems));
   item.cidrs?.forEach((block, at) => checkBlock(block, `${path}.${field}CIDR[${at}]`, problems));
   item.cidrSets?.forEach((set, at) => checkCidrSet(set, `${path}.${field}CIDRSet[${at}]`, problems));
-  item.entities?.forEach((entity, at) => {
-    if (entity === "kube-apiserver") problems.push({ path: `${path}.${field}Entities[${at}]`, message: "kube-apiserver is not supported yet" });
-  });
   const namesNothing = direction === "egress" && hasPeersWithoutNames(item);
   item.toPorts?.forEach(({ ports }, at) =>
     ports.forEach((port, index) => {
@@ -162,7 +159,7 @@ function checkSelector(selector: LabelSelector, path: string, mayBeReserved: boo
 const KEY_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 const KEY_PREFIX = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const VALUE = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
-const RESERVED_NAMES: readonly string[] = ["host", "world", "world-ipv4", "world-ipv6", "remote-node", "health", "init", "unmanaged", "ingress"];
+const RESERVED_NAMES: readonly string[] = ["host", "world", "world-ipv4", "world-ipv6", "remote-node", "kube-apiserver", "health", "init", "unmanaged", "ingress"];
 
 function checkKey(key: string, path: string, mayBeReserved: boolean, problems: Problem[]): void {
   const [source, name] = splitLabelKey(key);

@@ -6,7 +6,8 @@
  *   2  also address blocks, reserved labels, ICMP types, other protocols, named ports, other kinds of policies, and
  *      routing that differs from the tunnel with one masquerade for both families
  *   3  as 2, and the manifest carries parts itself
- *   4  also selectors that name churning labels, and the namespaces where those are part of identities
+ *   4  also selectors that name churning labels, the namespaces where those are part of identities, and denials of
+ *      kube-apiserver
  */
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
@@ -31,7 +32,7 @@ export class FormatNotUnderstood extends CodedError {
 
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document): number {
-  if (state.named !== undefined || [...state.selectors.values()].some(namesChurning)) return FOURTH;
+  if (state.named !== undefined || [...state.selectors.values()].some(namesChurning) || deniesApiServer(state)) return FOURTH;
   const isOld =
     isOldRouting(state.routing) &&
     [...state.selectors.values()].every(isOldSelector) &&
@@ -52,6 +53,12 @@ function isOldSelector(selector: PeerSelector): boolean {
 /** An older agent takes what an identity does not tell for absent. */
 function namesChurning(selector: PeerSelector): boolean {
   return selector.kind === "labels" && selector.requirements.some(({ key }) => isChurning(splitLabelKey(key)[1]));
+}
+
+/** An older agent knows no address of it: what is allowed stays closed there, but what is denied would be open. */
+function deniesApiServer({ ruleSets, selectors }: NodeState): boolean {
+  const named = new Set([...selectors].filter(([, selector]) => selector.kind === "labels" && selector.requirements.some(({ key }) => key === "reserved:kube-apiserver")).map(([id]) => id));
+  return named.size > 0 && [...ruleSets.values()].some(({ rules }) => rules.some(({ verdict, peer }) => verdict === "deny" && peer !== undefined && named.has(peer)));
 }
 
 function isOldPort(match: PortMatch): boolean {

@@ -1,5 +1,5 @@
 /** Every kind that the product reads or writes. */
-import type { KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
+import type { EndpointSlice, KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
@@ -14,6 +14,7 @@ export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
 export const NODES = resourceType<Node>("", "v1", "nodes", "Node", false);
 export const NAMESPACES = resourceType<Namespace>("", "v1", "namespaces", "Namespace", false);
 export const EVENTS = resourceType<KubeEvent>("", "v1", "events", "Event", true);
+export const ENDPOINT_SLICES = resourceType<EndpointSlice>("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 export const LEASES = resourceType<Lease>("coordination.k8s.io", "v1", "leases", "Lease", true);
 export const CRDS = resourceType("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
 

@@ -4,6 +4,7 @@ import { Protocol, Tcp, arp, bytes, ethernet, frame, icmp, icmpv6, ipv4, ipv6, p
 import type { Layer } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
 import type { Hop } from "./lib/rows.ts";
+import { Identity } from "../../src/kernel/gen/types.ts";
 import { a, b, other, outside, remote, self, service } from "./lib/world.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
 
@@ -69,6 +70,11 @@ rows([
       { ...fromA, packet: udpFrame({ from: a.ipv4, to: outside.ipv4, pod: a, sport: 53, dport: TUNNEL_PORT }), mark_after: (a.id << 16) | 0x500 },
       { ...fromA, packet: udpFrame({ from: a.ipv4, to: outside.ipv4, pod: a, sport: 54, dport: TUNNEL_PORT }), drop: "TUNNEL_PORT" },
     ],
+  },
+  {
+    name: "the tunnel port of the node that runs the API server",
+    given: (world) => { for (const router of [other.router4, other.router6]) world.peer(router, { identity: Identity.KUBE_APISERVER, flags: 5, node: other.ipv4 }); },
+    hops: drops("TUNNEL_PORT", udpFrame({ from: a.ipv4, to: other.router4, pod: a, dport: TUNNEL_PORT }), udpFrame({ from: a.ipv6, to: other.router6, pod: a, dport: TUNNEL_PORT })),
   },
   {
     name: "the tunnel port behind a service: in the tunnel, and at its end",

@@ -5,7 +5,7 @@ import { tcpFrame, udpFrame, pingFrame } from "./lib/frames.ts";
 import { Protocol, Tcp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
 import type { Hop } from "./lib/rows.ts";
-import { DEFAULT_EGRESS, DEFAULT_INGRESS, LOOPBACK, VXLAN_IFINDEX, a, b, other, outside, remote, self, service } from "./lib/world.ts";
+import { DEFAULT_EGRESS, DEFAULT_INGRESS, LOOPBACK, UNDERLAY_IFINDEX, VXLAN_IFINDEX, a, b, other, outside, remote, self, service } from "./lib/world.ts";
 import type { Pod, World } from "./lib/world.ts";
 
 const POD = 0x100;
@@ -120,6 +120,14 @@ rows([
     hops: [
       ...[remote.ipv4, "10.2.0.99", a.ipv4, other.router4].flatMap((from) => [0, 50].map((cameFrom) => ({ hook: "to_container", at: b, cameFrom, packet: tcpFrame(Tcp.SYN, { from, to: b.ipv4 }), drop: "SPOOFED_UNDERLAY" }) as const)),
       { hook: "to_container", at: b, cameFrom: VXLAN_IFINDEX, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: remote.ipv4, to: b.ipv4 }), rules: [41], change: (world) => world.ingress(b, [{ peer: remote.identity, rule: 41 }]) },
+    ],
+  },
+  {
+    name: "the node that runs the API server comes on an underlay device, as every other node",
+    given: (world) => { world.peer(other.ipv4, { identity: Identity.KUBE_APISERVER }); world.ingress(b, [{ peer: Identity.KUBE_APISERVER, rule: 41 }]); },
+    hops: [
+      { hook: "to_container", at: b, cameFrom: 50, packet: tcpFrame(Tcp.SYN, { from: other.ipv4, to: b.ipv4 }), drop: "SPOOFED_UNDERLAY" },
+      { hook: "to_container", at: b, cameFrom: UNDERLAY_IFINDEX, mark: NETDEV, packet: tcpFrame(Tcp.SYN, { from: other.ipv4, to: b.ipv4 }), rules: [41] },
     ],
   },
   {

@@ -29,6 +29,7 @@ const pods = await createPods(ns.name, [
   { name: "native", node: 1, labels: { app: "native" }, ports: [8080, 9090] },
   { name: "entities", node: 1, labels: { app: "entities" } },
   { name: "pinged", node: 2, labels: { app: "pinged" } },
+  { name: "client", node: 1, labels: { app: "client" } },
   { name: "set-0", node: 1, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-0" } },
   { name: "set-1", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-1" } },
   { name: "peer", node: 1, labels: { app: "peer" } },
@@ -152,6 +153,29 @@ describe("the policy language", { concurrency: 3 }, () => {
       await Promise.all([toServer(subject, server, [outside.ipv4, outside.ipv6], 7001, false), toServer(subject, host, own, 7002, true), toPod(subject, peer, 8080, false)]);
       await enforce(ns.name, to("cluster"));
       await Promise.all([toServer(subject, server, [outside.ipv4, outside.ipv6], 7001, false), toPod(subject, peer, 8080, true), toPod(subject, other, 8080, true)]);
+    } finally {
+      server.close();
+      host.close();
+    }
+  });
+
+  test("the API server by its entity, under its service's address and its own, and nothing else; a denial cuts it off", async () => {
+    const client = pod("client");
+    const { spec } = await get<{ spec: { clusterIP: string } }>("service", "kubernetes", "-n", "default");
+    const { items } = await get<{ items: { endpoints: { addresses: string[] }[]; ports: { port: number }[] }[] }>("endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes");
+    const own = items.flatMap(({ endpoints, ports }) => endpoints.flatMap(({ addresses }) => addresses.map((address) => [address, ports[0]?.port ?? 443] as const)));
+    const servers = [[spec.clusterIP, 443] as const, ...own];
+    // What speaks TLS says so to whoever does not: some other answer than the echo is the API server's.
+    const answers = async ([address, port]: readonly [string, number]): Promise<boolean> => (await client.ask("tcp", address, port, { text: "GET / HTTP/1.0", timeoutMs: 5_000 })).detail === "another answer";
+    const server = await outside.site.serve(7003);
+    const host = await nodeSite(1).serve(7004);
+    try {
+      await enforce(ns.name, policy("client", { endpointSelector: selects("client"), egress: [{ toEntities: ["kube-apiserver"] }] }));
+      for (const one of servers) await waitFor(`the API server at ${one.join(" ")}`, async () => ((await answers(one)) ? true : undefined), () => kubectl("describe", "cnp", "client", "-n", ns.name), { timeoutMs: 60_000 });
+      await Promise.all([toServer(client, server, [outside.ipv4, outside.ipv6], 7003, false), toServer(client, host, [node(1).ipv4, node(1).ipv6], 7004, false), toPod(client, peer, 8080, false), toPod(client, other, 8080, false)]);
+      await enforce(ns.name, policy("client", { endpointSelector: selects("client"), egress: [{ toEntities: ["all"] }], egressDeny: [{ toEntities: ["kube-apiserver"] }] }));
+      assert.deepEqual(await Promise.all(servers.map(answers)), servers.map(() => false));
+      await Promise.all([toServer(client, server, [outside.ipv4, outside.ipv6], 7003, true), toPod(client, peer, 8080, true)]);
     } finally {
       server.close();
       host.close();

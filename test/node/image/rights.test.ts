@@ -26,6 +26,8 @@ const AGENT: Reasons = {
   "nodes watch": "the own Node: its addresses and pod CIDRs",
   "nodes patch": "takes the taint node.cilium.io/agent-not-ready away",
   "nodes/status patch": "the condition NetworkUnavailable",
+  "discovery.k8s.io/endpointslices list": FOLLOWED,
+  "discovery.k8s.io/endpointslices watch": "addresses of the API server, for the entity kube-apiserver; in the namespace default alone",
   "cilium.io/ciliumidentities list": FOLLOWED,
   "cilium.io/ciliumidentities watch": "which labels an identity stands for",
   "cilium.io/ciliumnodes list": FOLLOWED,

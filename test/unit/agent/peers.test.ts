@@ -60,6 +60,25 @@ describe("peers", () => {
     assert.deepEqual(tunnelRoutes(nodeTables({ ...local, internalIps: ["fd00::1"] }, [{ ...other, internalIps: ["fd00::2"] }], "tunnel").remoteCidrs, () => undefined, 1430).failures, []);
   });
 
+  it("knows the API server wherever it runs: on another node under all its addresses, on this one, outside", () => {
+    const known = (...apiServers: string[]) => nodeTables(local, [other], "tunnel", apiServers);
+    const there = known("192.168.0.2");
+    for (const ip of ["192.168.0.2", "fd00::2", "10.0.1.1", "fd01:1::1"]) assert.equal(there.peers.get(ip)?.identity, Identity.KUBE_APISERVER, ip);
+    assert.deepEqual(there.peers.get("10.0.1.1"), { identity: Identity.KUBE_APISERVER, node: "192.168.0.2", flags: PEER_ROUTER | PEER_TUNNEL });
+    assert.equal(there.peers.get("192.168.0.1")?.identity, Identity.HOST);
+    const here = known("fd00::1");
+    assert.equal(here.peers.get("192.168.0.1")?.identity, Identity.HOST);
+    assert.deepEqual(here.labels.get(Identity.HOST), ["reserved:host", "reserved:kube-apiserver"]);
+    assert.equal(there.labels.has(Identity.HOST), false);
+    const outside = known("203.0.113.5", "2001:db8::5");
+    for (const [ip, family] of [["203.0.113.5", "world-ipv4"], ["2001:db8::5", "world-ipv6"]] as const) {
+      const row = outside.peers.get(ip);
+      assert.deepEqual(outside.labels.get(row?.identity ?? 0), ["reserved:kube-apiserver", "reserved:world", `reserved:${family}`]);
+      assert.equal(row?.flags, 0);
+    }
+    assert.deepEqual([...known("10.0.0.9", "10.0.1.9", "fd01:1::9").peers.keys()].filter((ip) => ip.endsWith("9")), [], "no pod's address");
+  });
+
   it("does not let another node's object take over what is ours", () => {
     const tables = nodeTables(local, [{ ...other, internalIps: ["192.168.0.2", "192.168.0.1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] }], "tunnel");
     assert.equal(tables.peers.get("192.168.0.1")?.identity, Identity.HOST);
