@@ -4,9 +4,10 @@
  */
 import type { RoutingDecision } from "../compile/index.ts";
 import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
-import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
+import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import type { NamedPorts, NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
+import { identityOfNode, outsideApiServers, ownLabels } from "./api-server-peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "./objects.ts";
 
 export interface LocalNode {
@@ -31,14 +32,6 @@ export interface NodeTables {
   /** Of identities of this node's own, and of reserved ones that are more here than everywhere. */
   readonly labels: ReadonlyMap<number, readonly string[]>;
 }
-
-/** The API server, where it is on no node: the outside, and known by name. */
-const OUTSIDE_API_SERVER = { ipv4: Identity.FIRST_LOCAL, ipv6: Identity.FIRST_LOCAL + 1 } as const;
-const OUTSIDE_LABELS: ReadonlyMap<number, readonly string[]> = new Map([
-  [OUTSIDE_API_SERVER.ipv4, ["reserved:kube-apiserver", "reserved:world", "reserved:world-ipv4"]],
-  [OUTSIDE_API_SERVER.ipv6, ["reserved:kube-apiserver", "reserved:world", "reserved:world-ipv6"]],
-]);
-const HOST_LABELS: ReadonlyMap<number, readonly string[]> = new Map([...OUTSIDE_LABELS, [Identity.HOST, ["reserved:host", "reserved:kube-apiserver"]]]);
 
 /** How the addresses of one node's pods are reached, and which those can be. */
 export interface Place extends Pick<PeerRow, "node" | "flags"> {
@@ -97,13 +90,12 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
     const podCidrs = validCidrs(node.podCidrs);
     const reach = mode === "native" ? { node: undefined, flags: PEER_DIRECT } : { node: underlay, flags: PEER_TUNNEL };
     const place = { ...reach, podCidrs: podCidrs.map((text) => parseCidr(text)) };
-    const identity = haveApiServer(node.internalIps, apiServers) ? Identity.KUBE_APISERVER : Identity.REMOTE_NODE;
+    const identity = identityOfNode(node.internalIps, apiServers);
     const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(place, ip));
     places.set(node.name, place);
-    for (const cidr of podCidrs) {
-      cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
-      if (!local.podCidrs.includes(cidr)) remoteCidrs.push({ cidr, nodeName: node.name, nodeIp: node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr)), tunnelIp: underlay });
-    }
+    const nodeIp = (cidr: string): string | undefined => node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr));
+    for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
+    remoteCidrs.push(...podCidrs.filter((cidr) => !local.podCidrs.includes(cidr)).map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay })));
     for (const ip of routers) peers.set(ip, { identity, node: reach.node, flags: PEER_ROUTER | reach.flags });
     const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay ?? "::" };
     for (const ip of node.internalIps.filter(isAddress)) {
@@ -114,23 +106,14 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
   }
   // Last: whatever another node's object claims, these addresses are our own.
   for (const cidr of local.podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: undefined, flags: PEER_POD_CIDR });
-  for (const ip of [...local.internalIps, ...(local.deviceIps ?? [])]) {
+  const own = [...local.internalIps, ...(local.deviceIps ?? [])];
+  for (const ip of own) {
     peers.set(ip, { identity: Identity.HOST, node: undefined, flags: 0 });
     nodes.delete(ip);
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
-  const pods = { podCidrs: [...cidrs.keys()].map((text) => parseCidr(text)) };
-  for (const [ip, row] of outsideApiServers(apiServers)) if (!peers.has(ip) && !isOn(pods, ip)) peers.set(ip, row);
-  const own = [...local.internalIps, ...(local.deviceIps ?? [])];
-  return { peers, cidrs, nodes, places, remoteCidrs, labels: haveApiServer(own, apiServers) ? HOST_LABELS : OUTSIDE_LABELS };
-}
-
-function haveApiServer(ips: readonly string[], apiServers: readonly string[]): boolean {
-  return ips.some((ip) => isAddress(ip) && apiServers.includes(formatAddress(parseAddress(ip))));
-}
-
-function outsideApiServers(apiServers: readonly string[]): readonly (readonly [string, PeerRow])[] {
-  return apiServers.map((ip) => [ip, { identity: OUTSIDE_API_SERVER[isIPv6(ip) ? "ipv6" : "ipv4"], node: undefined, flags: 0 }]);
+  const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
+  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, labels: ownLabels(own, apiServers) };
 }
 
 /**
