@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { apply, command, get, inNode, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
-import { agentPod, killAgent, killApiServer, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
+import { agentPod, killAgent, killApiServer, killContainerd, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
 import { containerPid, createPods, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
 import { type Traffic, traffic } from "./harness/traffic.ts";
@@ -66,6 +66,28 @@ describe("restarts under traffic", () => {
     await sleep(2000);
     await running.judge();
     await rightPodsTalk();
+  });
+});
+
+describe("without a container runtime", () => {
+  test("containerd is killed and starts again on two nodes: nothing allowed is lost, nothing forbidden passes, and a pod that waited for it comes under policy", { timeout: 300_000 }, async () => {
+    const running = await startTraffic(280);
+    const waits = podObject(ns.name, { name: "waits", node: 1, labels: { app: "frontend" } });
+    for (const node of [1, 2]) await killContainerd(node);
+    try {
+      await apply(waits);
+      await rightPodsTalk();
+      assert.equal((await get<PodObject>("pod", "waits", "-n", ns.name)).status.phase, "Pending");
+    } finally {
+      await repairCluster();
+    }
+    const { waits: come } = await readyPods(ns.name, ["waits"], 120_000);
+    const pod = await current();
+    await come?.reaches("tcp", pod("api").ipv4, 8080);
+    await readyCluster();
+    await running.judge();
+    await rightPodsTalk();
+    await kubectl("delete", "pod", "waits", "-n", ns.name, "--timeout=60s");
   });
 });
 

@@ -60,8 +60,17 @@ export async function power(node: number, on: boolean): Promise<void> {
 
 /** SIGKILL to the API server. */
 export async function killApiServer(): Promise<void> {
-  const running = readPidFile(join(CONFIG.dir, "run/kube-apiserver.pid"));
-  if (running === undefined) throw new Error("no API server runs");
+  await killDaemon("kube-apiserver");
+}
+
+/** SIGKILL to the node's container runtime. */
+export async function killContainerd(node: number): Promise<void> {
+  await killDaemon(`node-${node}-containerd`);
+}
+
+async function killDaemon(name: string): Promise<void> {
+  const running = readPidFile(join(CONFIG.dir, `run/${name}.pid`));
+  if (running === undefined) throw new Error(`no ${name} runs`);
   process.kill(running.pid, "SIGKILL");
   while (isAlive(running)) await sleep(50);
 }

@@ -20,7 +20,9 @@ export interface OwnClusterSpec {
   readonly subnet6: string;
   readonly chartPort: number;
   readonly nodes: number;
-  readonly podCidrSize: number;
+  readonly podCidrSize?: number;
+  /** false: nodes that wait for a network; the test loads images and installs. */
+  readonly isInstalled?: boolean;
 }
 
 /** From here on this process's harness (cluster.ts, which must not have been imported yet) speaks to that cluster. */
@@ -28,7 +30,7 @@ export async function ownCluster(spec: OwnClusterSpec): Promise<OwnCluster> {
   const folder = mkdtempSync(`/var/tmp/e2e-${spec.name}-`);
   Object.assign(process.env, {
     CLUSTER_NAME: spec.name, CLUSTER_DIR: join(folder, "state"), CLUSTER_SUBNET: spec.subnet, CLUSTER_SUBNET6: spec.subnet6,
-    CHART_REPO_PORT: String(spec.chartPort), NODES: String(spec.nodes), CNI: "cilium", KUBE_PROXY: "1", POD_CIDR_SIZE: String(spec.podCidrSize),
+    CHART_REPO_PORT: String(spec.chartPort), NODES: String(spec.nodes), CNI: "cilium", KUBE_PROXY: "1", ...(spec.podCidrSize !== undefined && { POD_CIDR_SIZE: String(spec.podCidrSize) }),
   });
   const paths = clusterPaths(clusterConfig());
   const env = {
@@ -42,10 +44,12 @@ export async function ownCluster(spec: OwnClusterSpec): Promise<OwnCluster> {
   };
   try {
     await make("cluster", `NODES=${spec.nodes}`, "CNI=cilium", "KUBE_PROXY=1");
-    await make("cluster-load", `ARCHIVE=${join(ROOT, "build/image/cilium.tar")}`);
-    await make("chart-repo");
-    await run(["helm", "repo", "add", "cilium", `http://127.0.0.1:${spec.chartPort}`], { env });
-    await run(["helm", "install", "cilium", "cilium/cilium", "--namespace", "kube-system"], { env });
+    if (spec.isInstalled !== false) {
+      await make("cluster-load", `ARCHIVE=${join(ROOT, "build/image/cilium.tar")}`);
+      await make("chart-repo");
+      await run(["helm", "repo", "add", "cilium", `http://127.0.0.1:${spec.chartPort}`], { env });
+      await run(["helm", "install", "cilium", "cilium/cilium", "--namespace", "kube-system"], { env });
+    }
   } catch (error) {
     await remove();
     throw error;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Flow, Pod } from "./pods.ts";
+import type { Flow, FlowKind, Pod } from "./pods.ts";
 
 const FORBIDDEN = "forbidden";
 
@@ -20,9 +20,10 @@ export interface Roles {
 /** Long and new flows of both protocols and families, to a server beside the asker and to one elsewhere. */
 export async function traffic({ servers, allowed, forbidden }: Roles, seconds: number): Promise<Traffic> {
   const [near, far] = servers;
-  const passing: Flow[] = [
-    allowed[0].flow("tcp", near.ipv4, 8080, 100, seconds), allowed[0].flow("tcp-new", near.ipv6, 8080, 50, seconds), allowed[0].flow("udp-new", near.ipv4, 8080, 50, seconds),
-    allowed[1].flow("udp", near.ipv6, 8080, 100, seconds), allowed[1].flow("tcp-new", far.ipv4, 8080, 50, seconds),
+  const passes = (from: Pod, kind: FlowKind, to: string, rate: number): readonly [string, Flow] => [`${from.name} to ${to}, ${kind}`, from.flow(kind, to, 8080, rate, seconds)];
+  const passing = [
+    passes(allowed[0], "tcp", near.ipv4, 100), passes(allowed[0], "tcp-new", near.ipv6, 50), passes(allowed[0], "udp-new", near.ipv4, 50),
+    passes(allowed[1], "udp", near.ipv6, 100), passes(allowed[1], "tcp-new", far.ipv4, 50),
   ];
   const refused: Flow[] = [
     forbidden[0].flow("tcp-new", near.ipv4, 8080, 50, seconds, FORBIDDEN), forbidden[1].flow("udp-new", near.ipv6, 8080, 50, seconds, FORBIDDEN),
@@ -31,11 +32,11 @@ export async function traffic({ servers, allowed, forbidden }: Roles, seconds: n
   await sleep(500);
   return {
     judge: async () => {
-      for (const flow of passing) {
-        const result = await flow.stop();
-        assert.ok(result.sent > 50, "it was sent");
+      const results = await Promise.all(passing.map(async ([what, flow]) => [what, await flow.stop()] as const));
+      for (const [what, result] of results) {
+        assert.ok(result.sent > 50, `${what}: it was sent`);
         const lost = result.tenths.flatMap(([sent, answered], index) => (sent === answered ? [] : [[index, sent, answered]]));
-        assert.equal(result.answered, result.sent, `lost: ${JSON.stringify({ ...result, tenths: lost })}`);
+        assert.equal(result.answered, result.sent, `${what}, lost: ${JSON.stringify({ ...result, tenths: lost })}`);
       }
       for (const flow of refused) assert.equal((await flow.stop()).answered, 0);
       for (const server of servers) assert.deepEqual((await server.received()).filter(({ text }) => text.startsWith(FORBIDDEN)), []);
