@@ -94,6 +94,23 @@ function beyond(lab: () => Lab, families: readonly ("ipv4" | "ipv6")[]): void {
   });
 }
 
+/** A path between the nodes that takes less than their devices: the tunnel's own packets go in pieces, over IPv4. */
+function throughNarrow(lab: () => Lab): void {
+  test("a smaller path between the nodes: the whole MTU still passes, in both directions", async (t) => {
+    for (const node of [1, 2]) {
+      const [address] = lab().addressesOf(3 - node);
+      run("ip", "-n", `${PREFIX}n${node}`, "route", "add", address, "dev", "eth0", "mtu", "1400");
+      t.after(() => run("ip", "-n", `${PREFIX}n${node}`, "route", "delete", address, "dev", "eth0"));
+    }
+    const cut = fragmentsMade(1) + fragmentsMade(2);
+    for (const to of [c2.ipv4, c2.ipv6]) {
+      await fits(lab, a1, to, PORT, lab().mtu, true);
+      assert.ok(lab().echo(a1, to, STREAMS, MEGABYTE), to);
+    }
+    assert.ok(fragmentsMade(1) + fragmentsMade(2) > cut, "the path is smaller");
+  });
+}
+
 const LABS: readonly (readonly [name: string, options: LabOptions, families: readonly ("ipv4" | "ipv6")[]])[] = [
   ["tunnel over IPv4", {}, ["ipv4", "ipv6"]],
   ["tunnel over IPv6 alone", { nodes: "ipv6 alone" }, ["ipv6"]],
@@ -116,5 +133,6 @@ for (const [name, options, families] of LABS) {
     afterEach(async () => { for (const pod of PODS) await lab.policy(pod, {}); });
     whole(() => lab);
     beyond(() => lab, families);
+    if (name === "tunnel over IPv4") throughNarrow(() => lab);
   });
 }
