@@ -2,6 +2,7 @@
 export * from "./core.ts";
 export { CRDS_DIRECTORY, readCrds, schemaOf } from "./crds.ts";
 export type { CustomResourceDefinition } from "./crds.ts";
+export type { CiliumCIDRGroup } from "./gen/ciliumcidrgroups.ts";
 export type { CiliumClusterwideNetworkPolicy } from "./gen/ciliumclusterwidenetworkpolicies.ts";
 export type { CiliumEndpoint } from "./gen/ciliumendpoints.ts";
 export type { CiliumIdentity } from "./gen/ciliumidentities.ts";
@@ -11,7 +12,7 @@ export type { CiliumNodeState } from "./gen/ciliumnodestates.ts";
 export * from "./label-keys.ts";
 export type { KubeObject, ObjectMeta, OwnerReference } from "./meta.ts";
 export { icmpType } from "./icmp-types.ts";
-export { parseBlock, sectionsOf, specsOf } from "./meaning.ts";
+export { checkBlocks, parseBlock, sectionsOf, specsOf } from "./meaning.ts";
 export type { PolicySpec, Section, SectionItem } from "./meaning.ts";
 export type * from "./network-policy.ts";
 export type { PolicyKind } from "./policy-kinds.ts";

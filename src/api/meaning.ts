@@ -116,16 +116,35 @@ export function parseBlock(text: string): Cidr {
 }
 
 function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
-  for (const field of ["cidrGroupRef", "cidrGroupSelector"] as const) {
-    if (set[field] !== undefined) return void problems.push({ path: `${path}.${field}`, message: `${field} is not supported yet; write the blocks` });
+  const named = [set.cidr, set.cidrGroupRef, set.cidrGroupSelector].filter((each) => each !== undefined);
+  if (named.length > 1) return void problems.push({ path, message: "a set has one of cidr, cidrGroupRef and cidrGroupSelector; write one set for each" });
+  if (set.cidr === undefined) {
+    if (named.length === 0) problems.push({ path: `${path}.cidr`, message: "required, or cidrGroupRef, or cidrGroupSelector" });
+    if (set.cidrGroupSelector !== undefined) checkGroupSelector(set.cidrGroupSelector, `${path}.cidrGroupSelector`, problems);
+    set.except?.forEach((text, at) => checkBlock(text, `${path}.except[${at}]`, problems));
+    return;
   }
-  if (set.cidr === undefined) return void problems.push({ path: `${path}.cidr`, message: "required" });
   const block = checkBlock(set.cidr, `${path}.cidr`, problems);
   set.except?.forEach((text, at) => {
     const inner = checkBlock(text, `${path}.except[${at}]`, problems);
     const isInside = inner !== undefined && block !== undefined && inner.prefix >= block.prefix && cidrContains(block, inner.address) && text.includes(":") === set.cidr?.includes(":");
     if (inner !== undefined && block !== undefined && !isInside) problems.push({ path: `${path}.except[${at}]`, message: `${text} is not inside ${set.cidr}` });
   });
+}
+
+/** By the group's own labels, whose keys have no source. */
+function checkGroupSelector(selector: NonNullable<CidrSet["cidrGroupSelector"]>, path: string, problems: Problem[]): void {
+  const keys = [...Object.keys(selector.matchLabels ?? {}).map((key) => [key, `${path}.matchLabels.${key}`] as const), ...(selector.matchExpressions ?? []).map(({ key }, at) => [key, `${path}.matchExpressions[${at}].key`] as const)];
+  for (const [key, at] of keys) if (!isLabelKey(key)) problems.push({ path: at, message: "is not a label key" });
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) checkValue(value, `${path}.matchLabels.${key}`, problems);
+  selector.matchExpressions?.forEach((expression, index) => checkValues(expression, `${path}.matchExpressions[${index}]`, problems));
+}
+
+/** Blocks of a CiliumCIDRGroup: each, and what is wrong with the others. */
+export function checkBlocks(texts: readonly string[], path: string): { readonly blocks: readonly string[]; readonly problems: readonly Problem[] } {
+  const problems: Problem[] = [];
+  const blocks = texts.filter((text, at) => checkBlock(text, `${path}[${at}]`, problems) !== undefined);
+  return { blocks, problems };
 }
 
 const IS_NUMBER = /^[0-9]+$/;
@@ -144,15 +163,19 @@ function checkSelector(selector: LabelSelector, path: string, mayBeReserved: boo
   }
   selector.matchExpressions?.forEach(({ key, operator, values }, index) => {
     const at = `${path}.matchExpressions[${index}]`;
-    const compares = operator === "In" || operator === "NotIn";
     checkKey(key, `${at}.key`, mayBeReserved, problems);
     if (key.startsWith("reserved:") && (operator === "NotIn" || operator === "DoesNotExist")) {
       problems.push({ path: `${at}.operator`, message: `${operator} of a reserved label would mean everything else, in and outside of the cluster; name the peers instead` });
     }
-    if (compares && (values === undefined || values.length === 0)) problems.push({ path: `${at}.values`, message: `${operator} needs at least one value` });
-    if (!compares && values !== undefined && values.length > 0) problems.push({ path: `${at}.values`, message: `${operator} takes no values` });
-    values?.forEach((value, at2) => checkValue(value, `${at}.values[${at2}]`, problems));
+    checkValues({ operator, values }, at, problems);
   });
+}
+
+function checkValues({ operator, values }: { readonly operator: string; readonly values?: readonly string[] | undefined }, path: string, problems: Problem[]): void {
+  const compares = operator === "In" || operator === "NotIn";
+  if (compares && (values === undefined || values.length === 0)) problems.push({ path: `${path}.values`, message: `${operator} needs at least one value` });
+  if (!compares && values !== undefined && values.length > 0) problems.push({ path: `${path}.values`, message: `${operator} takes no values` });
+  values?.forEach((value, at) => checkValue(value, `${path}.values[${at}]`, problems));
 }
 
 /** Kubernetes' own forms of label keys and values; a selector that can match nothing is a mistake to tell. */
@@ -172,9 +195,12 @@ function checkKey(key: string, path: string, mayBeReserved: boolean, problems: P
     problems.push({ path, message: `labels of source ${JSON.stringify(source)} are not supported yet; sources are k8s, any and reserved` });
     return;
   }
+  if (!isLabelKey(name.replace(/^io\.cilium\.k8s\.namespace\.labels\.(?=[^/]*\/)/, ""))) problems.push({ path, message: "is not a label key" });
+}
+
+function isLabelKey(name: string): boolean {
   const slash = name.lastIndexOf("/");
-  const wellFormed = slash < 0 ? KEY_NAME.test(name) : KEY_NAME.test(name.slice(slash + 1)) && KEY_PREFIX.test(name.slice(0, slash).replace(/^io\.cilium\.k8s\.namespace\.labels\./, ""));
-  if (!wellFormed) problems.push({ path, message: "is not a label key" });
+  return slash < 0 ? KEY_NAME.test(name) : KEY_NAME.test(name.slice(slash + 1)) && KEY_PREFIX.test(name.slice(0, slash));
 }
 
 function checkValue(value: string, path: string, problems: Problem[]): void {

@@ -7,7 +7,8 @@ import type { ErrorObject, ValidateFunction } from "ajv";
 import { readCrds, schemaOf } from "./crds.ts";
 import type { CustomResourceDefinition, Schema } from "./crds.ts";
 import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
-import { checkMeaning } from "./meaning.ts";
+import type { CiliumCIDRGroup } from "./gen/ciliumcidrgroups.ts";
+import { checkBlocks, checkMeaning } from "./meaning.ts";
 import { networkPolicyProblems } from "./network-policy.ts";
 import type { NetworkPolicy } from "./network-policy.ts";
 import type { PolicyKind } from "./policy-kinds.ts";
@@ -19,31 +20,50 @@ const REFUSES = /^!has\(self\.([A-Za-z]+)\)$/;
 export class Validator {
   readonly #schema: Schema;
   readonly #matches: ValidateFunction;
+  readonly #groupSchema: Schema;
+  readonly #matchesGroup: ValidateFunction;
 
   constructor(crds: readonly CustomResourceDefinition[] = readCrds()) {
     // That of CiliumClusterwideNetworkPolicy is the same: it is made from this one.
-    const crd = crds.find((candidate) => candidate.spec.names.kind === "CiliumNetworkPolicy");
-    if (crd === undefined) throw new Error("crds/ has no CiliumNetworkPolicy");
-    this.#schema = schemaOf(crd);
+    this.#schema = schemaOfKind(crds, "CiliumNetworkPolicy");
+    this.#groupSchema = schemaOfKind(crds, "CiliumCIDRGroup");
     // CEL rules and other extensions of Kubernetes are not JSON schema: the walk below reads them.
-    this.#matches = new Ajv({ strict: false, allErrors: true, validateFormats: false }).compile(this.#schema);
+    const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
+    this.#matches = ajv.compile(this.#schema);
+    this.#matchesGroup = ajv.compile(this.#groupSchema);
   }
 
   /** Everything that is wrong with a policy, in the order of its fields; empty when it is valid. */
   policy(object: unknown, kind: PolicyKind = "CiliumNetworkPolicy"): readonly Problem[] {
     if (kind === "NetworkPolicy") return networkPolicyProblems(object as NetworkPolicy);
-    const problems: Problem[] = [];
-    checkFields(this.#schema, object, "", problems);
-    if (this.#matches(object) !== true) {
-      // The form of a field that is refused anyway does not matter.
-      const told = problems.map(({ path }) => path);
-      const inside = (path: string): boolean => told.some((other) => path === other || path.startsWith(`${other}.`) || path.startsWith(`${other}[`));
-      problems.push(...(this.#matches.errors ?? []).filter(({ keyword }) => keyword !== "anyOf").map((error) => schemaProblem(error)).filter(({ path }) => !inside(path)));
-    }
+    const problems = formProblems(object, this.#schema, this.#matches);
     // The meaning is looked at only when the form is right, so that it may rely on the generated types.
     if (problems.length === 0) checkMeaning(object as CiliumNetworkPolicy, kind === "CiliumNetworkPolicy", problems);
     return problems;
   }
+
+  /** The same of a CiliumCIDRGroup. */
+  cidrGroup(object: unknown): readonly Problem[] {
+    const problems = formProblems(object, this.#groupSchema, this.#matchesGroup);
+    return problems.length > 0 ? problems : checkBlocks((object as CiliumCIDRGroup).spec.externalCIDRs, "spec.externalCIDRs").problems;
+  }
+}
+
+function schemaOfKind(crds: readonly CustomResourceDefinition[], kind: string): Schema {
+  const crd = crds.find((candidate) => candidate.spec.names.kind === kind);
+  if (crd === undefined) throw new Error(`crds/ has no ${kind}`);
+  return schemaOf(crd);
+}
+
+function formProblems(object: unknown, schema: Schema, matches: ValidateFunction): Problem[] {
+  const problems: Problem[] = [];
+  checkFields(schema, object, "", problems);
+  if (matches(object) === true) return problems;
+  // The form of a field that is refused anyway does not matter.
+  const told = problems.map(({ path }) => path);
+  const inside = (path: string): boolean => told.some((other) => path === other || path.startsWith(`${other}.`) || path.startsWith(`${other}[`));
+  problems.push(...(matches.errors ?? []).filter(({ keyword }) => keyword !== "anyOf").map((error) => schemaProblem(error)).filter(({ path }) => !inside(path)));
+  return problems;
 }
 
 /** Fields that the schema does not know, and those that it knows to refuse. */
@@ -106,6 +126,7 @@ function schemaProblem(error: ErrorObject): Problem {
   if (error.keyword === "pattern" && path.endsWith(".port")) {
     return { path, message: "must be a number from 0 to 65535 in quotes, or the name of a port" };
   }
+  if (error.keyword === "pattern" && path.endsWith(".cidrGroupRef")) return { path, message: "is not the name of a CiliumCIDRGroup" };
   if (error.keyword === "pattern" && /CIDR|cidr|except/.test(path)) return { path, message: "is not a block of addresses" };
   if (error.keyword === "minItems") return { path, message: "must not be empty; leave it out to allow all" };
   return { path: path === "" ? "(object)" : path, message: error.message ?? "does not match the schema" };

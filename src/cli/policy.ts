@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { loadAll } from "js-yaml";
+import type { Problem } from "../api/problem.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
 import { describeError } from "../lib/errors.ts";
@@ -53,14 +54,18 @@ export function validateText(file: string, source: string, validator: Validator)
 function validate(file: string, document: Head, index: number, validator: Validator): Finding {
   const { name, namespace } = document.metadata ?? {};
   const object = typeof name === "string" ? [namespace, name].filter((part) => typeof part === "string").join("/") : `document ${index + 1}`;
+  if (document.kind === "CiliumCIDRGroup" && document.apiVersion === "cilium.io/v2") return finding(file, object, validator.cidrGroup(document));
   const kind = POLICY_KINDS.find((candidate) => candidate === document.kind);
   if (kind === undefined || !isOfGroup(document.apiVersion, kind)) {
     const isOurs = typeof document.apiVersion === "string" && document.apiVersion.startsWith("cilium.io/");
     const message = isOurs ? `the kind ${String(document.kind)} is not built yet` : `${String(document.kind)} is no policy, not checked`;
     return { file, object, outcome: isOurs ? "invalid" : "skipped", problems: [message] };
   }
-  const problems = validator.policy(document, kind).map(({ path, message }) => `${path}: ${message}`);
-  return { file, object, outcome: problems.length === 0 ? "valid" : "invalid", problems };
+  return finding(file, object, validator.policy(document, kind));
+}
+
+function finding(file: string, object: string, problems: readonly Problem[]): Finding {
+  return { file, object, outcome: problems.length === 0 ? "valid" : "invalid", problems: problems.map(({ path, message }) => `${path}: ${message}`) };
 }
 
 export function findingsText(findings: readonly Finding[]): string {

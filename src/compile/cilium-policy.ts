@@ -53,11 +53,11 @@ function draftItem(item: SectionItem, { direction, verdict }: Section, path: str
   return portsOf(item, path).flatMap((part) => ids.map((peer) => ({ direction, verdict, peer, ...part })));
 }
 
-/** Absent: any peer, as undefined. Present but empty: nobody. */
+/** Absent: any peer, as undefined. Present but empty: nobody, as is a group of blocks that was not put in its place (`cidr-groups.ts`). */
 function peersOf({ endpoints, cidrs, cidrSets, entities }: SectionItem, context: Context): readonly (PeerSelector | undefined)[] | undefined {
   if (endpoints !== undefined) return endpoints.map((selector) => peerSelector(selector, context.namespace));
   if (entities !== undefined) return entities.flatMap(entityPeers);
-  const blocks = cidrs?.map((cidr) => ({ cidr })) ?? cidrSets?.map(({ cidr = "", except }) => ({ cidr, except }));
+  const blocks = cidrs?.map((cidr) => ({ cidr })) ?? cidrSets?.flatMap(({ cidr, except }) => (cidr === undefined ? [] : [{ cidr, except }]));
   if (blocks === undefined) return undefined;
   return blocks.length === 0 ? [] : [cidrPeers(blocks, context.cidrScopes)];
 }

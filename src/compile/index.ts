@@ -1,5 +1,7 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
 export * from "./compile.ts";
+export { resolveGroups } from "./cidr-groups.ts";
+export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
 export { draftPolicy } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export type { PolicyDraft } from "./draft.ts";

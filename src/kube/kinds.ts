@@ -1,5 +1,6 @@
 /** Every kind that the product reads or writes. */
 import type { EndpointSlice, KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
+import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
@@ -26,6 +27,7 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resourceType<CiliumClusterwid
   "CiliumClusterwideNetworkPolicy",
   false,
 );
+export const CILIUM_CIDR_GROUPS = resourceType<CiliumCIDRGroup>("cilium.io", "v2", "ciliumcidrgroups", "CiliumCIDRGroup", false);
 export const NETWORK_POLICIES = resourceType<NetworkPolicy>("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true);
 export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);

@@ -11,9 +11,10 @@ import { join } from "node:path";
 import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
 import type { CiliumNetworkPolicy, NetworkPolicy } from "../api/index.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
-import type { EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
+import type { CidrGroup, EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { NodeStateWriter } from "../feed/index.ts";
 import {
+  CILIUM_CIDR_GROUPS,
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_ENCRYPTIONS,
   CILIUM_ENDPOINTS,
@@ -43,7 +44,7 @@ import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
-import { decodeAgent, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
+import { decodeAgent, decodeCidrGroup, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
 import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
 import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
@@ -72,6 +73,7 @@ interface Sources {
   readonly policies: Source<CiliumNetworkPolicy>;
   readonly clusterwide: Source<CiliumNetworkPolicy>;
   readonly networkPolicies: Source<NetworkPolicy>;
+  readonly cidrGroups: Source<CidrGroup>;
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
   readonly encryptions: Source<CiliumEncryption>;
@@ -135,6 +137,7 @@ export class CiliumOperator extends SafeOperator {
       policies: await this.follow({ type: CILIUM_NETWORK_POLICIES, decode: (policy) => policy }),
       clusterwide: await this.follow({ type: CILIUM_CLUSTERWIDE_NETWORK_POLICIES, decode: (policy) => policy }),
       networkPolicies: await this.follow({ type: NETWORK_POLICIES, decode: (policy) => policy }),
+      cidrGroups: await this.follow({ type: CILIUM_CIDR_GROUPS, decode: decodeCidrGroup }),
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
       encryptions: await this.follow({ type: CILIUM_ENCRYPTIONS, decode: (object) => object }),
@@ -148,6 +151,7 @@ export class CiliumOperator extends SafeOperator {
     sources.policies.subscribe({ changed: (key, value) => this.#policies.changed("CiliumNetworkPolicy", key, value) });
     sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
+    sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
     sources.nodes.subscribe({ changed: (node) => (this.#work?.nodes.add(node), this.#addEncryption()) });
     sources.encryptions.subscribe({ changed: () => this.#addEncryption() });
     sources.ciliumNodes.subscribe({ changed: () => this.#addEncryption() });

@@ -6,6 +6,8 @@
  */
 import type { NetworkPolicy, PolicyKind, Problem, Validator } from "../api/index.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import { resolveGroups } from "../compile/index.ts";
+import type { CidrGroup, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import type { PolicyRow } from "../model/index.ts";
 
@@ -18,9 +20,14 @@ export interface PolicyEntry {
   readonly kind: PolicyKind;
   readonly object: PolicyObject;
   readonly problems: readonly Problem[];
-  /** The version that is enforced; undefined when no version ever was valid. */
+  /** The version that is enforced, as it was written; undefined when no version ever was valid. */
   readonly effective: PolicyRow | undefined;
+  /** Of the groups of blocks that it names, what means nobody; undefined: it names none. */
+  readonly unresolved: readonly Problem[] | undefined;
 }
+
+/** A version without what groups of blocks say, which is not the policy's own. */
+type Version = Omit<PolicyEntry, "unresolved">;
 
 export interface PolicyListener {
   /** The enforced policies of the namespace changed; "" stands for those of the whole cluster. */
@@ -43,6 +50,9 @@ export class PolicyBook {
   readonly #byUid = new Map<string, PolicyKey>();
   readonly #byNamespace = new Map<string, Set<PolicyKey>>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
+  readonly #groups = new Map<string, CidrGroup>();
+  /** What is published of each policy: its effective version with the blocks of the groups that it names. */
+  readonly #resolved = new Map<PolicyKey, ResolvedPolicy>();
 
   constructor(validator: Validator, listener: PolicyListener) {
     this.#validator = validator;
@@ -75,25 +85,51 @@ export class PolicyBook {
   changed(kind: PolicyKind, name: string, object: PolicyObject | undefined): void {
     const key = policyKey(kind, name);
     const previous = this.#entries.get(key);
+    const before = this.#resolved.get(key);
     const entry = object === undefined ? undefined : this.#entryOf(kind, object, previous);
+    const resolved = this.#resolve(entry, previous, before);
     if (previous !== undefined) {
       this.#byUid.delete(previous.object.metadata.uid ?? "");
       this.#byNamespace.get(previous.object.metadata.namespace ?? "")?.delete(key);
       this.#entries.delete(key);
+      this.#resolved.delete(key);
     }
+    if (resolved !== undefined) this.#resolved.set(key, resolved);
     if (entry !== undefined) {
-      this.#entries.set(key, entry);
+      this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved });
       this.#byUid.set(entry.object.metadata.uid ?? "", key);
       const namespace = entry.object.metadata.namespace ?? "";
       const keys = this.#byNamespace.get(namespace);
       if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
       else keys.add(key);
     }
-    this.#publish(previous?.effective, entry?.effective);
+    this.#publish(before?.row, resolved?.row);
     this.#listener.policyChanged(key);
   }
 
-  #entryOf(kind: PolicyKind, object: PolicyObject, previous: PolicyEntry | undefined): PolicyEntry {
+  /** What was resolved before stays as long as the version does: a change of a group is told apart (`groupChanged`). */
+  #resolve(entry: Version | undefined, previous: PolicyEntry | undefined, before: ResolvedPolicy | undefined): ResolvedPolicy | undefined {
+    if (entry?.effective === undefined) return undefined;
+    return entry.effective === previous?.effective ? before : resolveGroups(entry.effective, this.#groups);
+  }
+
+  /** The group, undefined when it is gone: the policies that name it, or its labels, change with it. */
+  groupChanged(name: string, group: CidrGroup | undefined): void {
+    if (group === undefined) this.#groups.delete(name);
+    else this.#groups.set(name, group);
+    for (const [key, before] of [...this.#resolved]) {
+      const entry = this.#entries.get(key);
+      if (before.unresolved === undefined || entry?.effective === undefined) continue;
+      const resolved = resolveGroups(entry.effective, this.#groups);
+      if (canonicalJson([resolved.row, resolved.unresolved]) === canonicalJson([before.row, before.unresolved])) continue;
+      this.#resolved.set(key, resolved);
+      this.#entries.set(key, { ...entry, unresolved: resolved.unresolved });
+      this.#publish(before.row, resolved.row);
+      this.#listener.policyChanged(key);
+    }
+  }
+
+  #entryOf(kind: PolicyKind, object: PolicyObject, previous: PolicyEntry | undefined): Version {
     const { uid, generation = 0 } = object.metadata;
     const isSameObject = previous?.object.metadata.uid === uid;
     const content = contentOf(kind, object);

@@ -37,6 +37,7 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
     ["Enforced", enforcement],
     ["Ready", readiness(valid, enforcement)],
     ["Valid", valid],
+    ...resolution(entry),
   ];
   return {
     enforced: `${enforced}/${findings.nodes.length}`,
@@ -61,6 +62,13 @@ function validity({ object, problems, effective }: PolicyEntry): Verdict {
       ? "; no earlier generation was valid, so nothing is enforced"
       : `; generation ${effective.generation} stays enforced instead of ${object.metadata.generation ?? 0}`;
   return { status: "False", reason: "Invalid", message: formatProblems(problems).slice(0, MAX_MESSAGE) + rest };
+}
+
+/** Of a policy that names groups of blocks alone. */
+function resolution({ unresolved }: PolicyEntry): readonly (readonly [string, Verdict])[] {
+  if (unresolved === undefined) return [];
+  if (unresolved.length === 0) return [["Resolved", { status: "True", reason: "Resolved", message: "the groups of blocks that it names exist" }]];
+  return [["Resolved", { status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }]];
 }
 
 function notCurrent({ object, effective }: PolicyEntry, findings: Findings): Verdict {
@@ -111,7 +119,7 @@ export interface Transition {
 
 /** What is worth an Event: validity that changed, and enforcement that was reached, lost, or became unknown. */
 export function transitions(before: PolicyStatus | undefined, after: PolicyStatus): readonly Transition[] {
-  return ["Valid", "Enforced"].flatMap((type) => {
+  return ["Valid", "Enforced", "Resolved"].flatMap((type) => {
     const was = before?.conditions?.find((other) => other.type === type);
     const is = after.conditions?.find((other) => other.type === type);
     if (is === undefined || !isNews(was, is)) return [];
@@ -121,6 +129,7 @@ export function transitions(before: PolicyStatus | undefined, after: PolicyStatu
 
 function isNews(was: Condition | undefined, is: Condition): boolean {
   // Pending is the way to every change; that it is invalid is told once, by Valid.
+  if (was === undefined && is.reason === "Resolved") return false;
   if (is.reason === "Pending" || (is.type === "Enforced" && is.reason === "Invalid")) return false;
   if (was?.status !== is.status || was.reason !== is.reason) return true;
   return is.reason === "Invalid" && was.observedGeneration !== is.observedGeneration;

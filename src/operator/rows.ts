@@ -1,9 +1,12 @@
 /** What the operator keeps of each object that it watches. */
 import { isFinished } from "../api/core.ts";
 import type { Namespace, Node, Pod } from "../api/core.ts";
+import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import { checkBlocks } from "../api/meaning.ts";
+import type { CidrGroup } from "../compile/index.ts";
 import { churningLabels, identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 
@@ -30,6 +33,11 @@ export interface NamespaceRow {
 
 export function decodeNamespace(namespace: Namespace): NamespaceRow {
   return { labels: namespace.metadata.labels ?? {} };
+}
+
+export function decodeCidrGroup({ metadata, spec }: CiliumCIDRGroup): CidrGroup {
+  const { blocks, problems } = checkBlocks(spec.externalCIDRs, "spec.externalCIDRs");
+  return { labels: metadata.labels ?? {}, cidrs: blocks, problems };
 }
 
 export interface NodeRow {

@@ -12,7 +12,7 @@ const ns = await namespace("language");
 const outside = await plugInOutside(203);
 const CLUSTERWIDE = `language-${ns.name}`;
 after(async () => {
-  await kubectl("delete", "ccnp", CLUSTERWIDE, "--ignore-not-found");
+  await kubectl("delete", "ccnp,ccg", CLUSTERWIDE, "--ignore-not-found");
   await Promise.all([ns.remove(), outside.remove()]);
 });
 
@@ -29,6 +29,7 @@ const pods = await createPods(ns.name, [
   { name: "native", node: 1, labels: { app: "native" }, ports: [8080, 9090] },
   { name: "entities", node: 1, labels: { app: "entities" } },
   { name: "pinged", node: 2, labels: { app: "pinged" } },
+  { name: "groups", node: 1, labels: { app: "groups" } },
   { name: "client", node: 1, labels: { app: "client" } },
   { name: "set-0", node: 1, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-0" } },
   { name: "set-1", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-1" } },
@@ -141,6 +142,33 @@ describe("the policy language", { concurrency: 3 }, () => {
     }
   });
 
+  test("a group of blocks: what names it follows every change of it, and a missing one means nobody", async () => {
+    const server = await outside.site.serve(7005);
+    const both = [outside.ipv4, outside.ipv6];
+    const group = (...externalCIDRs: string[]): Promise<string> => apply({ apiVersion: "cilium.io/v2", kind: "CiliumCIDRGroup", metadata: { name: CLUSTERWIDE, labels: { "e2e/group": ns.name } }, spec: { externalCIDRs } });
+    // The status of the policy does not change with the group: what the packets do is awaited.
+    const becomes = (address: string, passes: boolean): Promise<unknown> =>
+      waitFor(`${address} ${passes ? "reached" : "cut off"}`, async () => ((await pod("groups").ask("tcp", address, 7005, { timeoutMs: 1_500 })).answered === passes ? true : undefined), () => kubectl("describe", "cnp", "groups", "-n", ns.name), { timeoutMs: 60_000 });
+    try {
+      const named = (by: object): object => policy("groups", { endpointSelector: selects("groups"), egress: [{ toCIDRSet: [by] }] });
+      const object = await enforce(ns.name, named({ cidrGroupRef: CLUSTERWIDE }));
+      assert.equal(conditionOf(object, "Resolved")?.status, "False");
+      await toServer(pod("groups"), server, both, 7005, false);
+      await group(`${outside.ipv4}/32`);
+      await becomes(outside.ipv4, true);
+      await toServer(pod("groups"), server, [outside.ipv6], 7005, false);
+      await group(`${outside.ipv6}/128`);
+      await Promise.all([becomes(outside.ipv6, true), becomes(outside.ipv4, false)]);
+      await enforce(ns.name, named({ cidrGroupSelector: { matchLabels: { "e2e/group": ns.name } } }));
+      await group(...both);
+      await Promise.all(both.map((address) => becomes(address, true)));
+      await kubectl("delete", "ccg", CLUSTERWIDE);
+      await Promise.all(both.map((address) => becomes(address, false)));
+    } finally {
+      server.close();
+    }
+  });
+
   test("entities: the world is no pod and no node, the host is the pod's own node", async () => {
     const [server, host] = await Promise.all([outside.site.serve(7001), nodeSite(1).serve(7002)]);
     const own = [node(1).ipv4, node(1).ipv6];
@@ -207,8 +235,9 @@ describe("the policy language", { concurrency: 3 }, () => {
       const { metadata } = await get<NativeObject>("networkpolicy", "native", "-n", ns.name);
       const record = `"${metadata.uid}","NetworkPolicy","${ns.name}","native",${metadata.generation},`;
       await waitFor("the node state says it", async () => {
-        const { items } = await get<{ items: { part?: { data: string } }[] }>("ciliumnodestates");
-        return items.some(({ part }) => part?.data.includes(record) === true) ? true : undefined;
+        const { items } = await get<{ items: { part?: { data: string }; manifest?: { parts: { data?: string }[] } }[] }>("ciliumnodestates");
+        const texts = items.flatMap(({ part, manifest }) => [part?.data, ...(manifest?.parts ?? []).map(({ data }) => data)]);
+        return texts.some((text) => text?.includes(record) === true) ? true : undefined;
       }, () => kubectl("get", "ciliumnodestates"), { timeoutMs: 30_000 });
       await settled();
       await check();

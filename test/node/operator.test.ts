@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { CiliumNodeState } from "../../src/api/gen/ciliumnodestates.ts";
-import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
+import { readCrds } from "../../src/api/index.ts";
+import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, CRDS, EVENTS, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
@@ -95,7 +96,7 @@ describe("operator", () => {
   });
 
   test("applies the definitions, then says for every node what runs there", async () => {
-    await eventually("definitions", async () => (await client.list(CRDS)).items.length === 6);
+    await eventually("definitions", async () => (await client.list(CRDS)).items.length === readCrds().length);
     await eventually("manifests", async () => (await client.list(CILIUM_NODE_STATES)).items.filter((item) => item.manifest !== undefined).length === 3, 20_000);
     for (const agent of agents.values()) await agent.start();
     for (const [name, node, app] of [["api-1", "n1", "api"], ["api-2", "n2", "api"], ["fe-1", "n3", "frontend"]] as const) {
@@ -276,6 +277,30 @@ describe("operator", () => {
     });
     for (const name of ["api-1", "api-2"]) await move(name, plain);
     await move("fe-1", await identityOf("frontend"));
+  });
+
+  test("a group of blocks: what names it follows it, and says when it is missing", async () => {
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "offices", { endpointSelector: { matchLabels: { app: "frontend" } }, egress: [{ toCIDRSet: [{ cidrGroupRef: "offices" }] }] }));
+    const resolved = (status: string) =>
+      eventually(`offices Resolved=${status}`, async () => {
+        const object = await getPolicy(client, NS, "offices");
+        return object.status?.conditions?.some((one) => one.type === "Resolved" && one.status === status) === true ? object : undefined;
+      }, 20_000);
+    const blocks = (): unknown[] => [...(agentOf("n3").latest?.state.selectors.values() ?? [])].flatMap((one) => (one.kind === "cidrs" ? one.blocks.map(({ cidr }) => cidr) : []));
+    assert.match(condition(await resolved("False"), "Resolved").message, /spec\.egress\[0\]\.toCIDRSet\[0\]\.cidrGroupRef: there is no CiliumCIDRGroup offices/);
+    await enforced("offices", "1/1", "Enforced");
+    assert.deepEqual(blocks(), []);
+    const metadata = { name: "offices" };
+    await client.create(CILIUM_CIDR_GROUPS, { metadata, spec: { externalCIDRs: ["192.0.2.0/24"] } });
+    await resolved("True");
+    await eventually("the blocks are on n3", () => blocks().join() === "192.0.2.0/24");
+    await client.patch(CILIUM_CIDR_GROUPS, metadata, { spec: { externalCIDRs: ["198.51.100.0/24"] } });
+    await eventually("the other blocks are on n3", () => blocks().join() === "198.51.100.0/24");
+    await enforced("offices", "1/1", "Enforced");
+    await client.delete(CILIUM_CIDR_GROUPS, metadata);
+    await resolved("False");
+    await eventually("nobody is meant on n3", () => blocks().length === 0);
+    await client.delete(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "offices" });
   });
 
   test("a policy that selects no pod is enforced on 0/0 nodes", async () => {

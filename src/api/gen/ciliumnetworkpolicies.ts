@@ -141,28 +141,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       fromCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -346,28 +375,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       fromCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -521,28 +579,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       toCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -738,28 +825,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       toCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -1015,28 +1131,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       fromCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -1220,28 +1365,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       fromCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -1395,28 +1569,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       toCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -1612,28 +1815,57 @@ export interface CiliumNetworkPolicy {
       /**
        * Addresses outside the cluster, as blocks with exceptions. Empty, none.
        *
-       * Items: One block. What is excepted here, another item may still name.
+       * Items: One block, or the blocks of groups; one of cidr, cidrGroupRef and cidrGroupSelector. What is excepted here, another item may still name.
        */
       toCIDRSet?: {
         /**
-         * Required. A block such as 192.0.2.0/24 or 2001:db8::/32.
+         * A block such as 192.0.2.0/24 or 2001:db8::/32.
          */
         cidr?: string;
         /**
-         * Blocks inside of cidr that are not meant.
+         * Blocks inside of what is named that are not meant.
          *
-         * Items: A block inside of cidr.
+         * Items: A block inside of what is named.
          */
         except?: string[];
         /**
-         * Name of a CiliumCIDRGroup. Not supported yet.
+         * Instead of cidr, the name of a CiliumCIDRGroup. One that does not exist means nobody.
          */
         cidrGroupRef?: string;
         /**
-         * CiliumCIDRGroups by their labels. Not supported yet.
+         * Instead of cidr, the CiliumCIDRGroups with these labels. None means nobody.
          */
         cidrGroupSelector?: {
-          [k: string]: unknown;
+          /**
+           * Labels that a group must have.
+           */
+          matchLabels?: {
+            /**
+             * Value of the label.
+             */
+            [k: string]: string;
+          };
+          /**
+           * Requirements on labels that a group must meet, all of them.
+           *
+           * Items: One requirement on one label.
+           */
+          matchExpressions?: {
+            /**
+             * Key of the label.
+             */
+            key: string;
+            /**
+             * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+             */
+            operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+            /**
+             * Values of In and NotIn.
+             *
+             * Items: One value.
+             */
+            values?: string[];
+          }[];
         };
       }[];
       /**
@@ -1805,13 +2037,13 @@ export interface CiliumNetworkPolicy {
       specs?: string;
     };
     /**
-     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both).
+     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist).
      *
      * Items: One condition.
      */
     conditions?: {
       /**
-       * Valid, Enforced or Ready.
+       * Valid, Enforced, Ready or Resolved.
        */
       type: string;
       /**

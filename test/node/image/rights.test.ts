@@ -56,6 +56,8 @@ const OPERATOR: Reasons = {
   "cilium.io/ciliumclusterwidenetworkpolicies list": FOLLOWED,
   "cilium.io/ciliumclusterwidenetworkpolicies watch": "what is to be compiled",
   "cilium.io/ciliumclusterwidenetworkpolicies/status patch": "Valid, Enforced, the last valid version",
+  "cilium.io/ciliumcidrgroups list": FOLLOWED,
+  "cilium.io/ciliumcidrgroups watch": "blocks that policies name",
   "networking.k8s.io/networkpolicies list": FOLLOWED,
   "networking.k8s.io/networkpolicies watch": "what is to be compiled",
   "cilium.io/ciliumendpoints list": FOLLOWED,

@@ -52,8 +52,13 @@ test("every field of the field's language that is not built is refused by its na
     for (const kind of ["Requires", "Nodes", "Groups", ...(isIngress ? [] : ["Services", "FQDNs"])]) refused(of({ [`${isIngress ? "from" : "to"}${kind}`]: [] }), `spec.${section}[0].${isIngress ? "from" : "to"}${kind}`);
     for (const name of ["authentication", "rules"]) refused(of({ [name]: {} }), `spec.${section}[0].${name}`);
     const sets = `${isIngress ? "from" : "to"}CIDRSet`;
-    refused(of({ [sets]: [{ cidrGroupRef: "g" }] }), `spec.${section}[0].${sets}[0].cidrGroupRef`);
-    refused(of({ [sets]: [{ cidrGroupSelector: {} }] }), `spec.${section}[0].${sets}[0].cidrGroupSelector`);
+    assert.deepEqual(of({ [sets]: [{ cidrGroupRef: "g.h-1", except: ["10.0.0.0/8"] }, { cidrGroupSelector: {} }, { cidrGroupSelector: { matchLabels: { "a.b/c": "x" }, matchExpressions: [{ key: "d", operator: "Exists" }] } }] }), []);
+    const set = (one: object): string => of({ [sets]: [one] }).join().replace(`spec.${section}[0].${sets}[0]`, "");
+    assert.equal(set({ cidrGroupRef: "No_Name" }), ".cidrGroupRef: is not the name of a CiliumCIDRGroup");
+    assert.equal(set({ cidrGroupRef: "g", cidr: "10.0.0.0/8" }), ": a set has one of cidr, cidrGroupRef and cidrGroupSelector; write one set for each");
+    assert.match(set({ cidrGroupRef: "g", except: ["10.0.0.0/99"] }), /^\.except\[0\]: .*is not a block/);
+    assert.equal(set({ cidrGroupSelector: { matchLabels: { "k8s:app": "a" } } }), ".cidrGroupSelector.matchLabels.k8s:app: is not a label key");
+    assert.equal(set({ cidrGroupSelector: { matchExpressions: [{ key: "a", operator: "In" }] } }), ".cidrGroupSelector.matchExpressions[0].values: In needs at least one value");
     assert.deepEqual(of({ [`${isIngress ? "from" : "to"}Entities`]: ["kube-apiserver"] }), []);
   }
   for (const name of ["rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"]) {
@@ -104,7 +109,7 @@ test("what contradicts itself is told with its path", () => {
   assert.deepEqual(of({ toPorts: [{ ports: [{ port: "80" }] }], icmps: [{ fields: [{ type: 8 }] }] }), ["spec.ingress[0]: an item has either toPorts or icmps; write one item for each"]);
   assert.deepEqual(of({ fromCIDRSet: [{ cidr: "10.0.0.0/8", except: ["11.0.0.0/16"] }] }), ["spec.ingress[0].fromCIDRSet[0].except[0]: 11.0.0.0/16 is not inside 10.0.0.0/8"]);
   assert.deepEqual(of({ fromCIDRSet: [{ cidr: "::/0", except: ["10.0.0.0/8"] }] }), ["spec.ingress[0].fromCIDRSet[0].except[0]: 10.0.0.0/8 is not inside ::/0"]);
-  assert.deepEqual(of({ fromCIDRSet: [{}] }), ["spec.ingress[0].fromCIDRSet[0].cidr: required"]);
+  assert.deepEqual(of({ fromCIDRSet: [{}] }), ["spec.ingress[0].fromCIDRSet[0].cidr: required, or cidrGroupRef, or cidrGroupSelector"]);
   assert.deepEqual(of({ fromCIDR: ["10.0.0.0/33"] }), ['spec.ingress[0].fromCIDR[0]: "10.0.0.0/33" is not a block of addresses']);
   assert.deepEqual(of({ fromCIDR: ["example.org"] }), ["spec.ingress[0].fromCIDR[0]: is not a block of addresses"]);
   const range = (port: string, endPort: number): string[] => of({ toPorts: [{ ports: [{ port, endPort }] }] });
@@ -122,6 +127,16 @@ test("a NetworkPolicy that asks for what no identity has is refused by path, any
   assert.deepEqual(of({ podSelector: { matchLabels: { "pod-template-hash": "x" } } }), [], "a label that churns may be named");
   assert.match(of({ podSelector: {}, ingress: [{ from: [{ podSelector: { matchExpressions: [{ key: "io.kubernetes.pod.namespace", operator: "Exists" }] } }] }] }).join(), /^spec\.ingress\[0\]\.from\[0\]\.podSelector: /);
   assert.deepEqual(of({ podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: "010.0.0.0/8" } }] }] }), ['spec.ingress[0].from[0].ipBlock.cidr: "010.0.0.0/8" is not a block of addresses']);
+});
+
+test("a group of blocks: each of its blocks by its path", () => {
+  const of = (spec: unknown): string[] => validator.cidrGroup({ apiVersion: "cilium.io/v2", kind: "CiliumCIDRGroup", metadata: { name: "g" }, ...(spec === undefined ? {} : { spec }) }).map(({ path, message }) => `${path}: ${message}`);
+  assert.deepEqual(of({ externalCIDRs: ["10.0.0.0/8", "2001:db8::1", "192.0.2.7"] }), []);
+  assert.deepEqual(of({ externalCIDRs: [] }), []);
+  assert.deepEqual(of({ externalCIDRs: ["10.0.0.0/8", "10.0.0.0/99"] }), ['spec.externalCIDRs[1]: "10.0.0.0/99" is not a block of addresses']);
+  assert.deepEqual(of({ externalCIDRs: ["x.y"] }), ["spec.externalCIDRs[0]: is not a block of addresses"]);
+  assert.deepEqual(of({ externalCidrs: [] }), ["spec.externalCidrs: unknown field; did you mean externalCIDRs?", "spec.externalCIDRs: required"]);
+  assert.deepEqual(of(undefined), ["spec: required"]);
 });
 
 test("a policy of the whole cluster may name any namespace, and selects pods only", () => {

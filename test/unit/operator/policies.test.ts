@@ -55,6 +55,36 @@ test("a change of the status alone compiles nothing", () => {
   assert.deepEqual(changes, ["ns"]);
 });
 
+test("a group of blocks stands where a policy names it, changes with the group, and is told when it is missing", () => {
+  const { policies, changes } = book();
+  const spec: Spec = { endpointSelector: {}, egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/8" }, { cidrGroupRef: "offices", except: ["192.0.2.1/32"] }] }], egressDeny: [{ toCIDRSet: [{ cidrGroupSelector: { matchLabels: { bad: "yes" } } }] }] };
+  policies.groupChanged("others", { labels: {}, cidrs: ["203.0.113.0/24"], problems: [] });
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(spec, 1));
+  const said = () => policies.get("CiliumNetworkPolicy:ns/p")?.unresolved?.map(({ path, message }) => `${path}: ${message}`);
+  const now = (): Spec | undefined => (policies.effective.get("ns")?.[0] as { readonly spec?: Spec } | undefined)?.spec;
+  assert.deepEqual([now()?.egress?.[0]?.toCIDRSet, now()?.egressDeny?.[0]?.toCIDRSet], [[{ cidr: "10.0.0.0/8" }], []]);
+  assert.deepEqual(said(), ["spec.egress[0].toCIDRSet[1].cidrGroupRef: there is no CiliumCIDRGroup offices: it means nobody", "spec.egressDeny[0].toCIDRSet[0].cidrGroupSelector: no CiliumCIDRGroup has these labels: it means nobody"]);
+  policies.groupChanged("offices", { labels: { bad: "yes" }, cidrs: ["192.0.2.0/24", "2001:db8::/32"], problems: [] });
+  assert.deepEqual(now()?.egress?.[0]?.toCIDRSet, [{ cidr: "10.0.0.0/8" }, { cidr: "192.0.2.0/24", except: ["192.0.2.1/32"] }, { cidr: "2001:db8::/32", except: ["192.0.2.1/32"] }]);
+  assert.deepEqual(now()?.egressDeny?.[0]?.toCIDRSet, [{ cidr: "192.0.2.0/24" }, { cidr: "2001:db8::/32" }]);
+  assert.deepEqual(said(), []);
+  const told = changes.length;
+  policies.groupChanged("others", { labels: {}, cidrs: [], problems: [] });
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(spec, 1, "u", { enforced: "1/1" }));
+  assert.equal(changes.length, told, "another group, or a status, compiles nothing");
+  policies.groupChanged("offices", { labels: {}, cidrs: ["192.0.2.0/24"], problems: [{ path: "spec.externalCIDRs[1]", message: "x is not a block of addresses" }] });
+  assert.deepEqual(now()?.egressDeny?.[0]?.toCIDRSet, []);
+  assert.match(said()?.[0] ?? "", /CiliumCIDRGroup offices: spec\.externalCIDRs\[1\]: x is not a block/);
+  const entry = policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail();
+  const first = policyStatus(entry, { endpoints: 0, nodes: [] }, T1);
+  const condition = first.conditions?.find(({ type }) => type === "Resolved");
+  assert.deepEqual([condition?.status, condition?.reason], ["False", "GroupNotResolved"]);
+  assert.deepEqual(JSON.parse(first.lastValid?.spec ?? ""), spec, "what is remembered is the policy as it was written");
+  assert.ok(transitions(undefined, first).some(({ severity, reason }) => severity === "Warning" && reason === "GroupNotResolved"));
+  policies.groupChanged("offices", undefined);
+  assert.deepEqual(now()?.egress?.[0]?.toCIDRSet, [{ cidr: "10.0.0.0/8" }]);
+});
+
 function statusOf(spec: Spec, nodes: readonly NodeStanding[], before?: PolicyStatus, now = T1): PolicyStatus {
   const { policies } = book();
   policies.changed("CiliumNetworkPolicy", "ns/p", object(spec, 4, "u", before));

@@ -44,6 +44,13 @@ export interface Policy {
 }
 type Direction = Packet["direction"];
 
+/** Groups of blocks, by name. */
+export const GROUPS: Readonly<Record<string, { readonly labels: Readonly<Record<string, string>>; readonly cidrs: readonly string[] }>> = {
+  offices: { labels: { site: "a" }, cidrs: ["10.1.0.0/16", "2001:db8::/32"] },
+  partners: { labels: { site: "b", kind: "vpn" }, cidrs: ["192.0.2.1"] },
+  nobody: { labels: { kind: "vpn" }, cidrs: [] },
+};
+
 export const NAMESPACES: Readonly<Record<string, Readonly<Record<string, string>>>> = { red: { team: "a" }, blue: { team: "b" } };
 
 // ------------------------------------------------------------------ labels
@@ -98,6 +105,19 @@ function inBlock(address: string, cidr: string): boolean {
   return list.check(address, family);
 }
 
+export interface CidrSet {
+  readonly cidr?: string;
+  readonly cidrGroupRef?: string;
+  readonly cidrGroupSelector?: Selector;
+  readonly except?: readonly string[];
+}
+
+function inSet(address: string, { cidr, cidrGroupRef, cidrGroupSelector, except }: CidrSet): boolean {
+  const isMeant = (name: string, labels: Readonly<Record<string, string>>): boolean => name === cidrGroupRef || (cidrGroupSelector !== undefined && meets(cidrGroupSelector, (key) => (Object.hasOwn(labels, key) ? labels[key] : undefined)));
+  const cidrs = cidr === undefined ? Object.entries(GROUPS).flatMap(([name, group]) => (isMeant(name, group.labels) ? group.cidrs : [])) : [cidr];
+  return inBlocks(address, cidrs.map((each) => ({ cidr: each, ...(except === undefined ? {} : { except }) })));
+}
+
 function inBlocks(address: string, blocks: readonly { readonly cidr: string; readonly except?: readonly string[] }[]): boolean {
   return blocks.some(({ cidr, except = [] }) => inBlock(address, cidr) && !except.some((inner) => inBlock(address, inner)));
 }
@@ -142,7 +162,7 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
   const side = packet.direction === "ingress" ? "from" : "to";
   const endpoints = item[`${side}Endpoints`] as readonly Selector[] | undefined;
   const cidrs = item[`${side}CIDR`] as readonly string[] | undefined;
-  const sets = item[`${side}CIDRSet`] as readonly { cidr: string; except?: string[] }[] | undefined;
+  const sets = item[`${side}CIDRSet`] as readonly CidrSet[] | undefined;
   const entities = item[`${side}Entities`] as readonly string[] | undefined;
   const toPorts = item["toPorts"] as readonly { ports: readonly Port[] }[] | undefined;
   const icmps = item["icmps"] as readonly { fields: readonly { family?: string; type: number | string }[] }[] | undefined;
@@ -151,7 +171,7 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
   if (entities !== undefined && !entities.some((entity) => isEntity(entity, packet))) return false;
   // Blocks of these kinds mean what is outside of the cluster.
   if (cidrs !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, cidrs.map((cidr) => ({ cidr }))))) return false;
-  if (sets !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, sets))) return false;
+  if (sets !== undefined && !(packet.peer.kind === "world" && sets.some((set) => inSet(packet.address, set)))) return false;
   if (toPorts !== undefined) return toPorts.some(({ ports }) => ports.some((port) => isPort(port, packet, receiverPorts(packet, subject))));
   return icmps === undefined || icmps.some(({ fields }) => fields.some((field) => isMessage(field, packet)));
 }

@@ -1,8 +1,10 @@
 /** Random policies, pods and packets, small enough to meet one another. */
 import fc from "fast-check";
 import type { PolicyRow } from "../../../../src/model/index.ts";
-import { NAMESPACES } from "./language.ts";
-import type { Expression, NamedPort, Packet, Peer, Policy, Selector, Workload } from "./language.ts";
+import { resolveGroups } from "../../../../src/compile/index.ts";
+import type { CidrGroups } from "../../../../src/compile/index.ts";
+import { GROUPS, NAMESPACES } from "./language.ts";
+import type { CidrSet, Expression, NamedPort, Packet, Peer, Policy, Selector, Workload } from "./language.ts";
 
 const keys = ["app", "job-name", "constructor", "toString", "host"];
 const values = ["a", "b", ""];
@@ -46,6 +48,15 @@ const cidrSet = fc.constantFrom(
   { cidr: "::/0", except: ["2001:db8::/32"] },
   { cidr: "2001:db8::/32" },
 );
+const groupSet = fc.constantFrom<CidrSet[]>(
+  { cidrGroupRef: "offices" },
+  { cidrGroupRef: "offices", except: ["10.1.2.0/24", "192.0.2.0/24"] },
+  { cidrGroupRef: "absent" },
+  { cidrGroupSelector: {} },
+  { cidrGroupSelector: { matchLabels: { kind: "vpn" } } },
+  { cidrGroupSelector: { matchExpressions: [{ key: "site", operator: "NotIn", values: ["a"] }] } },
+  { cidrGroupSelector: { matchExpressions: [{ key: "site", operator: "In", values: ["a", "c"] }, { key: "kind", operator: "DoesNotExist" }] } },
+);
 const entity = fc.constantFrom("all", "world", "world-ipv4", "world-ipv6", "cluster", "host", "remote-node", "health", "init", "ingress", "unmanaged", "none");
 const port = fc.oneof(
   fc.record({ port: fc.constantFrom("80", "53", "0", "http", "dns"), protocol: fc.constantFrom("TCP", "UDP", "SCTP", "ANY") }, { requiredKeys: ["port"] }),
@@ -65,7 +76,7 @@ function item(side: "from" | "to"): fc.Arbitrary<Record<string, unknown>> {
   const peers = fc.oneof(
     { weight: 3, arbitrary: field(`${side}Endpoints`, some(endpoint)) },
     field(`${side}CIDR`, some(cidr)),
-    field(`${side}CIDRSet`, some(cidrSet)),
+    field(`${side}CIDRSet`, some(fc.oneof(cidrSet, groupSet))),
     field(`${side}Entities`, some(entity)),
     fc.constant({}),
   );
@@ -125,8 +136,10 @@ const policy = fc.oneof(
 );
 export const policies: fc.Arbitrary<Policy[]> = fc.array(policy, { maxLength: 4 });
 
+const groups: CidrGroups = new Map(Object.entries(GROUPS).map(([name, group]) => [name, { ...group, problems: [] }]));
+
 export function rowsOf(list: readonly Policy[]): PolicyRow[] {
-  return list.map((one, index) => ({ ...one, name: `p${index}`, uid: `uid-${index}`, generation: 1 }) as unknown as PolicyRow);
+  return list.map((one, index) => resolveGroups({ ...one, name: `p${index}`, uid: `uid-${index}`, generation: 1 } as unknown as PolicyRow, groups).row);
 }
 
 const peer: fc.Arbitrary<Peer> = fc.oneof({ weight: 4, arbitrary: workload as fc.Arbitrary<Peer> }, { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("world" as const, "host" as const, "remote-node" as const) }) });

@@ -1,0 +1,93 @@
+/**
+ * CiliumCIDRGroups put in the place where a policy names them: the rest of the compiler knows blocks alone. A group
+ * that does not exist means nobody. Pure.
+ */
+import type { PolicySpec, SectionItem } from "../api/meaning.ts";
+import { specsOf } from "../api/meaning.ts";
+import type { Problem } from "../api/problem.ts";
+import type { CiliumPolicyRow, PolicyRow } from "../model/snapshot.ts";
+
+export interface CidrGroup {
+  readonly labels: Readonly<Record<string, string>>;
+  /** Well-formed. */
+  readonly cidrs: readonly string[];
+  /** Of the group's other blocks, by path in the group. */
+  readonly problems: readonly Problem[];
+}
+
+export type CidrGroups = ReadonlyMap<string, CidrGroup>;
+
+export interface ResolvedPolicy {
+  /** The policy itself when it names no groups. */
+  readonly row: PolicyRow;
+  /** By path in the policy, what a name of a group does not mean; undefined: it names none. */
+  readonly unresolved: readonly Problem[] | undefined;
+}
+
+type CidrSet = NonNullable<SectionItem["cidrSets"]>[number];
+type GroupSelector = NonNullable<CidrSet["cidrGroupSelector"]>;
+type Item = { readonly [field in "fromCIDRSet" | "toCIDRSet"]?: readonly CidrSet[] };
+
+const FIELDS = { ingress: "fromCIDRSet", ingressDeny: "fromCIDRSet", egress: "toCIDRSet", egressDeny: "toCIDRSet" } as const;
+
+export function resolveGroups(row: PolicyRow, groups: CidrGroups): ResolvedPolicy {
+  if (row.kind === "NetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined };
+  const unresolved: Problem[] = [];
+  const resolve = (spec: PolicySpec, path: string): PolicySpec => ({ ...spec, ...resolvedSections(spec, path, groups, unresolved) });
+  const spec = row.spec === undefined ? {} : { spec: resolve(row.spec, "spec") };
+  const specs = row.specs === undefined ? {} : { specs: row.specs.map((each, index) => resolve(each, `specs[${index}]`)) };
+  return { row: { ...row, ...spec, ...specs }, unresolved };
+}
+
+function namesGroups({ spec, specs = [] }: CiliumPolicyRow): boolean {
+  const all = specsOf({ ...(spec === undefined ? {} : { spec }), specs: [...specs] });
+  return all.some(({ spec: one }) => sections(one).some(([, field, items]) => items.some((item) => item[field]?.some(isGroup) === true)));
+}
+
+function isGroup({ cidrGroupRef, cidrGroupSelector }: CidrSet): boolean {
+  return cidrGroupRef !== undefined || cidrGroupSelector !== undefined;
+}
+
+function sections(spec: PolicySpec): readonly (readonly [name: keyof typeof FIELDS, field: keyof Item, items: readonly Item[]])[] {
+  return (Object.keys(FIELDS) as (keyof typeof FIELDS)[]).flatMap((name) => {
+    const items = spec[name] as readonly Item[] | undefined;
+    return items === undefined ? [] : [[name, FIELDS[name], items] as const];
+  });
+}
+
+function resolvedSections(spec: PolicySpec, path: string, groups: CidrGroups, unresolved: Problem[]): Partial<PolicySpec> {
+  const resolved = sections(spec).map(([name, field, items]) => {
+    const inItem = (item: Item, index: number): Item => {
+      const sets = item[field];
+      if (sets === undefined) return item;
+      return { ...item, [field]: sets.flatMap((set, at) => (isGroup(set) ? blocksOf(set, `${path}.${name}[${index}].${field}[${at}]`, groups, unresolved) : [set])) };
+    };
+    return [name, items.map(inItem)] as const;
+  });
+  return Object.fromEntries(resolved);
+}
+
+function blocksOf({ cidrGroupRef, cidrGroupSelector, except }: CidrSet, path: string, groups: CidrGroups, unresolved: Problem[]): readonly CidrSet[] {
+  const named = [...groups].filter(([name, { labels }]) => name === cidrGroupRef || (cidrGroupSelector !== undefined && selectsGroup(cidrGroupSelector, labels)));
+  const field = cidrGroupRef === undefined ? "cidrGroupSelector" : "cidrGroupRef";
+  if (named.length === 0) {
+    const missing = cidrGroupRef === undefined ? "no CiliumCIDRGroup has these labels" : `there is no CiliumCIDRGroup ${cidrGroupRef}`;
+    unresolved.push({ path: `${path}.${field}`, message: `${missing}: it means nobody` });
+  }
+  for (const [name, { problems }] of named) for (const problem of problems) unresolved.push({ path: `${path}.${field}`, message: `CiliumCIDRGroup ${name}: ${problem.path}: ${problem.message}: it means nobody` });
+  const cidrs = named.flatMap(([, group]) => group.cidrs);
+  return cidrs.map((cidr) => ({ cidr, ...(except === undefined ? {} : { except }) }));
+}
+
+/** As Kubernetes selects by the labels of an object. */
+function selectsGroup({ matchLabels = {}, matchExpressions = [] }: GroupSelector, labels: Readonly<Record<string, string>>): boolean {
+  const valueOf = (key: string): string | undefined => (Object.hasOwn(labels, key) ? labels[key] : undefined);
+  const isAmong = (key: string, values: readonly string[] = []): boolean => values.includes(valueOf(key) ?? "") && valueOf(key) !== undefined;
+  return (
+    Object.entries(matchLabels).every(([key, value]) => valueOf(key) === value) &&
+    matchExpressions.every(({ key, operator, values }) => {
+      if (operator === "Exists" || operator === "DoesNotExist") return (valueOf(key) !== undefined) === (operator === "Exists");
+      return isAmong(key, values) === (operator === "In");
+    })
+  );
+}
