@@ -33,6 +33,7 @@ import { awaitLocalNode, localNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod } from "./objects.ts";
+import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
 import type { RunningEncryption } from "./start-encryption.ts";
 import { Tables } from "./tables.ts";
@@ -41,6 +42,8 @@ import { Writers } from "./writers.ts";
 const HOUSEKEEPING_MS = 30_000;
 /** For as long may what others took from the node's network be missing, where nothing tells of it. */
 const NETWORK_AGAIN_MS = 10_000;
+/** What others do to the node, and what is put right there, is seen after so long. */
+const PREFLIGHT_AGAIN_MS = 300_000;
 const ROUTES_BACKOFF = { firstMs: 100, maxMs: NETWORK_AGAIN_MS };
 const REFRESH_GATHER_MS = 5;
 
@@ -89,6 +92,8 @@ export class Agent {
     const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, folder: join(paths.state, "tables") });
     await tables.start(this.#signal);
     const local = await awaitLocalNode(tables.node, this.#config, this.#logger, this.#signal);
+    const preflight = new NodePreflight({ config: this.#config, logger: this.#logger, local: () => this.#core?.state.local ?? local, nodes: () => tables.nodes.objects.values() });
+    await preflight.look();
     const network = await NodeNetwork.setUp({ config: this.#config, local, logger: this.#logger });
     this.#network = network;
     const core = this.#makeCore(cluster, tables, network, local);
@@ -97,10 +102,11 @@ export class Agent {
     await core.restore();
     this.#follow(core, tables);
     await this.#readNodeState(cluster, core);
-    this.#writers = this.#startWriters(cluster, core, tables);
+    this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
     await this.#serve(core, network);
     this.#housekeep(core, network);
+    this.#keepLooking(core, preflight);
   }
 
   #makeCore(cluster: ClusterAccess, tables: Tables, network: NodeNetwork, local: Awaited<ReturnType<typeof awaitLocalNode>>): Core {
@@ -186,13 +192,14 @@ export class Agent {
     await reader.start(this.#signal);
   }
 
-  #startWriters(cluster: ClusterAccess, core: Core, tables: Tables): Writers {
+  #startWriters(cluster: ClusterAccess, core: Core, tables: Tables, preflight: NodePreflight): Writers {
     const writers = new Writers({
       client: cluster.client,
       logger: this.#logger,
       nodeName: this.#config.nodeName,
       core,
       tables,
+      preflight,
       observer: this.#observer,
       encryption: () => this.#encryption?.known,
       isServing: () => this.#isServing && core.enforcer.report !== undefined,
@@ -275,6 +282,20 @@ export class Agent {
     }, HOUSEKEEPING_MS);
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
     collectFlows({ flows: core.flows, logger: this.#logger, signal: this.#signal, onWalked: () => this.#tell(core) }).catch(logFailure(this.#logger, "collecting flows ended"));
+  }
+
+  /** At once, as serving has set other network configurations aside, and then now and again. */
+  #keepLooking(core: Core, preflight: NodePreflight): void {
+    const look = (): void => {
+      preflight.look().then((isNew) => {
+        if (!isNew || this.#signal.aborted) return;
+        this.#tell(core);
+        this.#writers?.condition();
+      }).catch(logFailure(this.#logger, "telling what preflight found"));
+    };
+    look();
+    const timer = setInterval(look, PREFLIGHT_AGAIN_MS);
+    this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
   #pruneRuleHits(core: Core, network: NodeNetwork): void {

@@ -65,11 +65,14 @@ export class NodeReadiness implements Reconciler {
   readonly #client: KubeClient;
   readonly #nodeName: string;
   readonly #isReady: () => boolean;
+  readonly #more: () => string;
 
-  constructor(client: KubeClient, nodeName: string, isReady: () => boolean) {
+  /** @param more follows the words of the condition. */
+  constructor(client: KubeClient, nodeName: string, isReady: () => boolean, more: () => string = () => "") {
     this.#client = client;
     this.#nodeName = nodeName;
     this.#isReady = isReady;
+    this.#more = more;
   }
 
   async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
@@ -83,9 +86,12 @@ export class NodeReadiness implements Reconciler {
 
   async #setCondition(node: Node, signal: AbortSignal): Promise<void> {
     const current = node.status?.conditions?.find((condition) => condition.type === "NetworkUnavailable");
-    if (current?.status === "False" && current.reason === "CiliumIsUp") return;
+    const message = `the cilium agent serves${this.#more()}`;
+    const isUp = current?.status === "False" && current.reason === "CiliumIsUp";
+    if (isUp && current.message === message) return;
     const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
-    const condition = { type: "NetworkUnavailable", status: "False", reason: "CiliumIsUp", message: "the cilium agent serves", lastHeartbeatTime: now, lastTransitionTime: now };
+    const since = (isUp ? current.lastTransitionTime : undefined) ?? now;
+    const condition = { type: "NetworkUnavailable", status: "False", reason: "CiliumIsUp", message, lastHeartbeatTime: now, lastTransitionTime: since };
     // Strategic merge: conditions are merged by type, so that the kubelet's stay.
     await this.#client.transport.json({
       method: "PATCH",

@@ -13,6 +13,7 @@ import { EndpointWriter } from "./endpoint-writer.ts";
 import type { Assignment } from "./enforcer.ts";
 import { CiliumNodeWriter, NodeReadiness } from "./node-writer.ts";
 import type { KnownEncryption } from "./node-writer.ts";
+import type { NodePreflight } from "./preflight.ts";
 import type { Tables } from "./tables.ts";
 
 export interface WritersOptions {
@@ -21,6 +22,7 @@ export interface WritersOptions {
   readonly nodeName: string;
   readonly core: Core;
   readonly tables: Tables;
+  readonly preflight: Pick<NodePreflight, "warnings" | "summary">;
   readonly observer: QueueObserver;
   readonly isServing: () => boolean;
   /** undefined: not known yet. */
@@ -51,11 +53,11 @@ export class Writers {
   }
 
   start(signal: AbortSignal): void {
-    const { client, nodeName, core, tables, isServing, encryption } = this.#options;
+    const { client, nodeName, core, tables, preflight, isServing, encryption } = this.#options;
     const run = (queue: WorkQueue, reconciler: Reconciler): void => queue.run(reconciler, signal);
     run(this.#endpoints, this.#endpointWriter());
     run(this.#node, new CiliumNodeWriter(client, () => core.state.local, () => tables.nodes.objects.get(nodeName), encryption));
-    run(this.#readiness, new NodeReadiness(client, nodeName, isServing));
+    run(this.#readiness, new NodeReadiness(client, nodeName, isServing, () => preflight.summary));
     run(this.#acknowledgements, this.#acknowledgement);
     tables.endpoints.subscribe({
       changed: (key, row, previous) => {
@@ -78,9 +80,14 @@ export class Writers {
     this.#node.add(this.#options.nodeName);
   }
 
+  /** What the Node says of the agent may be another than it was. */
+  condition(): void {
+    this.#readiness.add(this.#options.nodeName);
+  }
+
   reported(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
-    const { core, nodeName } = this.#options;
-    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, core.mapWarnings());
+    const { core, nodeName, preflight } = this.#options;
+    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, [...core.mapWarnings(), ...preflight.warnings()]);
     if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
     const before = this.#ready;
     this.#ready = report.readyEndpoints;
