@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
-import { conditionIs, DAEMON_SETS, PODS } from "./kinds.ts";
+import { conditionIs, DAEMON_SETS, PODS, type Pod } from "./kinds.ts";
 
 /** Name and `name` label of the DaemonSet that does it. */
 export const UNINSTALL = "cilium-uninstall";
@@ -23,6 +23,13 @@ export async function awaitUninstall({ client, namespace }: Cluster, timeoutMs: 
 
 async function unfinished(client: Cluster["client"], namespace: string, timeoutMs: number): Promise<string> {
   const { items } = await client.list(PODS, { namespace, labelSelector: `name=${UNINSTALL}` });
-  const nodes = items.filter((pod) => !conditionIs(pod.status?.conditions, "Ready", "True")).map((pod) => pod.spec?.nodeName ?? "a node that is not chosen yet");
+  const nodes = items.filter((pod) => !conditionIs(pod.status?.conditions, "Ready", "True")).map(nodeOf);
   return `after ${timeoutMs / 1000} s these nodes are not done: ${nodes.join(", ") || "unknown"}; the DaemonSet ${UNINSTALL} stays and does it when they are back: then run \`cilium uninstall\`, which waits for it and removes it`;
+}
+
+/** Where an agent that is down still stands, the pod is not on its node yet; the DaemonSet says for which node it made it. */
+function nodeOf({ spec }: Pod): string {
+  const terms = spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+  const named = terms.flatMap(({ matchFields = [] }) => matchFields).find(({ key }) => key === "metadata.name");
+  return spec?.nodeName ?? named?.values?.[0] ?? "a node that is not chosen yet";
 }

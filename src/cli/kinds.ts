@@ -20,10 +20,15 @@ export interface ServiceCidr extends KubeObject {
   readonly spec?: { readonly cidrs?: readonly string[] };
 }
 
+export interface NodeSelectorTerm {
+  readonly matchFields?: readonly { readonly key: string; readonly values?: readonly string[] }[];
+}
+
 export interface Pod extends KubeObject {
   readonly spec?: {
     readonly nodeName?: string;
     readonly hostNetwork?: boolean;
+    readonly affinity?: { readonly nodeAffinity?: { readonly requiredDuringSchedulingIgnoredDuringExecution?: { readonly nodeSelectorTerms?: readonly NodeSelectorTerm[] } } };
     readonly containers?: readonly { readonly name: string; readonly image?: string }[];
   };
   readonly status?: { readonly phase?: string; readonly podIP?: string; readonly conditions?: readonly Condition[] };

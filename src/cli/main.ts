@@ -167,6 +167,8 @@ function addVersion(program: Command, environment: CliEnvironment): void {
 interface PreflightOptions {
   readonly offline?: true;
   readonly node: string[];
+  readonly image?: string;
+  readonly waitDuration: number;
   readonly setting: string[];
   readonly podCidr: string[];
   readonly serviceCidr: string[];
@@ -182,7 +184,9 @@ function addPreflight(program: Command, environment: CliEnvironment): void {
     .description("What works on each node's kernel, what is in the way there, and what to do; without a cluster, or with --offline, on this machine (as root)")
     .option("--offline", "this machine, whatever cluster there is")
     .option("--node <name>", "only this node of the cluster (may be given more than once)", append, [])
-    .option("--setting <key=value>", "with --offline: a setting of the installation, such as routing-mode=native or cni-exclusive=false", append, [])
+    .option("--image <image>", "before an installation: ask by pods of the chart's image, which are taken away again")
+    .option("--wait-duration <duration>", "with --image: ask those pods that run after this time", milliseconds, milliseconds("2m"))
+    .option("--setting <key=value>", "with --offline or --image: a setting of the installation, such as routing-mode=native or cni-exclusive=false", append, [])
     .option("--pod-cidr <cidr>", "with --offline: a range of pods' addresses", append, [])
     .option("--service-cidr <cidr>", "with --offline: a range of services' addresses", append, [])
     .option("--node-address <address>", "with --offline: an address of a node", append, [])
@@ -206,9 +210,12 @@ async function preflight(options: PreflightOptions, command: Command, environmen
   const { preflightCluster, preflightHere, readRanges } = await import("./preflight.ts");
   const { hasCluster } = await import("./cluster.ts");
   const isHere = options.offline === true || !hasCluster(command.optsWithGlobals<ClusterOptions>());
-  const refused = (isHere ? ["node"] : ["setting", "podCidr", "serviceCidr", "nodeAddress"]).find((name) => command.getOptionValueSource(name) === "cli");
-  if (refused !== undefined) throw new CliError(isHere ? "--node asks a cluster, and this machine is asked alone" : `--${refused.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} is for --offline: the cluster says it itself`);
-  if (!isHere) return await withCluster(command, (cluster) => preflightCluster(cluster, options.node));
+  const refused = (isHere ? ["node", "image"] : ["podCidr", "serviceCidr", "nodeAddress"]).find((name) => command.getOptionValueSource(name) === "cli");
+  if (refused !== undefined) {
+    const name = `--${refused.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new CliError(isHere ? `${name} asks a cluster, and this machine is asked alone` : `${name} is for --offline: the cluster says it itself`);
+  }
+  if (!isHere) return await withCluster(command, (cluster) => preflightCluster(cluster, { nodes: options.node, image: options.image, settings: options.setting, timeoutMs: options.waitDuration }));
   const given = (kind: "pods" | "services" | "node", cidrs: readonly string[]): Range[] => cidrs.map((cidr) => ({ of: kind, kind, cidr }));
   const ranges = options.rangesFromStdin === true ? await readRanges(process.stdin) : [...given("pods", options.podCidr), ...given("services", options.serviceCidr), ...given("node", options.nodeAddress)];
   const findings = await preflightHere({ settingsFolder: environment.settings, settings: options.setting, ranges, bpfObjects: environment.bpfObjects });

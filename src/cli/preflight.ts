@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { PassThrough, Writable } from "node:stream";
+import { PassThrough, Writable, type Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Exec, type V1Status } from "@kubernetes/client-node";
 import { readRouting } from "../compile/index.ts";
@@ -14,6 +14,7 @@ import { asError, describeError } from "../lib/errors.ts";
 import { gather, judge, type Finding, type Plan, type Range } from "../preflight/index.ts";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
+import { HOST_ETC, PREFLIGHT, withPreflightPods } from "./preflight-pods.ts";
 import { NODES, PODS, SERVICE_CIDRS, type Node, type Pod } from "./kinds.ts";
 
 export interface NodeReport {
@@ -25,7 +26,7 @@ export interface NodeReport {
 const SETTINGS: Readonly<Record<string, string>> = {
   "routing-mode": "tunnel", "tunnel-port": "", "auto-direct-node-routes": "false", "enable-ipv6": "true", "cni-exclusive": "true", "cni-conf-path": "/etc/cni/net.d",
 };
-const CONTAINER = "cilium-agent";
+const AGENT = "cilium-agent";
 const RUNNING_MS = 60_000;
 const AT_ONCE = 16;
 
@@ -64,51 +65,80 @@ export function planOf({ settingsFolder, settings, ranges }: Omit<LocalOptions, 
   return { mode, tunnelPort, enableIPv6: flag("enable-ipv6"), cniExclusive: flag("cni-exclusive"), cniConfPath: read("cni-conf-path"), ranges };
 }
 
-/** What another process of ours writes into standard input for `preflight --ranges-from-stdin`: one line of JSON. */
-export async function readRanges(input: NodeJS.ReadableStream): Promise<readonly Range[]> {
-  for await (const line of createInterface({ input })) return JSON.parse(line) as readonly Range[];
-  return [];
+/** What another process of ours writes into standard input for `preflight --ranges-from-stdin`: one line of JSON. It may stay open. */
+export async function readRanges(input: Readable): Promise<readonly Range[]> {
+  try {
+    for await (const line of createInterface({ input })) return JSON.parse(line) as readonly Range[];
+    return [];
+  } finally {
+    input.destroy();
+  }
 }
 
-/** Every node, or those named. A node whose agent does not answer is in the report, with the reason. */
-export async function preflightCluster(cluster: Cluster, wanted: readonly string[]): Promise<readonly NodeReport[]> {
+export interface ClusterOptions {
+  /** Empty: all. */
+  readonly nodes: readonly string[];
+  /** undefined: the agents are asked; else pods of this image, which are taken away again. */
+  readonly image: string | undefined;
+  readonly settings: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** Who is asked: a pod on each node, and how. */
+interface Asked {
+  readonly pods: readonly Pod[];
+  readonly container: string;
+  readonly settings: readonly string[];
+  /** What to say of a node that has none. */
+  readonly none: string;
+}
+
+/** Every node, or those named. A node that does not answer is in the report, with the reason. */
+export async function preflightCluster(cluster: Cluster, options: ClusterOptions): Promise<readonly NodeReport[]> {
   const { client, namespace } = cluster;
-  const [{ items: nodes }, { items: pods }] = await Promise.all([client.list(NODES), client.list(PODS, { namespace, labelSelector: "k8s-app=cilium" })]);
+  const { items: nodes } = await client.list(NODES);
   const names = nodes.map(({ metadata }) => metadata.name);
-  for (const name of wanted) if (!names.includes(name)) throw new CliError(`--node ${name}: no such node`);
-  const agents = new Map(pods.filter(isRunning).map((pod) => [pod.spec?.nodeName ?? "", pod]));
-  if (agents.size === 0) throw new CliError(`no agent runs in namespace ${namespace}. Before an installation run \`cilium preflight --offline\` on each node as root, or ${debugCommand("<node>")}`);
+  for (const name of options.nodes) if (!names.includes(name)) throw new CliError(`--node ${name}: no such node`);
+  const wanted = names.filter((name) => options.nodes.length === 0 || options.nodes.includes(name));
   const ranges = await clusterRanges(cluster, nodes);
-  const left = names.filter((name) => wanted.length === 0 || wanted.includes(name)).sort();
+  const { image, settings, timeoutMs } = options;
+  if (image !== undefined) {
+    const none = `no pod of ${image} runs there after ${timeoutMs / 1000} s`;
+    const inHostEtc = [`cni-conf-path=${HOST_ETC}/cni/net.d`, ...settings.map((text) => text.replace(/^cni-conf-path=\/etc\//, `cni-conf-path=${HOST_ETC}/`))];
+    return await withPreflightPods(cluster, image, timeoutMs, (pods) => askAll(cluster, wanted, { pods, container: PREFLIGHT, settings: inHostEtc, none }, ranges));
+  }
+  if (settings.length > 0) throw new CliError("--setting is for --offline and --image: agents have their own");
+  const { items } = await client.list(PODS, { namespace, labelSelector: "k8s-app=cilium" });
+  const pods = items.filter(({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === "Running");
+  if (pods.length === 0) throw new CliError(`no agent runs in namespace ${namespace}. Before an installation: \`cilium preflight --image <the chart's image>\`, or \`cilium preflight --offline\` on each node as root`);
+  return await askAll(cluster, wanted, { pods, container: AGENT, settings, none: "no agent runs there; `cilium preflight --offline` says it on the node itself, as root" }, ranges);
+}
+
+async function askAll(cluster: Cluster, nodes: readonly string[], asked: Asked, ranges: readonly Range[]): Promise<readonly NodeReport[]> {
+  const left = [...nodes].sort();
   const reports: NodeReport[] = [];
   const work = async (): Promise<void> => {
-    for (let name = left.shift(); name !== undefined; name = left.shift()) reports.push({ node: name, findings: await askNode(cluster, name, agents.get(name), ranges) });
+    for (let node = left.shift(); node !== undefined; node = left.shift()) reports.push({ node, findings: await askNode(cluster, node, asked, ranges) });
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return reports.sort((a, b) => a.node.localeCompare(b.node));
 }
 
-function isRunning(pod: Pod): boolean {
-  return pod.metadata.deletionTimestamp === undefined && pod.status?.phase === "Running";
-}
-
-function debugCommand(node: string): string {
-  return `\`kubectl debug node/${node} -it --profile=sysadmin --image=<the chart's image> -- cilium preflight --offline --setting cni-conf-path=/host/etc/cni/net.d\``;
-}
-
-async function askNode(cluster: Cluster, node: string, agent: Pod | undefined, ranges: readonly Range[]): Promise<readonly Finding[]> {
-  const notChecked = (why: string): readonly Finding[] => [{ check: "agent", verdict: "unknown", message: `${why}; ${debugCommand(node)} asks the node without one` }];
-  if (agent === undefined) return notChecked("no agent runs there");
+async function askNode(cluster: Cluster, node: string, { pods, container, settings, none }: Asked, ranges: readonly Range[]): Promise<readonly Finding[]> {
+  const notChecked = (message: string): readonly Finding[] => [{ check: "node", verdict: "unknown", message }];
+  const pod = pods.find(({ spec }) => spec?.nodeName === node);
+  if (pod === undefined) return notChecked(none);
   try {
-    const output = await runInPod(cluster, agent, ["cilium", "preflight", "--offline", "--ranges-from-stdin", "-o", "json"], `${JSON.stringify(ranges)}\n`);
+    const command = ["cilium", "preflight", "--offline", "--ranges-from-stdin", "-o", "json", ...settings.flatMap((text) => ["--setting", text])];
+    const output = await runInPod(cluster, pod, container, command, `${JSON.stringify(ranges)}\n`);
     return (JSON.parse(output) as readonly NodeReport[]).flatMap(({ findings }) => findings);
   } catch (thrown) {
-    return notChecked(`its agent could not say: ${describeError(thrown)}`);
+    return notChecked(`its pod ${pod.metadata.name} could not say: ${describeError(thrown)}`);
   }
 }
 
-/** The output of a command in an agent's container; its exit status is in what it says. */
-async function runInPod(cluster: Cluster, pod: Pod, command: readonly string[], input: string): Promise<string> {
+/** The output of a command in a pod; what its exit status means is in what it says. */
+async function runInPod(cluster: Cluster, pod: Pod, container: string, command: readonly string[], input: string): Promise<string> {
   const chunks = { out: [] as Buffer[], err: [] as Buffer[] };
   const collect = (into: Buffer[]): Writable => new Writable({
     write(chunk: Buffer, _encoding, done): void {
@@ -119,7 +149,7 @@ async function runInPod(cluster: Cluster, pod: Pod, command: readonly string[], 
   const stdin = new PassThrough();
   const ended = Promise.withResolvers<V1Status>();
   const limit = new AbortController();
-  const socket = await new Exec(cluster.config).exec(pod.metadata.namespace ?? cluster.namespace, pod.metadata.name, CONTAINER, [...command], collect(chunks.out), collect(chunks.err), stdin, false, ended.resolve);
+  const socket = await new Exec(cluster.config).exec(pod.metadata.namespace ?? cluster.namespace, pod.metadata.name, container, [...command], collect(chunks.out), collect(chunks.err), stdin, false, ended.resolve);
   socket.onerror = ({ error }: { readonly error?: unknown }) => ended.reject(asError(error));
   // The status comes before the end of the connection; a connection that just ends has none.
   socket.onclose = () => ended.reject(new CliError("the connection closed"));

@@ -66,10 +66,12 @@ export function uninstallDaemonSet(agents: DaemonSet, namespace: string, node: s
   const agent = template?.containers.find(({ name }) => name === "cilium-agent");
   if (template === undefined || agent === undefined) throw new CliError("the DaemonSet cilium has no container cilium-agent");
   const { startupProbe: _startup, livenessProbe: _liveness, readinessProbe: _readiness, ports: _ports, ...task } = agent;
-  const { serviceAccountName: _account, serviceAccount: _alias, affinity: _affinity, ...pod } = template;
+  const { serviceAccountName: _account, serviceAccount: _alias, affinity: _affinity, nodeSelector, ...pod } = template;
   const labels = { name: UNINSTALL, "app.kubernetes.io/part-of": "cilium" };
   const spec: PodTemplate["spec"] = {
     ...pod,
+    // One node is named, and what keeps the agents off it must not keep this off.
+    ...(node === undefined && nodeSelector !== undefined ? { nodeSelector } : {}),
     automountServiceAccountToken: false,
     terminationGracePeriodSeconds: 0,
     affinity: {

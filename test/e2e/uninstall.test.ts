@@ -6,7 +6,8 @@ import { after, test } from "node:test";
 
 import { cniPlugins } from "../../src/cluster/binaries/catalog.ts";
 import { apply, command, CONFIG, get, kubectl, must, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
-import { createPods, type Pod, podObject } from "./harness/pods.ts";
+import { power, withoutAgent } from "./harness/faults.ts";
+import { createPods, type Pod, podObject, readyPods } from "./harness/pods.ts";
 import { enforce, getPolicy, policy, waitCondition } from "./harness/policy.ts";
 import { install } from "./harness/setup.ts";
 import { keptSnapshot, snapshot } from "./harness/snapshot.ts";
@@ -43,10 +44,10 @@ function otherCni(node: Node): void {
 const selects = (app: string): object => ({ matchLabels: { app } });
 
 /** Node by node and kind by kind, so that a failure says where and what. */
-async function nothingIsLeft(): Promise<void> {
+async function nothingIsLeft(on: readonly Node[] = NODES): Promise<void> {
   const before = keptSnapshot() ?? assert.fail("no snapshot of before the first install: make cluster-down, then make test-e2e");
-  const now = await snapshot();
-  for (const [node, kinds] of Object.entries(before)) for (const [kind, lines] of Object.entries(kinds)) assert.deepEqual(now[node]?.[kind], lines, `${node}: ${kind}`);
+  const now = await snapshot(on);
+  for (const [node, kinds] of Object.entries(before)) if (node in now) for (const [kind, lines] of Object.entries(kinds)) assert.deepEqual(now[node]?.[kind], lines, `${node}: ${kind}`);
 }
 
 /** Pods that lost their network with the uninstall are made anew, as README.md says. */
@@ -116,16 +117,46 @@ test("helm uninstall leaves nothing on any node; the other CNI takes over; polic
   assert.equal(object.status?.enforced, "1/1");
 });
 
-test("cilium uninstall does the same without Helm, and refuses a node whose agent runs", { timeout: 1_800_000 }, async () => {
+const node = (number: number): Node => NODES[number - 1] ?? assert.fail(`no node ${number}`);
+
+test("cilium uninstall takes one node that the agents are kept off, and refuses one whose agent runs; the others go on", { timeout: 900_000 }, async () => {
   const refused = await command(["cilium", "uninstall", "--node", "node-1"]);
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /an agent runs on node node-1/);
-  const done = await must(["cilium", "uninstall", "--wait-duration", "3m"]);
+  const missing = await command(["cilium", "uninstall", "--node", "node-9"]);
+  assert.match(missing.stderr, /no node node-9/);
+  await enforce(ns.name, policy("api", { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")] }] }));
+  await judge();
+  const agents = await withoutAgent(3);
   try {
-    assert.match(done, new RegExp(`^${NODES.length} nodes are done`));
+    assert.match(await must(["cilium", "uninstall", "--node", "node-3", "--wait-duration", "3m"]), /^1 nodes are done/);
+    await nothingIsLeft([node(3)]);
+    assert.ok(files(node(1)).includes(OURS) && files(node(2)).includes(OURS), "the other nodes are as they were");
+    await judge();
+  } finally {
+    await agents.back();
+    await readyCluster(360_000);
+  }
+  assert.ok(files(node(3)).includes(OURS), "the agent that comes back sets the node up again");
+  const onThree = (await createPods(ns.name, [{ name: "again", node: 3, labels: { app: "frontend" } }]))["again"] ?? assert.fail("no pod");
+  await onThree.reaches("tcp", (await readyPods(ns.name, ["api"]))["api"]?.ipv4 ?? "", 8080);
+});
+
+test("cilium uninstall does the same without Helm; a node that is down is named, and done when it is back", { timeout: 1_200_000 }, async () => {
+  let isDown = true;
+  await power(3, false);
+  try {
+    const unfinished = await command(["cilium", "uninstall", "--wait-duration", "60s"]);
+    assert.equal(unfinished.code, 1, unfinished.stdout);
+    assert.match(unfinished.stderr, /these nodes are not done: node-3; the DaemonSet cilium-uninstall stays/);
+    await nothingIsLeft([node(1), node(2)]);
+    await power(3, true);
+    isDown = false;
+    assert.match(await must(["cilium", "uninstall", "--wait-duration", "6m"], { timeoutMs: 420_000 }), new RegExp(`^${NODES.length} nodes are done`));
     await nothingIsLeft();
     assert.equal(await kubectl("-n", "kube-system", "get", "all,configmaps,serviceaccounts,roles", "-l", "app.kubernetes.io/part-of=cilium", "-o", "name"), "");
   } finally {
+    if (isDown) await power(3, true);
     // The release's record is Helm's own.
     await must(["helm", "uninstall", "cilium", "--namespace", "kube-system", "--wait", "--timeout", "180s"]);
     await comeBack();

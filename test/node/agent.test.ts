@@ -4,7 +4,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { CILIUM_ENDPOINTS, CILIUM_NODES, NODES } from "../../src/kube/index.ts";
+import { statusName } from "../../src/feed/index.ts";
+import { CILIUM_ENDPOINTS, CILIUM_NODE_STATES, CILIUM_NODES, NODES } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { AgentLab } from "./agent-lab.ts";
 
@@ -18,6 +19,7 @@ describe("agent", { timeout: 180_000 }, () => {
   before(async () => {
     await lab.setUp();
     for (const setting of FOUND_SETTINGS) inNode("sysctl", "-qw", setting);
+    inNode("ip", "rule", "add", "pref", "77", "to", "203.0.113.0/24", "lookup", "77");
     writeFileSync(path("net.d/10-other.conf"), "{}");
     const nft = execFileSync("sh", ["-c", "command -v nft"], { encoding: "utf8" }).trim();
     writeFileSync(path("shims/nft"), `#!/bin/sh\n[ ! -e ${path("nft-refuses")} ] || { echo nft refuses >&2; exit 1; }\nexec ${nft} "$@"\n`, { mode: 0o755 });
@@ -47,6 +49,17 @@ describe("agent", { timeout: 180_000 }, () => {
     });
     assert.ok((await lab.client.get(NODES, { name: lab.node }))?.spec?.taints?.some((taint) => taint.key === "mine"), "the taints of others stay");
     assert.equal((await lab.plugin("STATUS", "web", 0)).code, 0);
+  });
+
+  it("tells what preflight found: in the log, as a warning that ends with its cause, in the Node's condition", async () => {
+    assert.match(log(), /preflight: .*10-other\.conf is no network configuration/);
+    assert.match(log(), /preflight: rules of others: IPv4 77: /);
+    const acknowledged = async (): Promise<readonly { readonly part: string }[]> => (await lab.client.get(CILIUM_NODE_STATES, { name: statusName(lab.node) }))?.status?.warnings ?? [];
+    await until("the other configuration is set aside, the rule is there", async () => (await acknowledged()).map(({ part }) => part).join() === "preflight ip rules", 60_000);
+    await until("the condition", async () => {
+      const conditions = (await lab.client.get(NODES, { name: lab.node }))?.status?.conditions ?? [];
+      return conditions.some(({ type, message = "" }) => type === "NetworkUnavailable" && message.endsWith("preflight found 1 problem, which `cilium preflight` tells"));
+    }, 60_000);
   });
 
   it("gives a pod its network, reachable from the node, and writes its CiliumEndpoint", async () => {

@@ -1,10 +1,11 @@
 /** `cilium preflight --offline` as a person runs it, in network namespaces that are as prepared. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeReport } from "../../src/cli/preflight.ts";
 import type { Finding } from "../../src/preflight/index.ts";
 import { LibbpfPort, probeBpf } from "../../src/kernel/index.ts";
@@ -80,6 +81,17 @@ test("everything that is in the way is found, each with a remedy", () => {
   ] as const) assert.ok(found.some((each) => each.check === check && words.test(each.message)), `${check} ${String(words)}: ${JSON.stringify(found, undefined, 1)}`);
   for (const { message, meaning, remedy } of found) assert.ok(meaning !== undefined && remedy !== undefined, message);
   assert.match(findings.find(({ message }) => message.includes("99-later"))?.message ?? "", /read after ours/);
+});
+
+test("it ends while its standard input stays open, as it does behind the API server's exec", async () => {
+  const child = spawn(process.execPath, [join(ROOT, "src/cli/main.ts"), "preflight", "--offline", "--ranges-from-stdin", "-o", "json"], { stdio: ["pipe", "pipe", "inherit"], env: { PATH: process.env["PATH"], HOME: folder } });
+  const chunks: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  child.stdin.write(`${JSON.stringify([{ of: "services", kind: "services", cidr: "10.0.0.0/16" }, { of: "pods of a", kind: "pods", cidr: "10.0.1.0/24" }])}\n`);
+  const status = await Promise.race([new Promise((settled) => child.on("close", settled)), sleep(90_000, "still runs", { ref: false })]);
+  child.kill("SIGKILL");
+  assert.equal(status, 1);
+  assert.match(Buffer.concat(chunks).toString("utf8"), /services \(10\.0\.0\.0\/16\) and pods of a \(10\.0\.1\.0\/24\) overlap/);
 });
 
 test("without rights it says which are missing, and takes nothing for good that it could not try", () => {

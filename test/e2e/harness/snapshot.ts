@@ -42,8 +42,8 @@ const QUESTIONS: Readonly<Record<string, Question>> = {
   files: { command: ["sh", "-c", "find /var/lib/cilium /var/run/cilium /opt/cni/bin/cilium-cni -mindepth 0 -not -path /var/lib/cilium -not -path /var/run/cilium 2> /dev/null || true"] },
 };
 
-export async function snapshot(): Promise<Record<string, Snapshot>> {
-  const nodes = await Promise.all(NODES.map(async ({ name }) => {
+export async function snapshot(of: readonly Pick<(typeof NODES)[number], "name">[] = NODES): Promise<Record<string, Snapshot>> {
+  const nodes = await Promise.all(of.map(async ({ name }) => {
     const answers: Record<string, string[]> = {};
     for (const [kind, question] of Object.entries(QUESTIONS)) answers[kind] = linesOf(await inNode(name, question.command), question);
     return [name, answers] as const;
