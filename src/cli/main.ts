@@ -1,9 +1,10 @@
 /** The arguments of `cilium`, and nothing else: each command hands over to the file that does it. */
 import { hostname } from "node:os";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
 import type { Range } from "../preflight/index.ts";
 import type { Cluster, ClusterOptions } from "./cluster.ts";
+import type { Shell } from "./completion.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
 import { addMissingCommands } from "./missing.ts";
@@ -222,6 +223,17 @@ async function preflight(options: PreflightOptions, command: Command, environmen
   return [{ node: hostname(), findings }];
 }
 
+function addCompletion(program: Command): void {
+  program
+    .command("completion")
+    .description("What a shell needs to complete this command: source <(cilium completion bash)")
+    .addArgument(new Argument("<shell>", "whose language it is").choices(["bash", "zsh", "fish"]))
+    .action(async (shell: Shell) => {
+      const { commandTree, completionScript } = await import("./completion.ts");
+      print(completionScript(shell, commandTree(program)));
+    });
+}
+
 function outputOption(): Option {
   return new Option("-o, --output <format>", "text or json").choices(["text", "json"]).default("text");
 }
@@ -260,6 +272,7 @@ async function main(): Promise<void> {
   addUninstall(program);
   addAwaitUninstall(program);
   addPreflight(program, environment);
+  addCompletion(program);
   addMissingCommands(program);
   await program.parseAsync();
 }
