@@ -51,8 +51,8 @@ async function nothingIsLeft(on: readonly Node[] = NODES): Promise<void> {
 }
 
 /** Pods that lost their network with the uninstall are made anew, as README.md says. */
-async function comeBack(): Promise<void> {
-  await install();
+async function comeBack(installed: () => Promise<void> = install): Promise<void> {
+  await installed();
   await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
   await kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns");
   await kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=360s");
@@ -134,8 +134,7 @@ test("cilium uninstall takes one node that the agents are kept off, and refuses 
     assert.ok(files(node(1)).includes(OURS) && files(node(2)).includes(OURS), "the other nodes are as they were");
     await judge();
   } finally {
-    await agents.back();
-    await readyCluster(360_000);
+    await comeBack(agents.back);
   }
   assert.ok(files(node(3)).includes(OURS), "the agent that comes back sets the node up again");
   const onThree = (await createPods(ns.name, [{ name: "again", node: 3, labels: { app: "frontend" } }]))["again"] ?? assert.fail("no pod");
