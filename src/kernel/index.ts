@@ -10,7 +10,7 @@ export { CommandError, runCommand } from "./command.ts";
 export type { CommandResult, Run } from "./command.ts";
 export { Datapath } from "./datapath.ts";
 export type { DatapathOptions, HookName } from "./datapath.ts";
-export { EncryptedRoutes } from "./encrypted-routes.ts";
+export { ENCRYPTED_TABLE, EncryptedRoutes } from "./encrypted-routes.ts";
 export type { EncryptedRoute } from "./encrypted-routes.ts";
 export { KernelError } from "./errors.ts";
 export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";

@@ -1,5 +1,5 @@
 /** Settings of the network, and what others have put into it. Pure. */
-import { HOST_DEVICE, POD_DEVICE_PREFIX, TUNNEL_DEVICE } from "../kernel/index.ts";
+import { ENCRYPTED_TABLE, HOST_DEVICE, POD_DEVICE_PREFIX, TUNNEL_DEVICE, WIREGUARD_DEVICE } from "../kernel/index.ts";
 import { cidrContains, compareAddresses, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { blocker, known, ok, warning } from "./facts.ts";
@@ -7,6 +7,8 @@ import type { DeviceFacts, Facts, Range, Said } from "./facts.ts";
 
 /** Rules of the kernel itself: local, main, default (ip-rule(8)). */
 const OWN_PRIORITIES = new Set([0, 32_766, 32_767]);
+/** Encrypted traffic's, as iproute2 shows it. */
+const OUR_RULE = new RegExp(`\\blookup ${ENCRYPTED_TABLE}\\b`);
 const SHOWN = 5;
 const FULL_AT = 0.85;
 const STRICT = "1";
@@ -72,7 +74,7 @@ export function foreignPrograms({ devices }: Facts): readonly Said[] {
 
 export function rules({ rules }: Facts): readonly Said[] {
   return known(rules, (all) => {
-    const foreign = all.filter(({ priority }) => !OWN_PRIORITIES.has(priority));
+    const foreign = all.filter(({ priority, text }) => !OWN_PRIORITIES.has(priority) && !OUR_RULE.test(text));
     if (foreign.length === 0) return [ok("the kernel's own only")];
     const shown = foreign.slice(0, SHOWN).map(({ family, priority, text }) => `IPv${family} ${priority}: ${text}`);
     const more = foreign.length > SHOWN ? `, and ${foreign.length - SHOWN} more` : "";
@@ -142,7 +144,7 @@ function parse(text: string): Cidr | undefined {
 }
 
 function isOurs(device: string): boolean {
-  return device === HOST_DEVICE || device === TUNNEL_DEVICE || device.startsWith(POD_DEVICE_PREFIX);
+  return [HOST_DEVICE, TUNNEL_DEVICE, WIREGUARD_DEVICE].includes(device) || device.startsWith(POD_DEVICE_PREFIX);
 }
 
 /** Those by which other nodes and the outside are reached have addresses of their own. */

@@ -128,6 +128,13 @@ describe("what others have put there", () => {
     assert.match(says(machine({ rules }), "ip rules")[0] ?? "", /^warning: rules of others: IPv6 100: from all lookup 0; .*, and 2 more$/);
   });
 
+  it("the rule and the device of our own encryption are not others'", () => {
+    const rules = { value: [{ family: 4 as const, priority: 193, text: "from all ipproto udp dport 8472 lookup 193 proto 193" }] };
+    assert.match(says(machine({ rules }), "ip rules")[0] ?? "", /^ok: /);
+    const plan = { ...PLAN, ranges: [{ of: "pods of b", kind: "pods" as const, cidr: "10.0.1.0/24" }] };
+    assert.match(says(machine({ plan, routes: { value: [{ destination: "10.0.1.0/24", device: "cilium_wg0" }] } }), "routes")[0] ?? "", /^ok: /);
+  });
+
   it("routes of others to pods are told, ours and those to elsewhere are not", () => {
     const plan = { ...PLAN, ranges: [{ of: "pods of node-1", kind: "pods" as const, cidr: "10.0.1.0/24" }, { of: "pods of node-1", kind: "pods" as const, cidr: "fd00:1::/64" }] };
     const routes = { value: [{ destination: "10.0.0.0/16", device: "cni0" }, { destination: "10.0.1.7", device: "lxc7" }, { destination: "10.1.0.0/24", device: "cni0" }, { destination: "fd00:1::5", device: "cali5" }, { destination: "nonsense", device: "x" }] };
