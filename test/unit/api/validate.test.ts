@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { load } from "js-yaml";
+import { load, loadAll } from "js-yaml";
 import { readCrds, schemaOf, Validator } from "../../../src/api/index.ts";
 import type { PolicyKind } from "../../../src/api/index.ts";
 
@@ -30,6 +30,8 @@ test("the article's manifests: the first is valid, the L7 placement of the secon
 });
 
 test("the samples of every kind are valid", () => {
+  const [group, importer] = loadAll(readFileSync(join(import.meta.dirname, "../../../samples/api-server-and-partners.yaml"), "utf8"));
+  assert.deepEqual([validator.cidrGroup(group), validator.policy(importer)], [[], []]);
   for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml"]) {
     const object = load(readFileSync(join(import.meta.dirname, "../../../samples", name), "utf8")) as { readonly kind: PolicyKind };
     assert.deepEqual(validator.policy(object, object.kind), [], name);

@@ -168,6 +168,15 @@ test("a state is written in the oldest format that can say it", () => {
   assert.equal(formatWith(pods, { protocol: 6, name: "http" }), 2);
   assert.equal(formatWith({ kind: "cidrs", blocks: [], scopes: ["world"] }, http), 2);
   assert.equal(formatWith({ kind: "labels", requirements: [{ key: "reserved:world", operator: "Exists", values: [] }] }, http), 2);
+  const labels = (key: string): PeerSelector => ({ kind: "labels", requirements: [{ key, operator: "DoesNotExist", values: [] }] });
+  assert.equal(formatWith(labels("any:job-name"), http), 4, "an older agent takes what an identity does not tell for absent");
+  assert.equal(formatOf({ state: { ...state(pods, http), named: new Map([["ns", ["job-name"]]]) }, marks: new Map() }), 4);
+  const apiServer: PeerSelector = { kind: "labels", requirements: [{ key: "reserved:kube-apiserver", operator: "Exists", values: [] }] };
+  const allowing = state(apiServer, http);
+  const [set] = allowing.ruleSets.values();
+  assert.ok(set);
+  const denying = { ...allowing, ruleSets: new Map([["aa", { ...set, rules: set.rules.map((each) => ({ ...each, peer: [...allowing.selectors.keys()][0], verdict: "deny" as const })) }]]) };
+  assert.deepEqual([allowing, denying].map((each) => formatOf({ state: each, marks: new Map() })), [2, 4], "what an older agent cannot allow stays closed, what it cannot deny would be open");
   for (const kind of kinds) assert.equal(formatWith(pods, http, new Map([["u1", { ref: { ...ref("u1"), kind }, since: 1, removed: false }]])), kind === "CiliumNetworkPolicy" ? 1 : 2);
 });
 
