@@ -4,7 +4,7 @@
  */
 import { check } from "./command.ts";
 import type { Run } from "./command.ts";
-import { Links, ROUTE_PROTOCOL } from "./links.ts";
+import { Links, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links.ts";
 import type { Device } from "./links.ts";
 import type { Sysctl } from "./sysctl.ts";
 
@@ -115,12 +115,12 @@ export class Host {
   async syncRoutes(routes: readonly Route[]): Promise<void> {
     const wanted = new Map(routes.map((route) => [normalise(route.destination), route]));
     const lines: string[] = [];
-    for (const family of ["-4", "-6"] as const) {
-      const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(ROUTE_PROTOCOL)])) as readonly IpRoute[];
+    for (const [family, protocol] of [["-4", ROUTE_PROTOCOL], ["-4", UNREACHABLE_PROTOCOL], ["-6", ROUTE_PROTOCOL], ["-6", UNREACHABLE_PROTOCOL]] as const) {
+      const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(protocol)])) as readonly IpRoute[];
       for (const route of shown) {
         const want = wanted.get(route.dst);
         const device = route.type === "unreachable" ? undefined : route.dev;
-        if (want === undefined || want.device !== device || want.via !== route.gateway) lines.push(`route delete ${target(route.dst, device)} proto ${ROUTE_PROTOCOL}`);
+        if (want === undefined || protocolOf(want) !== protocol || want.device !== device || want.via !== route.gateway) lines.push(`route delete ${target(route.dst, device)} proto ${protocol}`);
         else if (want.source === route.prefsrc && want.mtu === route.metrics?.find((m) => m.mtu !== undefined)?.mtu) wanted.delete(route.dst);
       }
     }
@@ -155,12 +155,14 @@ function normalise(destination: string): string {
   return destination.replace(destination.includes(":") ? /\/128$/ : /\/32$/, "");
 }
 
+const protocolOf = ({ device }: Route): number => (device === undefined ? UNREACHABLE_PROTOCOL : ROUTE_PROTOCOL);
+
 function target(destination: string, device: string | undefined): string {
   return device === undefined ? `unreachable ${destination} metric ${LAST_METRIC}` : `${destination} dev ${device}`;
 }
 
 function routeLine(route: Route): string {
-  if (route.device === undefined) return `route replace ${target(route.destination, undefined)} proto ${ROUTE_PROTOCOL}`;
+  if (route.device === undefined) return `route replace ${target(route.destination, undefined)} proto ${protocolOf(route)}`;
   const via = route.via === undefined ? "" : ` via ${route.via}`;
   const source = route.source === undefined ? "" : ` src ${route.source}`;
   const mtu = route.mtu === undefined ? "" : ` mtu ${route.mtu}`;

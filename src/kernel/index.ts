@@ -15,7 +15,7 @@ export type { EncryptedRoute } from "./encrypted-routes.ts";
 export { KernelError } from "./errors.ts";
 export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";
 export type { HostDevices, HostSpec, Route, Way } from "./host.ts";
-export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
+export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links.ts";
 export type { Device } from "./links.ts";
 export { Netlink } from "./netlink.ts";
 export { networkNamespaceProbe } from "./netns.ts";

@@ -4,6 +4,8 @@ import type { Run } from "./command.ts";
 
 /** Number of our routes in the routing tables (`proto`), by which we know them again. */
 export const ROUTE_PROTOCOL = 193;
+/** Of those that lead nowhere. A number of its own: versions without them delete every route of the other by its device. */
+export const UNREACHABLE_PROTOCOL = 194;
 export const POD_DEVICE_PREFIX = "lxc";
 
 export interface Device {

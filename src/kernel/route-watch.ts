@@ -3,14 +3,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { sleep } from "../lib/backoff.ts";
-import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL } from "./links.ts";
+import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links.ts";
 
 const AGAIN_MS = 1000;
 /**
  * A route of ours that is deleted; and any change of a device that is no pod's, since the kernel takes the routes of a
  * device that goes down without a word for each.
  */
-const LOSS = new RegExp(`^Deleted .* proto ${ROUTE_PROTOCOL}\\b|^(Deleted )?\\d+: (?!${POD_DEVICE_PREFIX}|tmp)`);
+const LOSS = new RegExp(`^Deleted .* proto (${ROUTE_PROTOCOL}|${UNREACHABLE_PROTOCOL})\\b|^(Deleted )?\\d+: (?!${POD_DEVICE_PREFIX}|tmp)`);
 
 /** Until the signal aborts. May call `onLoss` without a loss, never the reverse, except while the process is started again. */
 export async function watchRoutes(onLoss: () => void, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { release } from "node:os";
 import { join } from "node:path";
-import { LibbpfPort, POD_DEVICE_PREFIX, ROUTE_PROTOCOL, Sysctl, TUNNEL_DEVICE, countTcxPrograms, foreignFilters, probeBpf, runCommand } from "../kernel/index.ts";
+import { LibbpfPort, POD_DEVICE_PREFIX, ROUTE_PROTOCOL, Sysctl, TUNNEL_DEVICE, UNREACHABLE_PROTOCOL, countTcxPrograms, foreignFilters, probeBpf, runCommand } from "../kernel/index.ts";
 import { check } from "../kernel/command.ts";
 import type { Run } from "../kernel/index.ts";
 import { codeOf, describeError } from "../lib/errors.ts";
@@ -29,7 +29,7 @@ const SYSCTLS = [
   "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max",
 ] as const;
 const MAX_CNI_BYTES = 1 << 20;
-const OWN_ROUTES = String(ROUTE_PROTOCOL);
+const OWN_ROUTES: readonly (string | undefined)[] = [String(ROUTE_PROTOCOL), String(UNREACHABLE_PROTOCOL)];
 
 export async function gather({ plan, bpfObjects, load, run = runCommand }: GatherOptions): Promise<Facts> {
   const read = (path: string): Promise<string> => readFile(path, "utf8");
@@ -158,7 +158,7 @@ async function readRoutes(run: Run, isIPv6: boolean): Promise<readonly RouteFact
   for (const family of families(isIPv6)) {
     const shown = JSON.parse((await check(run, ["ip", "-json", `-${family}`, "route", "show"])).trim() || "[]") as readonly { dst?: string; dev?: string; protocol?: string }[];
     for (const { dst = "default", dev = "", protocol } of shown) {
-      if (dst !== "default" && protocol !== OWN_ROUTES && !dst.startsWith("fe80:")) found.push({ destination: dst, device: dev });
+      if (dst !== "default" && !OWN_ROUTES.includes(protocol) && !dst.startsWith("fe80:")) found.push({ destination: dst, device: dev });
     }
   }
   return found;

@@ -1,7 +1,7 @@
 /** Pods and policies that stay while one version of the product follows another. */
 import assert from "node:assert/strict";
 
-import { get, inNode, kubectl, must, namespace, NODES, readyCluster, ROOT, waitFor } from "./cluster.ts";
+import { command, get, inNode, kubectl, must, namespace, NODES, readyCluster, ROOT, waitFor } from "./cluster.ts";
 import type { Version } from "./earlier.ts";
 import { createPods, type Pod, type PodSpec, readyPods } from "./pods.ts";
 import { enforce, policy } from "./policy.ts";
@@ -53,7 +53,7 @@ export class Story {
     const pod = await this.#pods();
     const running = await traffic({ servers: [pod("api"), pod("api-far")], allowed: [pod("frontend"), pod("frontend-near")], forbidden: [pod("other"), pod("other-near")] }, TRAFFIC_SECONDS);
     await must(["helm", "upgrade", "cilium", chart, "--namespace", "kube-system", "--reset-values"]);
-    for (const workload of ["daemonset/cilium", "deployment/cilium-operator"]) await kubectl("-n", "kube-system", "rollout", "status", workload, "--timeout=150s");
+    for (const workload of ["daemonset/cilium", "deployment/cilium-operator"]) await rolledOut(workload);
     await readyCluster();
     await this.#rightPodsTalk();
     await running.judge();
@@ -92,4 +92,12 @@ export class Story {
     const maps = (await inNode("node-1", ["ls", "/sys/fs/bpf/cilium"])).split("\n").filter((name) => /_[0-9a-f]{8}$/.test(name)).toSorted();
     return { maps, formats };
   }
+}
+
+/** A failure says what its processes say. */
+async function rolledOut(workload: string): Promise<void> {
+  const { code, stderr } = await command(["kubectl", "-n", "kube-system", "rollout", "status", workload, "--timeout=170s"]);
+  if (code === 0) return;
+  const logs = await command(["kubectl", "-n", "kube-system", "logs", workload, "--all-pods", "--tail=25"]);
+  assert.fail(`${stderr}\n${await kubectl("-n", "kube-system", "get", "pods", "-o", "wide")}\n${logs.stdout}`);
 }
