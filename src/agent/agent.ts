@@ -29,6 +29,8 @@ import { EventPump } from "./events.ts";
 import { collectFlows } from "./flow-collection.ts";
 import { eventContext } from "./event-context.ts";
 import { HealthServers } from "./health.ts";
+import { InspectServer } from "./inspect.ts";
+import { inspectSource } from "./inspect-source.ts";
 import { awaitLocalNode, localNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
@@ -235,6 +237,7 @@ export class Agent {
     watchRoutes(() => (this.#routes?.add("routes"), this.#encryption?.touch()), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
+    await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network), logger: this.#logger }).listen();
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
     await guarded.promise;
     await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);

@@ -144,6 +144,11 @@ export class Core {
     return entries.map(([map, count]) => ({ map, entries: count, capacity: requireMap(this.#options.network, map).maxEntries }));
   }
 
+  /** What the pods of a class call their ports. */
+  portClass(number: number): ReturnType<MapApplier["portClass"]> {
+    return this.#applier.portClass(number);
+  }
+
   mapWarnings(): readonly MapWarning[] {
     return this.#pressure.warnings(this.fills());
   }

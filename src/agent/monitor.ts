@@ -1,9 +1,7 @@
 /** `monitor.sock`: every event as one line of JSON to everyone who is connected. A slow reader loses events and is told how many. */
-import { chmod, mkdir, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { Server, Socket } from "node:net";
-import { dirname } from "node:path";
+import type { Socket } from "node:net";
 import type { MonitorEvent } from "../hubble/index.ts";
+import { listenLocally } from "./local-socket.ts";
 
 export interface MonitorServerOptions {
   readonly path: string;
@@ -20,7 +18,6 @@ export class MonitorServer {
   readonly #options: MonitorServerOptions;
   /** Reader -> events that it lost. */
   readonly #readers = new Map<Socket, number>();
-  #server: Server | undefined;
 
   constructor(options: MonitorServerOptions) {
     this.#options = options;
@@ -32,28 +29,7 @@ export class MonitorServer {
   }
 
   async listen(): Promise<void> {
-    const { path } = this.#options;
-    await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true });
-    const server = createServer((socket) => this.#accept(socket));
-    this.#server = server;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once("error", reject);
-    const mask = process.umask(0o177);
-    server.listen(path, resolve);
-    process.umask(mask);
-    await promise;
-    await chmod(path, 0o600);
-    server.off("error", reject);
-  }
-
-  async close(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    server.close(() => resolve());
-    for (const reader of this.#readers.keys()) reader.destroy();
-    await promise;
+    await listenLocally(this.#options.path, (socket) => this.#accept(socket));
   }
 
   publish(events: readonly MonitorEvent[]): void {

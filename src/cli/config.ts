@@ -6,6 +6,8 @@ export interface CliEnvironment {
   readonly version: string;
   /** The agent's event socket when this runs in an agent's pod. */
   readonly monitorSocket: string | undefined;
+  /** Likewise that of its tables. */
+  readonly inspectSocket: string | undefined;
   /** The settings of the installation when this runs in an agent's pod. */
   readonly settings: string | undefined;
   /** Folder of the BPF objects. */
@@ -13,6 +15,7 @@ export interface CliEnvironment {
 }
 
 const SETTINGS = "/etc/cilium/config";
+const INSPECT_SOCKET = "/var/run/cilium/inspect.sock";
 const MONITOR_SOCKET = "/var/run/cilium/monitor.sock";
 
 export function cliEnvironment(env: NodeJS.ProcessEnv = process.env): CliEnvironment {
@@ -24,5 +27,5 @@ export function cliEnvironment(env: NodeJS.ProcessEnv = process.env): CliEnviron
   // A node's shell may see the socket too; only in a pod it is this pod's own.
   const inPod = env["KUBERNETES_SERVICE_HOST"] !== undefined;
   const here = (path: string): string | undefined => (inPod && existsSync(path) ? path : undefined);
-  return { version, monitorSocket: here(MONITOR_SOCKET), settings: here(SETTINGS), bpfObjects: existsSync(built) ? built : join(root, "bpf") };
+  return { version, monitorSocket: here(MONITOR_SOCKET), inspectSocket: here(INSPECT_SOCKET), settings: here(SETTINGS), bpfObjects: existsSync(built) ? built : join(root, "bpf") };
 }

@@ -1,4 +1,4 @@
-/** The arguments of `cilium`, and nothing else: each command hands over to the file that does it. */
+/** The arguments of `cilium`, those of tables apart (inspect-commands.ts): each command hands over to the file that does it. */
 import { hostname } from "node:os";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
@@ -7,6 +7,7 @@ import type { Cluster, ClusterOptions } from "./cluster.ts";
 import type { Shell } from "./completion.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
+import { addBpf, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
 import { addMissingCommands } from "./missing.ts";
 import type { NodeReport } from "./preflight.ts";
 import type { PreflightFormat } from "./preflight-text.ts";
@@ -78,11 +79,6 @@ function addMonitor(program: Command, environment: CliEnvironment): void {
     });
 }
 
-function refuseClusterOptions(command: Command, socket: string): void {
-  const given = ["node", "context", "kubeconfig", "namespace"].find((name) => command.getOptionValueSourceWithGlobals(name) === "cli");
-  if (given !== undefined) throw new CliError(`--${given} asks the cluster, but the socket ${socket} has the events of its own agent alone: give one of the two`);
-}
-
 /** Fires on Ctrl-C, on SIGTERM, when the reader of our output is gone, and, where asked for, when standard input ends. */
 function stopSignal(withStdin: boolean): AbortSignal {
   const stop = new AbortController();
@@ -92,8 +88,9 @@ function stopSignal(withStdin: boolean): AbortSignal {
   return stop.signal;
 }
 
-function addPolicy(program: Command): void {
+function addPolicy(program: Command, surroundings: Surroundings): void {
   const policy = program.command("policy").description("Network policies");
+  addPolicyTables(policy, surroundings);
   policy
     .command("validate")
     .description("Check policies as the operator would, before they are applied; - is standard input")
@@ -264,9 +261,11 @@ async function main(): Promise<void> {
     .option("--kubeconfig <file>", "kubeconfig file (else KUBECONFIG, else ~/.kube/config)")
     .option("--context <name>", "context of the kubeconfig")
     .option("-n, --namespace <name>", "namespace of the installation", "kube-system");
+  const surroundings = { environment, withCluster, print, warn };
   addStatus(program);
   addMonitor(program, environment);
-  addPolicy(program);
+  addPolicy(program, surroundings);
+  addBpf(program, surroundings);
   addEndpoint(program);
   addVersion(program, environment);
   addUninstall(program);

@@ -7,15 +7,15 @@
 import { setMaxListeners } from "node:events";
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
-import { PassThrough, Writable, type Readable } from "node:stream";
+import { PassThrough, type Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Exec, type V1Status } from "@kubernetes/client-node";
-import { asError, describeError } from "../lib/errors.ts";
+import { describeError } from "../lib/errors.ts";
 import type { MonitorEvent } from "../hubble/event.ts";
 import { renderEvent } from "../hubble/render.ts";
+import { execInAgent, runningAgents } from "./agents.ts";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
-import { PODS, type Pod } from "./kinds.ts";
+import type { Pod } from "./kinds.ts";
 
 export interface MonitorFilter {
   readonly types: ReadonlySet<string>;
@@ -31,7 +31,6 @@ export interface MonitorOutput {
   warn(line: string): void;
 }
 
-const CONTAINER = "cilium-agent";
 const LOOK_AGAIN_MS = 2000;
 
 /** Events of the agent behind `socket` until it ends or `signal` fires. */
@@ -83,17 +82,6 @@ export async function monitorCluster(
   await Promise.all(followed.values());
 }
 
-async function runningAgents(cluster: Cluster, nodes: readonly string[]): Promise<readonly Pod[]> {
-  const { items } = await cluster.client.list(PODS, { namespace: cluster.namespace, labelSelector: "k8s-app=cilium" });
-  const running = items.filter((pod) => pod.status?.phase === "Running" && pod.metadata.deletionTimestamp === undefined);
-  for (const node of nodes) {
-    if (!running.some((pod) => pod.spec?.nodeName === node)) throw new CliError(`--node ${node}: no agent runs there`);
-  }
-  const wanted = nodes.length === 0 ? running : running.filter((pod) => nodes.includes(pod.spec?.nodeName ?? ""));
-  if (wanted.length === 0) throw new CliError(`no agent runs in namespace ${cluster.namespace}: is the chart installed there?`);
-  return wanted;
-}
-
 async function monitorAgent(
   cluster: Cluster,
   agent: Pod,
@@ -103,41 +91,10 @@ async function monitorAgent(
   connected: () => void,
 ): Promise<void> {
   const lines = new PassThrough();
-  // Frames that are on their way when the stream ends find it closed.
-  lines.on("error", () => undefined);
-  const words: Buffer[] = [];
-  const errors = new Writable({
-    write(chunk: Buffer, _encoding, done): void {
-      words.push(chunk);
-      done();
-    },
-  });
   const printed = printEvents(lines, filter, output, signal);
   // The far side ends with its standard input, so nothing is left behind in the pod when we go.
-  const stdin = new PassThrough();
-  const where = `agent on ${agent.spec?.nodeName ?? agent.metadata.name}`;
-  const streamed = new Promise<void>((resolve, reject) => {
-    const ended = (status: V1Status): void => {
-      if (status.status === "Success" || signal.aborted) resolve();
-      else reject(new CliError(`${where}: ${Buffer.concat(words).toString("utf8").trim() || (status.message ?? "the stream broke")}`));
-    };
-    const command = ["cilium", "monitor", "--until-stdin-ends", "-o", "json", ...[...filter.types].flatMap((type) => ["--type", type])];
-    new Exec(cluster.config)
-      .exec(agent.metadata.namespace ?? cluster.namespace, agent.metadata.name, CONTAINER, command, lines, errors, stdin, false, ended)
-      .then((socket) => {
-        connected();
-        socket.onclose = () => (signal.aborted ? resolve() : reject(new CliError(`${where}: the connection closed`)));
-        const stop = (): void => {
-          stdin.end();
-          socket.close();
-          resolve();
-        };
-        if (signal.aborted) stop();
-        else signal.addEventListener("abort", stop, { once: true });
-      })
-      .catch((cause: unknown) => reject(new CliError(`${where}: exec failed`, asError(cause))));
-  });
-  await streamed.finally(() => lines.end());
+  const command = ["cilium", "monitor", "--until-stdin-ends", "-o", "json", ...[...filter.types].flatMap((type) => ["--type", type])];
+  await execInAgent({ cluster, agent, command, lines, signal, connected }).finally(() => lines.end());
   await printed;
 }
 

@@ -33,11 +33,15 @@ const PROTOCOLS: ReadonlyMap<number, string> = new Map([
   [58, "ICMPv6"],
   [132, "SCTP"],
 ]);
+export function protocolName(number: number): string {
+  return PROTOCOLS.get(number) ?? `proto-${number}`;
+}
+
 const TCP_FLAGS = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const; // from bit 0 on, RFC 9293 3.1
 const TCP = 6;
 
 /** `POLICY_DENIED` → `policy-denied`. */
-function words(name: string | undefined, number: number): string {
+export function words(name: string | undefined, number: number): string {
   return name === undefined ? `unknown-${number}` : name.toLowerCase().replaceAll("_", "-");
 }
 
@@ -47,19 +51,21 @@ export function timeText(ns: bigint): string {
   return `${seconds}.${String((ns / 1000n) % 1_000_000n).padStart(6, "0")}Z`;
 }
 
-function labelsOf(identity: number, context: EnrichContext): readonly string[] {
+/** Labels of an identity; of a reserved one that nobody told others of, its own. */
+export function labelsOf(identity: number, context: Pick<EnrichContext, "labels">): readonly string[] {
   const known = context.labels(identity);
   if (known !== undefined) return known;
   const reserved = identityNames.get(identity);
   return reserved === undefined || identity === 0 ? [] : [`reserved:${words(reserved, identity)}`];
 }
 
-function peer(address: Uint8Array, port: number, identity: number, context: EnrichContext): EventPeer {
+export function describePeer(address: Uint8Array, port: number, identity: number, context: Pick<EnrichContext, "labels" | "address">): EventPeer {
   const ip = formatAddress(address);
   return { ip, port, identity, labels: labelsOf(identity, context), ...context.address(ip) };
 }
 
-function ruleOf(id: number, context: EnrichContext): EventRule | undefined {
+/** undefined: no rule. */
+export function describeRule(id: number, context: Pick<EnrichContext, "ruleName">): EventRule | undefined {
   if (id === 0) return undefined;
   const name = context.ruleName(id);
   if (name === undefined) return { id, kind: "rule", policies: [], path: "", references: [] };
@@ -68,7 +74,7 @@ function ruleOf(id: number, context: EnrichContext): EventRule | undefined {
 }
 
 export function enrich(event: Event, context: EnrichContext): PacketEvent {
-  const rule = ruleOf(event.rule, context);
+  const rule = describeRule(event.rule, context);
   const isDrop = event.type === EventType.DROP;
   const endpoint = event.endpoint === 0 ? undefined : context.endpoint(event.endpoint);
   const isIcmp = event.protocol === 1 || event.protocol === 58;
@@ -79,9 +85,9 @@ export function enrich(event: Event, context: EnrichContext): PacketEvent {
     direction: directionNames.get(event.direction) === "EGRESS" ? "egress" : "ingress",
     verdict: isDrop ? "deny" : (words(verdictNames.get(event.verdict), event.verdict) as PacketEvent["verdict"]),
     ...(isDrop ? { reason: words(dropReasonNames.get(event.reason), event.reason) } : {}),
-    source: peer(event.source, event.sourcePort, event.sourceIdentity, context),
-    destination: peer(event.destination, event.destinationPort, event.destinationIdentity, context),
-    protocol: PROTOCOLS.get(event.protocol) ?? `proto-${event.protocol}`,
+    source: describePeer(event.source, event.sourcePort, event.sourceIdentity, context),
+    destination: describePeer(event.destination, event.destinationPort, event.destinationIdentity, context),
+    protocol: protocolName(event.protocol),
     ...(event.protocol === TCP ? { tcpFlags: TCP_FLAGS.filter((_, bit) => (event.tcpFlags >> bit) & 1) } : {}),
     ...(isIcmp ? { icmpType: event.icmpType } : {}),
     ...(rule === undefined ? {} : { rule }),

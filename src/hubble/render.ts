@@ -1,7 +1,8 @@
 /** One line for people: who, whom, what became of it, and by which policy. */
 import type { EventPeer, EventRule, MonitorEvent, PacketEvent } from "./event.ts";
 
-function endpoint(peer: EventPeer): string {
+/** Who it is, with address and port. */
+export function peerText(peer: EventPeer): string {
   const colon = peer.ip.includes(":");
   const address = peer.port === 0 ? peer.ip : colon ? `[${peer.ip}]:${peer.port}` : `${peer.ip}:${peer.port}`;
   const name = nameOf(peer);
@@ -44,6 +45,6 @@ export function renderEvent(event: MonitorEvent): string {
   const time = event.time.slice(11, 23);
   if (event.type === "lost") return `${time} LOST ${event.count} events (${event.where})`;
   const reason = event.reason === undefined ? "" : ` ${event.reason.replaceAll("-", " ")}`;
-  const path = `${endpoint(event.source)} -> ${endpoint(event.destination)}`;
+  const path = `${peerText(event.source)} -> ${peerText(event.destination)}`;
   return `${time} ${verdictOf(event)}${reason}  ${path} ${detail(event)}${cause(event.rule, event.direction)}${link(event)}`;
 }

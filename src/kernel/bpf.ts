@@ -47,6 +47,11 @@ export class LibbpfPort implements BpfPort {
     return this.#maps.get(name);
   }
 
+  /** All that the objects declared, by name. */
+  get maps(): ReadonlyMap<string, LibbpfMap> {
+    return this.#maps;
+  }
+
   /** Maps that are greater than asked for, since what an earlier one holds would not fit. */
   get otherwiseSized(): readonly LibbpfMap[] {
     return [...this.#maps.values()].filter((map) => map.maxEntries !== map.wantedEntries);

@@ -4,7 +4,7 @@ import type { Libbpf } from "./ffi.ts";
 import type { BatchMap, BatchResult, Packed } from "./port.ts";
 
 /** enum bpf_map_type of linux/bpf.h: those that we tell apart. */
-export const MapType = { HASH: 1, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_PERCPU_HASH: 10, LPM_TRIE: 11, RINGBUF: 27 } as const;
+export const MapType = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_HASH: 9, LRU_PERCPU_HASH: 10, LPM_TRIE: 11, RINGBUF: 27 } as const;
 const PER_CPU: readonly number[] = [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH];
 
 const ENOENT = 2;

@@ -131,6 +131,11 @@ export class MapApplier implements Applier {
     return new Map([...this.#policy.entries(), ...this.#endpoints.entries(), ...peers.map(([name, part]) => [name, part.actual().size] as const)]);
   }
 
+  /** What the pods of a class of named ports call their ports; undefined: there is none. */
+  portClass(number: number): PortClass | undefined {
+    return this.#classes.of(number);
+  }
+
   #recover(): void {
     if (this.#recovered) return;
     this.#policy.recover();

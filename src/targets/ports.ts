@@ -41,6 +41,11 @@ export class PortClasses {
     return number;
   }
 
+  /** undefined: no pod has it. */
+  of(number: number): PortClass | undefined {
+    return [...this.#byKey.values()].find((one) => one.number === number);
+  }
+
   /** Whether a pod of the identity has this class. */
   has(identity: number, number: number): boolean {
     return this.byIdentity.get(identity)?.some((one) => one.number === number) === true;

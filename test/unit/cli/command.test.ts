@@ -93,7 +93,7 @@ test("monitor refuses to look at an agent's socket and at the cluster at once", 
   for (const [option, value] of [["--node", "n1"], ["--context", "east"], ["--kubeconfig", "x"], ["--namespace", "y"]] as const) {
     const { status, stderr } = cilium(["monitor", "--socket", join(dir, "none.sock"), option, value]);
     assert.equal(status, 1);
-    assert.match(stderr, new RegExp(`^cilium: ${option} asks the cluster, but the socket .*none\\.sock has the events of its own agent alone`));
+    assert.match(stderr, new RegExp(`^cilium: ${option} asks the cluster, but the socket .*none\\.sock has what its own agent knows alone`));
   }
 });
 

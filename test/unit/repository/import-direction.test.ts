@@ -15,6 +15,7 @@ const LAYERS = [
   "targets",
   "feed",
   "hubble",
+  "inspect",
   "cni",
   "preflight",
   "operator",
