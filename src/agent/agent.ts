@@ -19,7 +19,6 @@ import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { watchRoutes } from "../kernel/index.ts";
-import { pruneRuleHits } from "../targets/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
 import type { ClusterAccess } from "./cluster-access.ts";
@@ -107,7 +106,7 @@ export class Agent {
     this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
     await this.#serve(core, network);
-    this.#housekeep(core, network);
+    this.#housekeep(core);
     this.#keepLooking(core, preflight);
   }
 
@@ -276,10 +275,11 @@ export class Agent {
     pump.run(this.#signal).catch(logFailure(this.#logger, "reading events ended"));
   }
 
-  #housekeep(core: Core, network: NodeNetwork): void {
+  #housekeep(core: Core): void {
+    this.#lookAtMaps(core);
     const timer = setInterval(() => {
       core.enforcer.sweep();
-      this.#pruneRuleHits(core, network);
+      this.#lookAtMaps(core);
       core.operations.sweep().catch(logFailure(this.#logger, "sweeping attachments"));
       replayDeletes(join(this.#config.paths.state, "cni-del"), core.operations, this.#logger).catch(logFailure(this.#logger, "replaying kept DELs"));
     }, HOUSEKEEPING_MS);
@@ -301,15 +301,13 @@ export class Agent {
     this.#signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
 
-  #pruneRuleHits(core: Core, network: NodeNetwork): void {
-    const hits = network.port.map("rule_hits");
-    const state = core.enforcer.assignment?.state;
-    if (hits === undefined || state === undefined || !this.#isStateSynced) return;
+  #lookAtMaps(core: Core): void {
     try {
-      pruneRuleHits(hits, state);
+      core.programMaps.look(this.#isStateSynced ? core.enforcer.assignment?.state : undefined, process.hrtime.bigint());
     } catch (thrown) {
-      this.#logger.error("deleting counters of gone rules", { error: asError(thrown) });
+      this.#logger.error("counting what the programs keep", { error: asError(thrown) });
     }
+    this.#tell(core);
   }
 
   /** The acknowledgement and what else readers look at, when it is another than the last. */

@@ -23,6 +23,7 @@ import { MapPressure } from "./map-fill.ts";
 import type { MapFill, MapWarning } from "./map-fill.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { podAddresses } from "./objects.ts";
+import { ProgramMaps } from "./program-maps.ts";
 import type { LocalNode } from "./peers.ts";
 import type { Tables } from "./tables.ts";
 
@@ -54,6 +55,7 @@ export class Core {
   readonly addresses: Addresses;
   readonly operations: CniOperations;
   readonly flows: FlowCollector;
+  readonly programMaps: ProgramMaps;
   /** Who has an address, for events. */
   readonly names: AddressNames;
   readonly #options: CoreOptions;
@@ -68,6 +70,7 @@ export class Core {
     this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc, isNetwork: networkNamespaceProbe() });
     this.flows = new FlowCollector(requireMap(network, "flows"));
+    this.programMaps = new ProgramMaps((name) => network.port.map(name));
     this.links = this.#makeLinks(netns);
     this.state = new LocalState({ ...local, deviceIps: network.deviceIps }, {
       identities: tables.identities.objects,
@@ -137,10 +140,10 @@ export class Core {
     });
   }
 
-  /** As we wrote them, and flows as the last walk found them: no map is read for this. */
+  /** As we wrote them, and what programs fill as the last look found it: no map is read for this. */
   fills(): readonly MapFill[] {
     const flows = this.flows.count;
-    const entries = [...this.#applier.entries(), ...(flows === undefined ? [] : [["flows", flows] as const])];
+    const entries = [...this.#applier.entries(), ...(flows === undefined ? [] : [["flows", flows] as const]), ...this.programMaps.counts];
     return entries.map(([map, count]) => ({ map, entries: count, capacity: requireMap(this.#options.network, map).maxEntries }));
   }
 

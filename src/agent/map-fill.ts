@@ -21,6 +21,9 @@ const VALUES: ReadonlyMap<string, string> = new Map([
   ["policy", "bpf.policyMapMax"], ["ipcache", "bpf.ipcacheMax"], ["flows", "bpf.ctMax"], ["interfaces", "bpf.endpointsMax"], ["endpoints", "bpf.endpointsMax"],
 ]);
 
+/** An LRU map lets go of its oldest entry: full is how it is after a while, and nothing is refused. */
+const NEVER_REFUSES: ReadonlySet<string> = new Set(["fragments"]);
+
 export class MapPressure {
   readonly #warned = new Set<string>();
 
@@ -33,7 +36,7 @@ export class MapPressure {
   }
 
   #isPressed({ map, entries, capacity }: MapFill): boolean {
-    const isPressed = entries >= capacity * (this.#warned.has(map) ? QUIET_AT : WARN_AT);
+    const isPressed = !NEVER_REFUSES.has(map) && entries >= capacity * (this.#warned.has(map) ? QUIET_AT : WARN_AT);
     if (isPressed) this.#warned.add(map);
     else this.#warned.delete(map);
     return isPressed;

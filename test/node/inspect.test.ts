@@ -9,11 +9,13 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { InspectServer } from "../../src/agent/inspect.ts";
+import { MapPressure } from "../../src/agent/map-fill.ts";
+import { ProgramMaps } from "../../src/agent/program-maps.ts";
 import { readSocket, renderRows, type Format } from "../../src/cli/inspect.ts";
 import { MAP_TABLES, Names, TABLES, type Row } from "../../src/inspect/index.ts";
 import { LibbpfPort } from "../../src/kernel/bpf.ts";
 import { Datapath } from "../../src/kernel/datapath.ts";
-import { CT_FROM_LOW, flowKeyCodec, flowStateCodec, metricCodec, metricKeyCodec, ruleHitCodec } from "../../src/kernel/gen/types.ts";
+import { CT_FROM_LOW, flowKeyCodec, flowStateCodec, metricCodec, metricKeyCodec, quotaCodec, ruleHitCodec } from "../../src/kernel/gen/types.ts";
 import type { LibbpfMap } from "../../src/kernel/index.ts";
 import type { Codec } from "../../src/kernel/port.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
@@ -116,6 +118,30 @@ function suite(): void {
     assert.deepEqual(JSON.parse(await cilium("policy", "stats", "--in-namespace", "other", "-o", "json")), []);
     assert.match(await cilium("policy", "map", "--pod", "production/api-1"), /TCP 8080/);
     await assert.rejects(cilium("policy", "map", "--pod", "production/none"), /no agent has a pod of this name/);
+  });
+
+  it("what the programs fill is counted, of quotas who owes; counters of rules that are gone go", () => {
+    const maps = new ProgramMaps((name) => port.map(name));
+    const now = process.hrtime.bigint();
+    map("rule_hits").update(Uint8Array.of(0, 1, 0, 0), new Uint8Array(map("rule_hits").valueSize));
+    map("quotas").update(Uint8Array.of(9, 0, 0, 0), encoded(quotaCodec, { paidNs: now + 600_000_000_000n }));
+    maps.look(undefined, now);
+    assert.deepEqual(maps.counts, new Map([["fragments", 0], ["metrics", 1], ["underlays", 0], ["rule_hits", 2], ["quotas", 1]]));
+    maps.look(STATE, now + 601_000_000_000n);
+    assert.deepEqual([maps.counts.get("rule_hits"), maps.counts.get("quotas")], [1, 0]);
+  });
+
+  it("rule_hits, really filled up to 85 %, is warned of", () => {
+    const hits = map("rule_hits");
+    const count = Math.ceil(hits.maxEntries * 0.85);
+    const keys = Uint8Array.from({ length: count * 4 }, (_, i) => (Math.floor(i / 4) >> (8 * (i % 4))) & 0xff);
+    assert.equal(hits.updateBatch({ keys, values: new Uint8Array(count * hits.valueSize), count }).error, undefined);
+    const maps = new ProgramMaps((name) => port.map(name));
+    const warnings = (): readonly { readonly part: string }[] => new MapPressure().warnings([...maps.counts].map(([name, entries]) => ({ map: name, entries, capacity: map(name).maxEntries })));
+    maps.look(undefined, 0n);
+    assert.deepEqual(warnings().map(({ part }) => part), ["map rule_hits"]);
+    maps.look(STATE, 0n);
+    assert.deepEqual(warnings(), [], "the counters of gone rules have made room");
   });
 
   it("100,000 connections come whole, and for a reader that waits the agent keeps next to nothing", async (t) => {

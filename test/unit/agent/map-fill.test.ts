@@ -11,3 +11,7 @@ test("a map is warned of from 85 % on, by its value, until it is below 80 %", ()
   assert.deepEqual([84, 85, 99, 82, 80].map((entries) => said(entries)), [[], warning, warning, warning, warning]);
   assert.deepEqual([79, 84].map((entries) => said(entries)), [[], []], "and not again before 85 %");
 });
+
+test("a map that lets go of its oldest entry is full without a warning", () => {
+  assert.deepEqual(new MapPressure().warnings([at("fragments", 100)]), []);
+});
