@@ -3,20 +3,26 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 
 import { apply, command, get, kubectl, must, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
-import { createPods, podObject } from "./harness/pods.ts";
+import { createPods, podObject, type Pod } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy, waitCondition } from "./harness/policy.ts";
 
 await readyCluster();
 const ns = await namespace("status");
 after(() => ns.remove());
-await createPods(ns.name, [
+const pods = await createPods(ns.name, [
   { name: "a-1", node: 1, labels: { app: "a" } },
   { name: "a-2", node: 2, labels: { app: "a" } },
   { name: "a-3", node: 3, labels: { app: "a" } },
   { name: "b-1", node: 2, labels: { app: "b" } },
+  { name: "served", node: 1, labels: { app: "served" }, ports: [8080] },
+  { name: "client", node: 2, labels: { app: "client" } },
+  { name: "stranger", node: 3, labels: { app: "stranger" } },
   { name: "host-a", node: 1, labels: { app: "a" }, hostNetwork: true, ports: [18099] },
 ]);
+const pod = (name: string): Pod => pods[name] ?? assert.fail(`no pod ${name}`);
 const selects = (app: string): object => ({ matchLabels: { app } });
+
+const PATIENT = { timeoutMs: 120_000, everyMs: 1000 };
 
 describe("the status of a policy", { concurrency: 3 }, () => {
   test("columns, conditions with reasons and the generation, events on transitions", async () => {
@@ -83,4 +89,65 @@ describe("the status of a policy", { concurrency: 3 }, () => {
     assert.equal(status.code, 0, `${status.stdout}${status.stderr}`);
     for (const name of ["node-1", "node-2", "node-3"]) assert.ok(status.stdout.includes(name), status.stdout);
   });
+
+  test("real traffic is found in words: the connection and the rule that let it pass, hits of that rule and of the denial", async () => {
+    const [served, client, stranger] = [pod("served"), pod("client"), pod("stranger")];
+    await enforce(ns.name, policy("tables", { endpointSelector: selects("served"), ingress: [{ fromEndpoints: [selects("client")], toPorts: [{ ports: [{ port: "8080", protocol: "TCP" }] }] }] }));
+    const text = `tables-${Math.random().toString(36).slice(2)}`;
+    await client.reaches("tcp", served.ipv4, 8080, text);
+    await stranger.isCutFrom("tcp", served.ipv4, 8080, `no-${text}`);
+    assert.deepEqual((await served.received()).filter((line) => line.text.endsWith(text)).map((line) => line.text), [text], "what the pod saw");
+    const name = `${ns.name}/tables`;
+    const flow = await waitFor("the connection on the receiver's node", async () => {
+      await client.reaches("tcp", served.ipv4, 8080);
+      const rows = await table<FlowRow>("bpf", "ct", "list", "--node", "node-1");
+      return rows.find(({ source, destination, protocol }) => source.pod === "client" && destination.pod === "served" && destination.port === 8080 && protocol === "TCP");
+    }, () => must(["cilium", "bpf", "ct", "list"]), PATIENT);
+    assert.deepEqual([flow.source.namespace, flow.ingressRule?.policies, flow.ingressRule?.path], [ns.name, [name], "spec.ingress[0].toPorts[0]"]);
+    assert.ok(BigInt(flow.packets) > 0n && BigInt(flow.bytes) > 0n, JSON.stringify(flow));
+    const entries = await table<PolicyRow>("policy", "map", "--pod", `${ns.name}/served`);
+    assert.ok(entries.some(({ node, port, verdict, rule, peer }) => node === "node-1" && port === "TCP 8080" && verdict === "allow" && rule?.policies.includes(name) && peer.labels?.includes("k8s:app=client")), JSON.stringify(entries));
+    const stats = await waitFor("hits of the rule and of the denial", async () => {
+      const rows = (await table<StatsRow>("policy", "stats", "--in-namespace", ns.name)).filter(({ policies }) => policies.some((policy) => policy.name === "tables" && policy.kind === "CiliumNetworkPolicy"));
+      return ["rule", "default-deny"].every((kind) => rows.some((row) => row.kind === kind && BigInt(row.packets) > 0n && row.lastHit !== undefined)) ? rows : undefined;
+    }, () => must(["cilium", "policy", "stats"]), PATIENT);
+    assert.equal(stats.find(({ kind }) => kind === "rule")?.path, "spec.ingress[0].toPorts[0]");
+    const maps = await table<{ readonly node: string; readonly map: string; readonly entries?: number }>("bpf");
+    assert.deepEqual([...new Set(maps.map(({ node }) => node))].sort(), ["node-1", "node-2", "node-3"]);
+    assert.ok(maps.every(({ map, entries }) => map !== "ipcache" || (entries ?? 0) > 0), JSON.stringify(maps));
+  });
 });
+
+interface RuleWords {
+  readonly policies: readonly string[];
+  readonly path: string;
+}
+
+interface FlowRow {
+  readonly protocol: string;
+  readonly source: { readonly namespace?: string; readonly pod?: string };
+  readonly destination: { readonly pod?: string; readonly port: number };
+  readonly ingressRule?: RuleWords;
+  readonly packets: string;
+  readonly bytes: string;
+}
+
+interface PolicyRow {
+  readonly node: string;
+  readonly port: string;
+  readonly verdict: string;
+  readonly rule?: RuleWords;
+  readonly peer: { readonly labels?: readonly string[] };
+}
+
+interface StatsRow {
+  readonly kind: string;
+  readonly path: string;
+  readonly packets: string;
+  readonly lastHit?: string;
+  readonly policies: readonly { readonly kind: string; readonly name: string }[];
+}
+
+async function table<R>(...args: string[]): Promise<readonly R[]> {
+  return JSON.parse(await must(["cilium", ...args, "-o", "json"])) as R[];
+}
