@@ -9,12 +9,10 @@ import type { NodeNetwork } from "./node-network.ts";
 export async function inspectSource(node: string, core: Core, network: NodeNetwork): Promise<Source> {
   const { maps } = network.port;
   const devices = new Map((await network.links.list()).map(({ ifindex, name }) => [ifindex, name]));
-  const pods = new Map([...core.links.attachments.values()].map(({ endpointId, namespace, pod }) => [endpointId, `${namespace}/${pod}`]));
   const facts = {
     ...eventContext(node, core),
     clockOffsetNs: clockOffsetNs(),
     nowNs: process.hrtime.bigint(),
-    pod: (endpoint: number) => pods.get(endpoint),
     device: (ifindex: number) => devices.get(ifindex),
     portClass: (number: number) => core.portClass(number),
   };

@@ -32,7 +32,7 @@ export class ProgramMaps {
     };
     for (const name of COUNTED) counted(name, entriesOf);
     counted("rule_hits", (map) => (state === undefined ? entriesOf(map) : pruneRuleHits(map, state).left));
-    counted("quotas", (map) => owing(map, nowNs));
+    for (const name of ["quotas", "event_budgets"]) counted(name, (map) => owing(map, nowNs));
     this.#counts = counts;
   }
 }

@@ -103,7 +103,7 @@ interface EndpointRow extends IdentityWords {
 function endpointRow(names: Names, value: Uint8Array): EndpointRow {
   const { id, identity, flags, ports, subject, ifindex, mtu, mac, hostMac, ipv4, ipv6 } = endpointCodec.decode(viewOf(value));
   return {
-    endpoint: id, pod: names.facts.pod(id), ready: (flags & ENDPOINT_READY) !== 0, ...names.identity(identity), subject,
+    endpoint: id, pod: names.pod(id), ready: (flags & ENDPOINT_READY) !== 0, ...names.identity(identity), subject,
     ipv4: addressOrNone(ipv4), ipv6: addressOrNone(ipv6), ifindex, device: names.facts.device(ifindex),
     mac: macText(mac), hostMac: macText(hostMac), mtu, namedPorts: ports === 0 ? [] : names.ports(ports),
   };
@@ -155,4 +155,17 @@ export const underlay = mapTable<UnderlayRow>({
     const ifindex = key.getUint32(0, true);
     return { ifindex, device: names.facts.device(ifindex) };
   },
+});
+
+interface EncryptionRow {
+  /** What would leave for another node's pods without it is dropped. */
+  readonly inForce: boolean;
+}
+
+export const encryption = mapTable<EncryptionRow>({
+  name: "encryption",
+  map: "encryption",
+  about: "whether what leaves for another node's pods must be encrypted",
+  columns: [{ head: "IN FORCE", cell: ({ inForce }) => (inForce ? "yes" : "no") }],
+  row: () => (_, value) => ({ inForce: viewOf(value).getUint32(0, true) !== 0 }),
 });

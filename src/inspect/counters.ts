@@ -1,11 +1,11 @@
 /** `metrics` and `hook`: what the programs counted, and which of them serve. */
-import { METRIC_LOST_EVENTS, directionNames, dropReasonNames, hookNames, metricCodec, metricKeyCodec } from "../kernel/gen/types.ts";
+import { METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, directionNames, dropReasonNames, hookNames, metricCodec, metricKeyCodec } from "../kernel/gen/types.ts";
 import { perCpu } from "../kernel/map.ts";
 import { words } from "../hubble/index.ts";
 import { mapTable } from "./table.ts";
 
 interface MetricRow {
-  /** `forwarded`, `events-lost`, or why packets were dropped. */
+  /** `forwarded`, `events-lost`, `events-spared`, or why packets were dropped. */
   readonly reason: string;
   readonly direction: string;
   readonly packets: string;
@@ -14,6 +14,7 @@ interface MetricRow {
 
 function reasonOf(reason: number): string {
   if (reason === 0) return "forwarded";
+  if (reason === METRIC_SPARED_EVENTS) return "events-spared";
   return reason === METRIC_LOST_EVENTS ? "events-lost" : words(dropReasonNames.get(reason), reason);
 }
 

@@ -132,6 +132,39 @@ export const quota = mapTable<QuotaRow>({
     const { paidNs } = quotaCodec.decode(viewOf(value));
     if (paidNs <= names.facts.nowNs) return undefined;
     const endpoint = slot >> 1;
-    return { endpoint, pod: names.facts.pod(endpoint), direction: (slot & 1) === 0 ? "ingress" : "egress", paidInSeconds: Number((paidNs - names.facts.nowNs) / 1_000_000n) / 1000 };
+    return { endpoint, pod: names.pod(endpoint), direction: (slot & 1) === 0 ? "ingress" : "egress", paidInSeconds: secondsUntil(paidNs, names.facts.nowNs) };
   },
 });
+
+interface EventBudgetRow {
+  /** 0: everybody who is no pod of this node. */
+  readonly endpoint: number;
+  readonly pod: string | undefined;
+  readonly kind: "verdict" | "drop";
+  /** In so many seconds the clock has paid for all events that were told. */
+  readonly paidInSeconds: number;
+}
+
+/** Of the array, those slots that owe something. */
+export const eventBudget = mapTable<EventBudgetRow>({
+  name: "event-budget",
+  map: "event_budgets",
+  about: "pods of which many events were told; at a second's worth further ones are counted alone",
+  columns: [
+    { head: "ENDPOINT", cell: ({ endpoint }) => String(endpoint) },
+    { head: "POD", cell: ({ pod }) => pod ?? NONE },
+    { head: "EVENTS", cell: ({ kind }) => kind },
+    { head: "PAID IN", cell: ({ paidInSeconds }) => `${paidInSeconds}s` },
+  ],
+  row: (names) => (keyView, value) => {
+    const slot = keyView.getUint32(0, true);
+    const { paidNs } = quotaCodec.decode(viewOf(value));
+    if (paidNs <= names.facts.nowNs) return undefined;
+    const endpoint = slot >> 1;
+    return { endpoint, pod: names.pod(endpoint), kind: (slot & 1) === 0 ? "verdict" : "drop", paidInSeconds: secondsUntil(paidNs, names.facts.nowNs) };
+  },
+});
+
+function secondsUntil(thenNs: bigint, nowNs: bigint): number {
+  return Number((thenNs - nowNs) / 1_000_000n) / 1000;
+}

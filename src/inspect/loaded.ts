@@ -52,7 +52,7 @@ function endpointRow({ id, identity }: Endpoint, subject: Subject | undefined, {
   const number = subject?.ruleSet ?? 0;
   return {
     endpoint: id,
-    pod: names.facts.pod(id),
+    pod: names.pod(id),
     ...names.identity(identity),
     ruleSet: number,
     ingress: openOrClosed(number, subject?.ingressEnforced ?? 1),

@@ -11,8 +11,6 @@ import { viewOf } from "./table.ts";
 export interface Facts extends EnrichContext {
   /** CLOCK_MONOTONIC. */
   readonly nowNs: bigint;
-  /** `namespace/name` of this node's pod with that endpoint id. */
-  readonly pod: (endpoint: number) => string | undefined;
   readonly device: (ifindex: number) => string | undefined;
   /** What the pods of a class of named ports call their ports. */
   readonly portClass: (number: number) => PortClassFacts | undefined;
@@ -60,6 +58,12 @@ export class Names {
 
   peer(address: Uint8Array, port: number, identity: number): EventPeer {
     return describePeer(address, port, identity, this.facts);
+  }
+
+  /** `namespace/name` of this node's pod with that endpoint id. */
+  pod(endpoint: number): string | undefined {
+    const name = this.facts.endpoint(endpoint);
+    return name === undefined ? undefined : `${name.namespace}/${name.pod}`;
   }
 
   /** `namespace/name` of a pod, or the name of a node, that has the address. */

@@ -1,7 +1,7 @@
 /** All tables. */
-import { cidr, endpoint, iface, ipcache, node, underlay } from "./addresses.ts";
+import { cidr, encryption, endpoint, iface, ipcache, node, underlay } from "./addresses.ts";
 import { hook, metrics } from "./counters.ts";
-import { ct, fragment, quota } from "./flows.ts";
+import { ct, eventBudget, fragment, quota } from "./flows.ts";
 import { policyEndpoints, policySelectors } from "./loaded.ts";
 import { overviewOf } from "./overview.ts";
 import { block, policy, subject } from "./policy.ts";
@@ -9,7 +9,7 @@ import { policyStats } from "./stats.ts";
 import type { Table } from "./table.ts";
 
 /** Each shows one map: `cilium bpf <name> list`. */
-export const MAP_TABLES: readonly Table[] = [block, cidr, ct, endpoint, fragment, hook, iface, ipcache, metrics, node, policy, quota, subject, underlay];
+export const MAP_TABLES: readonly Table[] = [block, cidr, ct, encryption, endpoint, eventBudget, fragment, hook, iface, ipcache, metrics, node, policy, quota, subject, underlay];
 
 export const OVERVIEW = overviewOf([...MAP_TABLES, policyStats]);
 

@@ -126,7 +126,7 @@ function suite(): void {
     map("rule_hits").update(Uint8Array.of(0, 1, 0, 0), new Uint8Array(map("rule_hits").valueSize));
     map("quotas").update(Uint8Array.of(9, 0, 0, 0), encoded(quotaCodec, { paidNs: now + 600_000_000_000n }));
     maps.look(undefined, now);
-    assert.deepEqual(maps.counts, new Map([["fragments", 0], ["metrics", 1], ["underlays", 0], ["rule_hits", 2], ["quotas", 1]]));
+    assert.deepEqual(maps.counts, new Map([["fragments", 0], ["metrics", 1], ["underlays", 0], ["rule_hits", 2], ["quotas", 1], ["event_budgets", 0]]));
     maps.look(STATE, now + 601_000_000_000n);
     assert.deepEqual([maps.counts.get("rule_hits"), maps.counts.get("quotas")], [1, 0]);
   });
@@ -181,7 +181,7 @@ function facts(): ConstructorParameters<typeof Names>[0] {
     ruleName: (rule) => STATE.ruleNames.get(rule),
     labels: (identity) => IDENTITIES.get(identity),
     address: () => undefined,
-    pod: (endpoint) => (endpoint === 4 ? "production/api-1" : undefined),
+    endpoint: (id) => (id === 4 ? { namespace: "production", pod: "api-1" } : undefined),
     device: () => undefined,
     portClass: () => undefined,
   };

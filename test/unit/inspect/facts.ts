@@ -60,7 +60,7 @@ export async function rowsOf(table: string, ...maps: readonly TestMap[]): Promis
     ruleName: (rule) => ruleNames.get(rule),
     labels: (identity) => LABELS.get(identity),
     address: (ip) => ({ "10.0.0.2": { namespace: "production", pod: "frontend-1" }, "10.0.0.3": { namespace: "production", pod: "api-1" }, "192.0.2.9": { node: "node-2" } })[ip],
-    pod: (endpoint) => (endpoint === 4 ? "production/api-1" : undefined),
+    endpoint: (id) => (id === 4 ? { namespace: "production", pod: "api-1" } : undefined),
     device: (ifindex) => (ifindex === 12 ? "lxc00000000" : undefined),
     portClass: (number) => (number === types.CLASS_PORTS + 1 ? { identity: 300, ports: [{ name: "http", port: 8080, protocol: 6 }] } : undefined),
   }, byName);

@@ -124,6 +124,9 @@ describe("counters and what else the programs keep", () => {
   test("quotas: only who owes, until when; fragments with their ports; hooks that have a program", async () => {
     const quotas = new TestMap("quotas", 4, 8, 2).put(u32, 8, types.quotaCodec, { paidNs: NOW_NS - 1n }).put(u32, 9, types.quotaCodec, { paidNs: NOW_NS + 1_500_000_000n });
     assert.deepEqual(await rowsOf("quota", quotas), [{ endpoint: 4, pod: "production/api-1", direction: "egress", paidInSeconds: 1.5 }]);
+    const budgets = new TestMap("event_budgets", 4, 8, 2).put(u32, 1, types.quotaCodec, { paidNs: NOW_NS + 250_000_000n });
+    assert.deepEqual(await rowsOf("event-budget", budgets), [{ endpoint: 0, pod: undefined, kind: "drop", paidInSeconds: 0.25 }]);
+    assert.deepEqual(await rowsOf("encryption", new TestMap("encryption", 4, 4, 2).put(u32, 0, u32, 1)), [{ inForce: true }]);
     const fragments = new TestMap("fragments", types.fragmentKeyCodec.size, types.fragmentPortsCodec.size).put(types.fragmentKeyCodec, { source: parseAddress("10.0.0.2"), destination: parseAddress("10.0.0.3"), id: 0x1234, protocol: 17 }, types.fragmentPortsCodec, { sourcePort: 5, destinationPort: 53 });
     assert.deepEqual(await rowsOf("fragment", fragments), [{ protocol: "UDP", source: "10.0.0.2", destination: "10.0.0.3", id: 0x1234, sourcePort: 5, destinationPort: 53 }]);
     assert.deepEqual(await rowsOf("hook", new TestMap("hooks", 4, 4, 3).put(u32, types.Hook.FROM_NETDEV, u32, 812).put(u32, 20, u32, 0)), [{ hook: "from_netdev", program: 812 }]);
