@@ -11,13 +11,14 @@ interface OverviewRow {
   /** Under which its content is asked for; absent: it is no table. */
   readonly table: string | undefined;
   readonly type: string;
-  /** Absent: of a ring, which is read and not kept. */
+  /** Absent: of a ring, which is read and not kept, and of an array, which has all of its slots always. */
   readonly entries: number | undefined;
   /** Entries; of a ring, bytes. */
   readonly limit: number;
   readonly percent: number | undefined;
 }
 
+const UNCOUNTED: readonly number[] = [MapType.RINGBUF, MapType.ARRAY, MapType.PERCPU_ARRAY];
 const TYPES: ReadonlyMap<number, string> = new Map(Object.entries(MapType).map(([name, type]) => [type, name.toLowerCase().replaceAll("_", "-")]));
 
 /** @param tables the others: those that show a map. */
@@ -36,7 +37,7 @@ export function overviewOf(tables: readonly Table[]): Table {
     ],
     rows: async function* ({ maps }) {
       for (const [name, map] of [...maps].sort(([a], [b]) => a.localeCompare(b))) {
-        const entries = map.type === MapType.RINGBUF ? undefined : await count(map);
+        const entries = UNCOUNTED.includes(map.type) ? undefined : await count(map);
         const percent = entries === undefined ? undefined : Math.round((entries / map.maxEntries) * 1000) / 10;
         yield [{ map: name, table: tables.find((table) => table.map === name)?.name, type: TYPES.get(map.type) ?? `type ${map.type}`, entries, limit: map.maxEntries, percent }];
       }

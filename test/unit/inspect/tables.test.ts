@@ -133,10 +133,11 @@ describe("counters and what else the programs keep", () => {
   });
 
   test("the list of maps: entries, limit, fill, and the command that shows each", async () => {
-    const rows = await rowsOf("maps", new TestMap("flows", types.flowKeyCodec.size, types.flowStateCodec.size, 1, 8).put(types.flowKeyCodec, { low: parseAddress("1.1.1.1"), high: parseAddress("1.1.1.2"), lowPort: 1, highPort: 2, protocol: 6, zone: 0 }, types.flowStateCodec, { ...flow, expires: 1, flags: 0, sourceIdentity: 1, destinationIdentity: 1, ingressRule: 0, packets: 1n }), new TestMap("events", 4, 4, 27, 4096), new TestMap("rule_hits", 4, 24, 5, 8));
+    const rows = await rowsOf("maps", new TestMap("flows", types.flowKeyCodec.size, types.flowStateCodec.size, 1, 8).put(types.flowKeyCodec, { low: parseAddress("1.1.1.1"), high: parseAddress("1.1.1.2"), lowPort: 1, highPort: 2, protocol: 6, zone: 0 }, types.flowStateCodec, { ...flow, expires: 1, flags: 0, sourceIdentity: 1, destinationIdentity: 1, ingressRule: 0, packets: 1n }), new TestMap("events", 4, 4, 27, 4096), new TestMap("rule_hits", 4, 24, 5, 8), new TestMap("quotas", 4, 8, 2, 8));
     assert.deepEqual(cells(OVERVIEW.name, rows), [
       { MAP: "events", TYPE: "ringbuf", ENTRIES: "-", LIMIT: "4096 bytes", FILL: "-", COMMAND: "-" },
       { MAP: "flows", TYPE: "hash", ENTRIES: "1", LIMIT: "8", FILL: "12.5%", COMMAND: "cilium bpf ct list" },
+      { MAP: "quotas", TYPE: "array", ENTRIES: "-", LIMIT: "8", FILL: "-", COMMAND: "cilium bpf quota list" },
       { MAP: "rule_hits", TYPE: "percpu-hash", ENTRIES: "0", LIMIT: "8", FILL: "0%", COMMAND: "cilium policy stats" },
     ]);
   });
