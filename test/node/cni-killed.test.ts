@@ -1,11 +1,10 @@
 /** An agent that dies between any two steps of ADD: the next one leaves nothing behind, and the runtime's next try succeeds. */
 import { strict as assert } from "node:assert";
-import { after, before, describe, it } from "node:test";
-import { AgentLab } from "./agent-lab.ts";
+import { describe, it } from "node:test";
 import { leaves, traces } from "./cni-traces.ts";
-import type { Traces } from "./cni-traces.ts";
 import { step } from "./kill-points.ts";
 import type { Step } from "./kill-points.ts";
+import { nodeOfKilledAgents } from "./killed-agents.ts";
 
 const ADD_POINTS: readonly (readonly [string, Step])[] = [
   ["the address is taken", step("Addresses", "allocate", "after")],
@@ -19,38 +18,30 @@ const ADD_POINTS: readonly (readonly [string, Step])[] = [
 /** From here on the pod is whole, only the runtime was not told. */
 const ANSWER: readonly [string, Step] = ["the record says ready", step("AttachmentStore", "put", "after", 2)];
 const TRY_AGAIN = 11;
-const lab = new AgentLab({ prefix: `cilcnik${process.pid}`, pods: 1, subnet: "198.51.100", podCidrs: ["10.79.0.0/24", "fd79::/64"] });
 
 describe("an agent that is killed in ADD", { timeout: 290_000 }, () => {
-  let empty: Traces;
   const names = [...ADD_POINTS, ANSWER].map((_, index) => `p${index}`);
-
-  before(async () => {
-    await lab.setUp();
-    empty = await lab.ready("app", names);
-    await lab.killAgent();
-  });
-  after(() => lab.tearDown());
+  const { lab, empty } = nodeOfKilledAgents("cilcnik", names);
 
   it("killed at any step of ADD: the next agent takes it back, and the runtime's next try succeeds", async () => {
     for (const [index, [moment, point]] of ADD_POINTS.entries()) {
       const pod = names[index] ?? "";
       await lab.restart(point, pod);
-      if (index > 0) await leaves(lab, empty, `killed when ${ADD_POINTS[index - 1]?.[0]}`);
+      if (index > 0) await leaves(lab, empty(), `killed when ${ADD_POINTS[index - 1]?.[0]}`);
       const { code, answer } = await lab.plugin("ADD", pod, 0);
       assert.deepEqual([code, answer?.code], [1, TRY_AGAIN], `${moment}: ${JSON.stringify(answer)}`);
       await lab.until(`the agent died when ${moment}`, () => lab.hasEnded());
       await lab.killAgent();
     }
     await lab.restart();
-    await leaves(lab, empty, "killed when the maps know the pod");
+    await leaves(lab, empty(), "killed when the maps know the pod");
     for (const pod of names.slice(0, ADD_POINTS.length)) {
       const { code, answer } = await lab.plugin("ADD", pod, 0);
       assert.equal(code, 0, `${pod}: ${JSON.stringify(answer)}`);
       for (const { address } of answer?.ips ?? []) lab.ping(lab.nodeNs, address.replace(/\/.*/, ""));
       assert.equal((await lab.plugin("DEL", pod, 0)).code, 0);
     }
-    await leaves(lab, empty, "the tries that succeeded");
+    await leaves(lab, empty(), "the tries that succeeded");
     await lab.killAgent();
   });
 
@@ -67,7 +58,7 @@ describe("an agent that is killed in ADD", { timeout: 290_000 }, () => {
     assert.equal(code, 0, JSON.stringify(answer));
     for (const { address } of answer?.ips ?? []) lab.ping(lab.nodeNs, address.replace(/\/.*/, ""));
     assert.equal((await lab.plugin("DEL", pod, 0)).code, 0);
-    await leaves(lab, empty, "deleted at last");
+    await leaves(lab, empty(), "deleted at last");
     await lab.killAgent();
   });
 });

@@ -13,14 +13,7 @@ before(async () => {
   for (const node of [N1, N2]) lab.serve(node, 9090);
 });
 after(() => lab.stop());
-afterEach(async () => {
-  for (const pod of PODS) await lab.policy(pod, {});
-  for (const node of [1, 2]) await lab.events(node);
-});
-
-async function drops(node: number): Promise<readonly number[]> {
-  return [...new Set((await lab.events(node)).filter((event) => event.type === EventType.DROP).map((event) => event.reason))];
-}
+afterEach(() => lab.forget());
 
 /** Rule ids of the verdicts on a node since the last look, in order. */
 async function verdicts(node: number): Promise<readonly number[]> {
@@ -63,7 +56,7 @@ test("a revoked rule cuts the live connection between nodes", async () => {
   await lab.policy(c2, { ingress: [] });
   assert.ok(!(await connection.send("after")));
   connection.close();
-  assert.deepEqual(await drops(2), [DropReason.POLICY_DENIED]);
+  assert.deepEqual(await lab.drops(2), [DropReason.POLICY_DENIED]);
 });
 
 test("a node reaches its own closed pods and others' open ones, as remote-node; a pod reaches both nodes", async () => {
@@ -76,7 +69,7 @@ test("a node reaches its own closed pods and others' open ones, as remote-node; 
   await lab.policy(c2, { ingress: [], egress: [] });
   assert.ok(lab.echo(N1, b1.ipv4, 8080));
   for (const to of [c2.ipv4, c2.ipv6]) assert.ok(!lab.echo(N1, to, 8080), to);
-  assert.deepEqual(await drops(2), [DropReason.POLICY_DENIED]);
+  assert.deepEqual(await lab.drops(2), [DropReason.POLICY_DENIED]);
   await lab.policy(c2, { ingress: [{ peer: 6, rule: 42 }], egress: [] });
   for (const to of [c2.ipv4, c2.ipv6]) assert.ok(lab.echo(N1, to, 8080), to);
   assert.deepEqual(await verdicts(2), [42, 42]);
@@ -133,7 +126,7 @@ test("a pod whose link is smaller than the sender's is answered for, and the con
   t.after(() => lab.resize(c2, 1500));
   for (const to of [c2.ipv4, c2.ipv6]) assert.ok(lab.echo(a1, to, 8080, "x".repeat(200_000)), to);
   for (const to of [a1.ipv4, a1.ipv6]) assert.ok(lab.echo(c2, to, 8080, "x".repeat(200_000)), to);
-  assert.deepEqual(await drops(2), [DropReason.PACKET_TOO_BIG]);
+  assert.deepEqual(await lab.drops(2), [DropReason.PACKET_TOO_BIG]);
 });
 
 test("a smaller underlay behind the node answers the pod by the stack", async (t) => {
@@ -149,7 +142,7 @@ test("no machine passes for a pod of this node, and no other device brings a pod
   run("ip", "-n", OUTSIDE, "address", "add", `${b1.ipv4}/32`, "dev", "lo");
   run("ip", "-n", OUTSIDE, "route", "add", `${a1.ipv4}/32`, "via", underlay(1), "src", b1.ipv4);
   assert.ok(!lab.ping(OUTSIDE, a1.ipv4));
-  assert.deepEqual(await drops(1), [DropReason.SPOOFED_UNDERLAY]);
+  assert.deepEqual(await lab.drops(1), [DropReason.SPOOFED_UNDERLAY]);
   run("ip", "-n", N1, "link", "add", "side", "type", "veth", "peer", "name", "side", "netns", OUTSIDE);
   for (const [where, address] of [[N1, "203.0.113.1/24"], [OUTSIDE, "203.0.113.9/24"]] as const) {
     run("ip", "-n", where, "address", "add", address, "dev", "side");
@@ -159,7 +152,7 @@ test("no machine passes for a pod of this node, and no other device brings a pod
     run("ip", "-n", OUTSIDE, "address", "replace", `${spoofed}/32`, "dev", "lo");
     run("ip", "-n", OUTSIDE, "route", "replace", `${a1.ipv4}/32`, "via", "203.0.113.1", "dev", "side", "src", spoofed);
     assert.ok(!lab.ping(OUTSIDE, a1.ipv4), spoofed);
-    assert.deepEqual(await drops(1), [DropReason.SPOOFED_UNDERLAY], spoofed);
+    assert.deepEqual(await lab.drops(1), [DropReason.SPOOFED_UNDERLAY], spoofed);
     run("ip", "-n", OUTSIDE, "address", "delete", `${spoofed}/32`, "dev", "lo");
   }
 });

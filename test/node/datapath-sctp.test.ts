@@ -8,7 +8,7 @@ import { ethernet, frame, ipv4, ipv6, raw as layer } from "../bpf/lib/packet.ts"
 import type { Layer } from "../bpf/lib/packet.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
 import { DropReason, EventType } from "../../src/kernel/gen/types.ts";
-import { Lab, OUTSIDE, PODS, PREFIX, a1, b1, c2, macOf, namespaceOf, underlay, underlay6 } from "./datapath/lab.ts";
+import { Lab, OUTSIDE, PREFIX, a1, b1, c2, macOf, namespaceOf, underlay, underlay6 } from "./datapath/lab.ts";
 import type { Mode, Pod } from "./datapath/lab.ts";
 import { Raw } from "./datapath/raw.ts";
 
@@ -44,10 +44,7 @@ function rows(mode: Mode): void {
   let lab: Lab;
   before(async () => { lab = await Lab.start({ mode }); });
   after(() => lab.stop());
-  afterEach(async () => {
-    for (const pod of PODS) await lab.policy(pod, {});
-    for (const node of [1, 2]) await lab.events(node);
-  });
+  afterEach(() => lab.forget());
 
   function send(from: Pod | string, source: string, to: string, bytes: Uint8Array): void {
     const { mac, hostMac } = typeof from === "string" ? { mac: macOf(from), hostMac: macOf(`${PREFIX}n1`) } : { mac: macOf(namespaceOf(from)), hostMac: `02:00:00:00:f${from.node}:${from.id}` };

@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import type { Server } from "../e2e/harness/pods.ts";
-import { DropReason, EventType, Identity } from "../../src/kernel/gen/types.ts";
-import { Lab, OUTSIDE, PODS, PREFIX, a1, b1, c2, router, run, second, second6, underlay, underlay6 } from "./datapath/lab.ts";
+import { DropReason, Identity } from "../../src/kernel/gen/types.ts";
+import { Lab, OUTSIDE, PREFIX, a1, b1, c2, router, run, second, second6, underlay, underlay6 } from "./datapath/lab.ts";
 import type { LabOptions, Pod } from "./datapath/lab.ts";
 
 const [N1, N2] = [`${PREFIX}n1`, `${PREFIX}n2`];
@@ -52,23 +52,16 @@ async function cutOff({ lab, heard }: Bench, from: Pod | string, asked: Pod | st
   assert.deepEqual(heard.get(asked)?.received().filter((line) => line.text === text), []);
 }
 
-async function drops(lab: Lab, node: number): Promise<readonly number[]> {
-  return [...new Set((await lab.events(node)).filter(({ type }) => type === EventType.DROP).map(({ reason }) => reason))];
-}
-
 /** What holds over every underlay. */
 function everywhere(of: () => Bench): void {
-  afterEach(async () => {
-    for (const pod of PODS) await of().lab.policy(pod, {});
-    for (const node of [1, 2]) await of().lab.events(node);
-  });
+  afterEach(() => of().lab.forget());
 
   test("pods of two nodes reach each other under their own addresses, and much at once", async () => {
     for (const [index, to] of [c2.ipv4, c2.ipv6].entries()) {
       assert.deepEqual(await seen(of(), a1, c2, to), [[a1.ipv4, a1.ipv6][index]]);
       assert.ok(of().lab.echo(a1, to, STREAMS, "x".repeat(1_000_000)), to);
     }
-    assert.deepEqual([await drops(of().lab, 1), await drops(of().lab, 2)], [[], []]);
+    assert.deepEqual([await of().lab.drops(1), await of().lab.drops(2)], [[], []]);
   });
 
   test("the other node judges by identity, and a rule that goes cuts", async () => {
@@ -82,7 +75,7 @@ function everywhere(of: () => Bench): void {
     await of().lab.policy(c2, { ingress: [] });
     assert.ok(!(await connection.send("after")));
     connection.close();
-    assert.deepEqual(await drops(of().lab, 2), [DropReason.POLICY_DENIED]);
+    assert.deepEqual(await of().lab.drops(2), [DropReason.POLICY_DENIED]);
   });
 
   test("a node reaches its own pods whatever they allow, and those of the other as they allow it", async () => {
@@ -121,7 +114,7 @@ describe("nodes with IPv6 alone between them, through the tunnel", () => {
     run("ip", "-n", OUTSIDE, "route", "add", a1.ipv4, "dev", "vx", "src", c2.ipv4);
     run("ip", "-n", OUTSIDE, "neigh", "add", a1.ipv4, "lladdr", "02:00:00:00:00:01", "dev", "vx");
     assert.ok(!it.lab.ping(OUTSIDE, a1.ipv4));
-    assert.ok((await drops(it.lab, 1)).includes(DropReason.SPOOFED_OVERLAY));
+    assert.ok((await it.lab.drops(1)).includes(DropReason.SPOOFED_OVERLAY));
     run("ip", "-n", OUTSIDE, "link", "delete", "vx");
   });
 });
@@ -156,7 +149,7 @@ for (const mode of ["tunnel", "native"] as const) {
       await it.lab.policy(a1, { egress: [{ peer: Identity.WORLD_IPV6, rule: 31 }] });
       for (const to of [underlay6(9), second6(9)]) await seen(it, a1, OUTSIDE, to);
       for (const to of [underlay(9), second(9)]) await cutOff(it, a1, OUTSIDE, to);
-      assert.deepEqual(await drops(it.lab, 1), [DropReason.POLICY_DENIED]);
+      assert.deepEqual(await it.lab.drops(1), [DropReason.POLICY_DENIED]);
     });
 
     test("no machine passes for this node's pod, on either device", async () => {
@@ -164,7 +157,7 @@ for (const mode of ["tunnel", "native"] as const) {
       for (const via of [underlay(1), second(1)]) {
         run("ip", "-n", OUTSIDE, "route", "replace", `${a1.ipv4}/32`, "via", via, "src", b1.ipv4);
         assert.ok(!it.lab.ping(OUTSIDE, a1.ipv4), via);
-        assert.deepEqual(await drops(it.lab, 1), [DropReason.SPOOFED_UNDERLAY], via);
+        assert.deepEqual(await it.lab.drops(1), [DropReason.SPOOFED_UNDERLAY], via);
       }
     });
   });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { DropReason, EventType, Hook, Identity } from "../../src/kernel/gen/types.ts";
-import { Lab, OUTSIDE, PODS, PREFIX, a1, b1, c2, nft, router, run, underlay } from "./datapath/lab.ts";
+import { Lab, OUTSIDE, PREFIX, a1, b1, c2, nft, router, run, underlay } from "./datapath/lab.ts";
 
 const N1 = `${PREFIX}n1`;
 let lab: Lab;
@@ -13,15 +13,7 @@ before(async () => {
   lab.serve(N1, 9090);
 });
 after(() => lab.stop());
-afterEach(async () => {
-  for (const pod of PODS) await lab.policy(pod, {});
-  for (const node of [1, 2]) await lab.events(node);
-});
-
-/** Reasons of drops on a node since the last look. */
-async function drops(node: number): Promise<readonly number[]> {
-  return [...new Set((await lab.events(node)).filter((event) => event.type === EventType.DROP).map((event) => event.reason))];
-}
+afterEach(() => lab.forget());
 
 test("pods of one node reach each other, and netfilter sees none of it", async () => {
   nft(N1, 'table inet seen { chain raw { type filter hook prerouting priority -300; iifname "lxc*" counter; }; }');
@@ -57,8 +49,8 @@ test("fragments pass in both families, on the node, between nodes, to and from t
   await lab.policy(b1, { ingress: [{ peer: a1.identity, rule: 41 }] });
   for (const to of [b1.ipv4, b1.ipv6, c2.ipv4, c2.ipv6, router(1).ipv4, router(1).ipv6, "192.0.2.9"]) assert.ok(lab.ping(a1, to, 4000), to);
   for (const to of [a1.ipv4, a1.ipv6, c2.ipv4, c2.ipv6]) assert.ok(lab.ping(N1, to, 4000), `${to} from the node`);
-  assert.deepEqual(await drops(1), []);
-  assert.deepEqual(await drops(2), []);
+  assert.deepEqual(await lab.drops(1), []);
+  assert.deepEqual(await lab.drops(2), []);
 });
 
 test("a revoked rule cuts the live connection, on the node and between nodes", async () => {
@@ -71,7 +63,7 @@ test("a revoked rule cuts the live connection, on the node and between nodes", a
     await lab.policy(pod, { ingress: [] });
     assert.ok(!(await connection.send("after")));
     connection.close();
-    assert.deepEqual(await drops(pod.node), [DropReason.POLICY_DENIED]);
+    assert.deepEqual(await lab.drops(pod.node), [DropReason.POLICY_DENIED]);
   }
 });
 
@@ -93,7 +85,7 @@ test("the node reaches its closed pods, other nodes do not; open ones are reache
   assert.ok(lab.echo(N1, b1.ipv4, 8080));
   assert.ok(lab.echo(N1, b1.ipv6, 8080));
   assert.ok(!lab.ping(N1, c2.ipv4));
-  assert.deepEqual(await drops(2), [DropReason.POLICY_DENIED]);
+  assert.deepEqual(await lab.drops(2), [DropReason.POLICY_DENIED]);
 });
 
 test("an address of this node's pods that no pod has is unreachable at once, and nothing of it leaves the node", async (t) => {
@@ -171,7 +163,7 @@ test("a packet that is too big for the tunnel is answered, and the connection go
   run("ip", "-n", `${PREFIX}n2`, "link", "set", "lxcc2", "mtu", "1500");
   t.after(() => { for (const pod of [a1, c2]) run("ip", "-n", `${PREFIX}${pod.name}`, "link", "set", "eth0", "mtu", "1450"); });
   for (const to of [c2.ipv4, c2.ipv6]) assert.ok(lab.echo(a1, to, 8080, "x".repeat(200_000)), to);
-  assert.deepEqual(await drops(1), [DropReason.PACKET_TOO_BIG]);
+  assert.deepEqual(await lab.drops(1), [DropReason.PACKET_TOO_BIG]);
 });
 
 test("outside addresses cannot pretend to be pods, pods cannot pretend to be others", async () => {
@@ -179,9 +171,9 @@ test("outside addresses cannot pretend to be pods, pods cannot pretend to be oth
   run("ip", "-n", OUTSIDE, "address", "add", `${c2.ipv4}/32`, "dev", "eth0");
   run("ip", "-n", OUTSIDE, "route", "replace", "10.200.1.0/24", "via", "192.0.2.1", "src", c2.ipv4);
   assert.ok(!lab.ping(OUTSIDE, b1.ipv4));
-  assert.ok((await drops(1)).includes(DropReason.SPOOFED_UNDERLAY));
+  assert.ok((await lab.drops(1)).includes(DropReason.SPOOFED_UNDERLAY));
   run("ip", "-n", `${PREFIX}a1`, "address", "add", "10.200.1.77/32", "dev", "eth0");
   run("ip", "-n", `${PREFIX}a1`, "route", "replace", `${b1.ipv4}/32`, "via", router(1).ipv4, "dev", "eth0", "src", "10.200.1.77");
   assert.ok(!lab.ping(a1, b1.ipv4));
-  assert.deepEqual(await drops(1), [DropReason.INVALID_SOURCE_IP]);
+  assert.deepEqual(await lab.drops(1), [DropReason.INVALID_SOURCE_IP]);
 });

@@ -14,7 +14,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
+import { EventType, ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
 import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import { Site } from "../../e2e/harness/pods.ts";
@@ -295,6 +295,17 @@ export class Lab {
   /** What the node's programs told since the last call. */
   async events(node: number): Promise<readonly SeenEvent[]> {
     return await this.node(node).ask<SeenEvent[]>({ do: "events" });
+  }
+
+  /** Reasons of drops on a node since the last look. */
+  async drops(node: number): Promise<readonly number[]> {
+    return [...new Set((await this.events(node)).filter(({ type }) => type === EventType.DROP).map(({ reason }) => reason))];
+  }
+
+  /** As at the start: no policy, and nothing told that was not looked at. */
+  async forget(): Promise<void> {
+    for (const pod of PODS) await this.policy(pod, {});
+    for (const node of [1, 2]) await this.events(node);
   }
 
   /** One that asks and serves, and says what it heard. */
