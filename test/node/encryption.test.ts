@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { NodeEncryption } from "../../src/agent/encryption.ts";
@@ -144,6 +145,8 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
   });
   after(async () => {
     await Promise.all([a, b].map((node) => node.killDevice()));
+    // A killed process leaves its socket.
+    for (const node of [a, b]) rmSync(`/var/run/wireguard/${node.device}.sock`, { force: true });
     for (const node of [a, b]) execFileSync("ip", ["netns", "delete", node.netns]);
   });
 
