@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { runCommand } from "../../src/kernel/command.ts";
 import type { Run } from "../../src/kernel/command.ts";
-import { Netlink } from "../../src/kernel/netlink.ts";
+import * as rt from "../../src/kernel/link-messages.ts";
+import { Netlink, packed } from "../../src/kernel/netlink.ts";
 import { PodVeths } from "../../src/kernel/pod-link.ts";
 import type { PodLinkSpec } from "../../src/kernel/pod-link.ts";
 import { Sysctl } from "../../src/kernel/sysctl.ts";
@@ -14,6 +15,9 @@ import { codeOf } from "../../src/lib/errors.ts";
 const CHILD = "CNI_LINK_CHILD";
 const PLUGIN = join(import.meta.dirname, "../../build/bin/cilium-cni");
 const POD = `clpod${process.pid}`;
+/** linux/rtnetlink.h and linux/netlink.h, and where struct nlmsghdr has them. */
+const [RTM_DELADDR, NLMSG_TYPE] = [21, 4];
+const [NLM_F_REQUEST_ACK, NLMSG_FLAGS] = [5, 6];
 /** As many pods as start at once on a node where a Deployment lands. */
 const MANY = 20;
 
@@ -88,6 +92,20 @@ function suite(): void {
     for (const setting of ["accept_ra", "accept_dad", "dad_transmits", "autoconf"]) assert.equal((await inPod("cat", `/proc/sys/net/ipv6/conf/eth0/${setting}`)).trim(), "0", setting);
     for (const { address } of [spec.ipv4, spec.ipv6].filter((family) => family !== undefined)) await text("busybox", "ping", "-c1", "-W5", address);
     assert.equal((await veths.find(spec.hostName))?.up, true);
+  });
+
+  it("is not through before packets to the pod's IPv6 address arrive: the kernel makes that route later, on a work queue", async () => {
+    const [name = ""] = many;
+    const one = specOf(100, name);
+    const { peerIfindex } = await veths.create(one);
+    const given = packed([rt.address(peerIfindex, one.ipv6?.address ?? "")]);
+    const taken = Buffer.from(given);
+    taken.writeUInt16LE(RTM_DELADDR, NLMSG_TYPE);
+    taken.writeUInt16LE(NLM_F_REQUEST_ACK, NLMSG_FLAGS);
+    // Of an address that goes at once it never comes.
+    const { status, stderr } = await runCommand([PLUGIN, "netns", one.netns], Buffer.concat([given, taken]));
+    assert.deepEqual([status, stderr.trim()], [1, "an IPv6 address that was given: Connection timed out"]);
+    await veths.remove(one.hostName);
   });
 
   it("makes a link that an earlier try left anew", async () => {
