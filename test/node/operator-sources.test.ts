@@ -92,7 +92,7 @@ describe("a source that cannot be read", { timeout: 400_000 }, () => {
   });
 
   test("a kind that it may not list is named; what the node was told stays; it goes on when it may", async () => {
-    const others = ["ciliumnetworkpolicies", "ciliumnetworkpolicies/status", "ciliumidentities", "ciliumendpoints", "ciliumnodes", "ciliumnodestates", "ciliumnodestates/status"];
+    const others = readdirSync(CRDS).map((file) => file.replace(/\.yaml$/, "")).filter((kind) => kind !== KIND).flatMap((kind) => [kind, `${kind}/status`]);
     const told = await manifest();
     grant(...others);
     const operator = await start("without-right", server.kubeconfigOf(USER));
