@@ -18,6 +18,10 @@ const MAX_MESSAGE = 500;
 /** `unreadable`: the newest node state cannot be used; the one of `assignment` stays in force. Pure. */
 export function acknowledgement(assignment: Assignment, report: ApplyReport, nodeUID: string, unreadable: ReadFailure | undefined, warnings: readonly MapWarning[] = []): Acknowledgement {
   const failed = report.parts.flatMap(({ part, failures }) => failures.map(({ subject, error, identities }) => ({ part, message: `${subject}: ${error.message}`, identities })));
+  const told = new Set(failed.flatMap(({ identities }) => identities));
+  // No failure of the kernel, and yet not in force: the applier waits until every source has told all.
+  const waiting = [...assignment.state.subjects.keys()].filter((identity) => !report.enforced.has(identity) && !told.has(identity));
+  if (waiting.length > 0) failed.push({ part: "policy", message: `${waiting.length} identities keep their earlier rules until the API server has listed all that the agent follows (its log names what is missing)`, identities: waiting });
   const failures: { part: string; message: string }[] = failed.map(({ part, message }) => ({ part, message: message.slice(0, MAX_MESSAGE) }));
   if (unreadable !== undefined) failures.unshift({ part: unreadable.part, message: unreadable.message.slice(0, MAX_MESSAGE) });
   // Absent together with failures means all policies: so they are named only when every failure names its identities.

@@ -30,7 +30,7 @@ import { eventContext } from "./event-context.ts";
 import { HealthServers } from "./health.ts";
 import { InspectServer } from "./inspect.ts";
 import { inspectSource } from "./inspect-source.ts";
-import { awaitLocalNode, localNode } from "./local-node.ts";
+import { awaitLocalNode, movedNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod } from "./objects.ts";
@@ -160,8 +160,8 @@ export class Agent {
     tables.namespaces.subscribe({ changed: () => (core.change.notify(), this.#refreshSoon()) });
     tables.node.subscribe({
       changed: (_, row) => {
-        const node = row === undefined ? undefined : localNode(row, this.#config);
-        if (node === undefined || JSON.stringify(node) === JSON.stringify(core.state.local)) return;
+        const node = row === undefined ? undefined : movedNode(core.state.local, row, this.#config);
+        if (node === undefined) return;
         if (node.podCidrs.join() !== core.state.local.podCidrs.join()) return this.#logger.error("the node's pod CIDRs have changed: restart the agent to serve the new ones", { now: node.podCidrs });
         core.state.local = node;
         moved("nodes");

@@ -7,6 +7,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { check } from "../kernel/command.ts";
 import { EncryptedRoutes, Links, WIREGUARD_DEVICE, WireGuard } from "../kernel/index.ts";
 import type { BpfMap, Device, Run, Sysctl, WireGuardState } from "../kernel/index.ts";
+import { describeError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import { encryptionPlan, encryptionStatus } from "./encryption-plan.ts";
@@ -81,7 +82,7 @@ export class NodeEncryption implements Reconciler {
     if (this.#plan(NO_DEVICE, "").enforce) this.#enforce();
     this.#decided.resolve();
     const device = await this.#links.find(this.#device);
-    const isDone = device === undefined ? this.#withoutDevice() : await this.#withDevice(device);
+    const isDone = device === undefined ? this.#withoutDevice() : await this.#withDevice(device).catch((thrown: unknown) => this.#failed(thrown));
     return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : LOOK_SOON_MS };
   }
 
@@ -94,6 +95,13 @@ export class NodeEncryption implements Reconciler {
     const missing = [`there is no device ${this.#device} yet: the node's pod of the DaemonSet cilium-wireguard makes it`];
     this.#tell({ publicKey: this.#keys?.publicKey, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing }, undefined) });
     return false;
+  }
+
+  /** What fails is told, and ends what was said before: the node may be cut off from the others. */
+  #failed(thrown: unknown): never {
+    const missing = [`the device ${this.#device} cannot be set up: ${describeError(thrown)}`];
+    this.#tell({ publicKey: this.#keys?.publicKey, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing }, undefined) });
+    throw thrown;
   }
 
   async #withDevice(device: Device): Promise<boolean> {

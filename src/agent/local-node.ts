@@ -1,4 +1,5 @@
 /** Who this node is: its addresses and pod CIDRs, as its Node object says. */
+import { isDeepStrictEqual } from "node:util";
 import { AddressPool } from "../cni/index.ts";
 import { familyOf, formatAddress, parseCidr } from "../lib/ip.ts";
 import { sleep } from "../lib/backoff.ts";
@@ -35,6 +36,14 @@ export function localNode(row: NodeRow, config: Pick<AgentConfig, "enableIPv4" |
   if (podCidrs.length === 0 || row.internalIps.length === 0) return undefined;
   const routerOf = (text: string): string => formatAddress(new AddressPool({ cidr: parseCidr(text), restMs: 0, nowMs: () => 0 }).router);
   return { name: row.name, uid: row.uid, internalIps: row.internalIps, podCidrs, routerIps: podCidrs.map(routerOf) };
+}
+
+/** What the Node says now, where that is another than `current`. It does not tell of its devices' further addresses. */
+export function movedNode(current: LocalNode, row: NodeRow, config: Pick<AgentConfig, "enableIPv4" | "enableIPv6">): LocalNode | undefined {
+  const said = localNode(row, config);
+  if (said === undefined) return undefined;
+  const { deviceIps, ...known } = current;
+  return isDeepStrictEqual(said, known) ? undefined : { ...said, ...(deviceIps === undefined ? {} : { deviceIps }) };
 }
 
 /** Waits until the Node is known. Without pod CIDRs (`--allocate-node-cidrs` off) that never comes, so it is said in the log. */

@@ -26,6 +26,11 @@ export function partName(node: string, hash: string): string {
   return `p-${hash}.${nodeKey(node)}`;
 }
 
+/** Of a part in the manifest: an operator that knows only objects finds none of this name, and makes them. */
+export function carriedName(node: string, hash: string): string {
+  return `c-${hash}.${nodeKey(node)}`;
+}
+
 /** The Node owns what belongs to it, so that the garbage collector removes it with the Node. */
 export function ownerOf(node: string, uid: string): OwnerReference {
   return { apiVersion: "v1", kind: "Node", name: node, uid };

@@ -17,7 +17,7 @@ import type { Placement } from "./carriage.ts";
 import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
 import { CARRYING_FORMAT, FormatNotUnderstood, formatOf } from "./formats.ts";
-import { NODE_LABEL, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
+import { NODE_LABEL, carriedName, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
 
 export interface WriteTarget {
   readonly node: string;
@@ -121,7 +121,7 @@ export class NodeStateWriter {
     const isObject = ({ hash }: Part): boolean => placement.get(hash) === false;
     await this.#createParts(target, parts.filter((part) => isObject(part) && known?.placement.get(part.hash) !== false));
     const manifest = { revision, hash: manifestHash(parts.map(({ hash }) => hash)), format, nodeUID: nodeUid, leaseTransitions: transitions };
-    const named = parts.map((part) => ({ name: partName(node, part.hash), hash: part.hash, ...(isObject(part) ? {} : { data: part.data }) }));
+    const named = parts.map((part) => (isObject(part) ? { name: partName(node, part.hash), hash: part.hash } : { name: carriedName(node, part.hash), ...part }));
     const { metadata: written } = await this.#swapManifest(target, known, { ...manifest, parts: named });
     return { resourceVersion: written.resourceVersion, manifest, placement };
   }

@@ -104,7 +104,8 @@ export class NodeStates implements Reconciler {
     this.#records.set(node, { nodeUid: row.uid, revision, format, document });
     this.#indexLeaving(node, before, document);
     onMarks(changedMarks(before, document));
-    return this.#canForget(node, row.uid, document) ? { requeueAfterMs: 0 } : {};
+    // An acknowledgement that came meanwhile was judged by the state before.
+    return this.#canForget(node, row.uid, document) || this.isUnread(node) ? { requeueAfterMs: 0 } : {};
   }
 
   /** Whether a removed policy was acknowledged while the state was still being written: no event will say so again. */

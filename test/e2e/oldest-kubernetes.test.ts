@@ -9,7 +9,7 @@ import { sideCluster } from "./harness/side-cluster.ts";
 import { capture } from "../../src/cluster/process.ts";
 
 const OLDEST = "1.30.4";
-const cluster = sideCluster("oldest", 80, { K8S: OLDEST, KUBE_PROXY: "1" });
+const cluster = sideCluster("oldest", 84, { K8S: OLDEST, KUBE_PROXY: "1" });
 const { kubectl, env } = cluster;
 after(() => cluster.remove());
 

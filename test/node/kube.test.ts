@@ -200,6 +200,8 @@ describe("a real API server", () => {
     const writer = new NodeStateWriter(counting, silent);
     const carrying = { ...target, formats: [1, 2, 3] };
     assert.equal((await writer.write(carrying, stateOf([256]))).format, 3);
+    const [first] = (await client.get(CILIUM_NODE_STATES, { name: manifestName("n3") }))?.manifest?.parts ?? [];
+    assert.ok(first !== undefined && first.name !== `p-${first.hash}.n3`, "an operator that knows only objects takes it for one that is there");
     await reads(1, [256]);
     calls.length = 0;
     await writer.write(carrying, stateOf([256, 257]));

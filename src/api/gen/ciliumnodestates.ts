@@ -49,7 +49,7 @@ export interface CiliumNodeState {
      */
     parts: {
       /**
-       * Name of the CiliumNodeState object that it is, unless data is here.
+       * Name of the CiliumNodeState object that it is; with data no object has the name.
        */
       name: string;
       /**

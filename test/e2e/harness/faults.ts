@@ -25,12 +25,31 @@ export async function killAgent(node: number): Promise<void> {
   process.kill(containerPid(agent), "SIGKILL");
 }
 
-/** The DaemonSet wants the label that it takes away, so the node has no agent until `back`. */
+interface DaemonSetObject {
+  readonly spec: { readonly updateStrategy: object; readonly template: { readonly spec: { readonly affinity?: object } } };
+}
+
+/**
+ * The DaemonSet is kept off the node until `back`, and its other pods stay as they are. No label does that: the kubelet
+ * puts those that it sets itself back with its next status.
+ */
 export async function withoutAgent(node: number): Promise<{ back(): Promise<void> }> {
   const name = `node-${node}`;
-  await kubectl("label", "node", name, "kubernetes.io/os-");
+  const { spec } = await get<DaemonSetObject>("daemonset", "cilium", "-n", SYSTEM);
+  const { affinity = null } = spec.template.spec;
+  const set = async (updateStrategy: object, affinity: object | null): Promise<void> => {
+    // Added is also replaced (RFC 6902, section 4.1).
+    const change = [
+      { op: "add", path: "/spec/updateStrategy", value: updateStrategy },
+      { op: "add", path: "/spec/template/spec/affinity", value: affinity },
+    ];
+    await kubectl("-n", SYSTEM, "patch", "daemonset/cilium", "--type=json", "-p", JSON.stringify(change));
+  };
+  const elsewhere = { matchExpressions: [{ key: "kubernetes.io/hostname", operator: "NotIn", values: [name] }] };
+  await set({ type: "OnDelete" }, { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [elsewhere] } } });
   await waitFor(`no agent on ${name}`, async () => ((await agentPods(node)).length === 0 ? true : undefined), () => kubectl("get", "pods", "-n", SYSTEM, "-o", "wide"));
-  return { back: async () => { await kubectl("label", "node", name, "kubernetes.io/os=linux", "--overwrite"); } };
+  // The affinity first: the strategy would replace pods of another template.
+  return { back: async () => { await set({ type: "OnDelete" }, affinity); await set(spec.updateStrategy, affinity); } };
 }
 
 export async function scaleOperator(replicas: number): Promise<void> {

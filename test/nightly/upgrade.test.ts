@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
-import { CURRENT, earlier, whyNotInHistory } from "./harness/earlier.ts";
-import { ownCluster } from "./harness/own-cluster.ts";
+import { CURRENT, earlier, whyNotInHistory } from "../e2e/harness/earlier.ts";
+import { ownCluster } from "../e2e/harness/own-cluster.ts";
 
 /** Node states of format 1 only; every map has another layout, or a pin without its size in the name. */
 const OLDEST = "545c3270f9564681be9413d8badabdf610ec04f9";
@@ -19,7 +19,7 @@ test("helm upgrade from the oldest version to this one, and back to a former one
   const [oldest, former] = [await earlier(OLDEST), await earlier(FORMER)];
   const cluster = await ownCluster({ name: "e2eupgr", subnet: "172.29.81.0/24", subnet6: "fd00:172:29:51::/64", chartPort: 8875, nodes: 2, isInstalled: false });
   after(() => cluster.remove());
-  const { Story } = await import("./harness/upgrade-story.ts");
+  const { Story } = await import("../e2e/harness/upgrade-story.ts");
   const story = await Story.begin(oldest, [former, CURRENT]);
   const installed = await story.kept((format) => format === 1);
   await story.upgrade(CURRENT);
