@@ -5,6 +5,7 @@ import {
 import { peerText, protocolName } from "../hubble/index.ts";
 import type { EventPeer, EventRule } from "../hubble/index.ts";
 import { formatAddress } from "../lib/ip.ts";
+import type { Names } from "./names.ts";
 import { mapTable, viewOf } from "./table.ts";
 import { NONE, durationText, flagWords, ruleText } from "./text.ts";
 
@@ -107,13 +108,27 @@ export const fragment = mapTable<FragmentRow>({
   },
 });
 
-interface QuotaRow {
+/** Of a slot of an array that has two for each endpoint id. */
+interface Debt {
+  /** 0: everybody who is no pod of this node. */
   readonly endpoint: number;
   /** `namespace/name`; absent: no pod of this node has that endpoint id any more. */
   readonly pod: string | undefined;
-  readonly direction: "ingress" | "egress";
-  /** In so many seconds the clock has paid for all flows that nobody answered. */
+  /** In so many seconds the clock has paid for all that was taken. */
   readonly paidInSeconds: number;
+}
+
+/** undefined: the slot owes nothing. */
+function debtOf(names: Names, key: DataView, value: Uint8Array): (Debt & { readonly isFirst: boolean }) | undefined {
+  const slot = key.getUint32(0, true);
+  const { paidNs } = quotaCodec.decode(viewOf(value));
+  if (paidNs <= names.facts.nowNs) return undefined;
+  const endpoint = slot >> 1;
+  return { endpoint, pod: names.pod(endpoint), isFirst: (slot & 1) === 0, paidInSeconds: secondsUntil(paidNs, names.facts.nowNs) };
+}
+
+interface QuotaRow extends Debt {
+  readonly direction: "ingress" | "egress";
 }
 
 /** Of the array, those slots that owe something. */
@@ -128,21 +143,13 @@ export const quota = mapTable<QuotaRow>({
     { head: "PAID IN", cell: ({ paidInSeconds }) => `${paidInSeconds}s` },
   ],
   row: (names) => (keyView, value) => {
-    const slot = keyView.getUint32(0, true);
-    const { paidNs } = quotaCodec.decode(viewOf(value));
-    if (paidNs <= names.facts.nowNs) return undefined;
-    const endpoint = slot >> 1;
-    return { endpoint, pod: names.pod(endpoint), direction: (slot & 1) === 0 ? "ingress" : "egress", paidInSeconds: secondsUntil(paidNs, names.facts.nowNs) };
+    const owed = debtOf(names, keyView, value);
+    return owed && { endpoint: owed.endpoint, pod: owed.pod, direction: owed.isFirst ? "ingress" : "egress", paidInSeconds: owed.paidInSeconds };
   },
 });
 
-interface EventBudgetRow {
-  /** 0: everybody who is no pod of this node. */
-  readonly endpoint: number;
-  readonly pod: string | undefined;
+interface EventBudgetRow extends Debt {
   readonly kind: "verdict" | "drop";
-  /** In so many seconds the clock has paid for all events that were told. */
-  readonly paidInSeconds: number;
 }
 
 /** Of the array, those slots that owe something. */
@@ -157,11 +164,8 @@ export const eventBudget = mapTable<EventBudgetRow>({
     { head: "PAID IN", cell: ({ paidInSeconds }) => `${paidInSeconds}s` },
   ],
   row: (names) => (keyView, value) => {
-    const slot = keyView.getUint32(0, true);
-    const { paidNs } = quotaCodec.decode(viewOf(value));
-    if (paidNs <= names.facts.nowNs) return undefined;
-    const endpoint = slot >> 1;
-    return { endpoint, pod: names.pod(endpoint), kind: (slot & 1) === 0 ? "verdict" : "drop", paidInSeconds: secondsUntil(paidNs, names.facts.nowNs) };
+    const owed = debtOf(names, keyView, value);
+    return owed && { endpoint: owed.endpoint, pod: owed.pod, kind: owed.isFirst ? "verdict" : "drop", paidInSeconds: owed.paidInSeconds };
   },
 });
 
