@@ -41,6 +41,10 @@ if [ -n "$missing" ]; then
     || fail "apt-get install failed: see above; it may not remove what is installed: where these packages exclude yours, decide by hand"
 fi
 
+# wireguard-go asks for Go 1.23, which Go fetches by itself from 1.21 on; Debian 12 has an older one.
+go_minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+[ "${go_minor:-0}" -ge 21 ] || fail "Go $(go env GOVERSION) is too old to build the image's wireguard-go, 1.21 is the least: on Debian 12, apt-get install --target-release bookworm-backports golang-go"
+
 if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.setup; then
   if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
     say "installing node_modules"
