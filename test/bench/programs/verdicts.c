@@ -5,7 +5,8 @@
  *   verdicts CLIENT_NETNS SERVER_NETNS ADDRESS PORT RATE
  *
  * Sends RATE datagrams a second from one network namespace to ADDRESS, where the other one listens: `new` to PORT, each
- * from a socket of its own, so that each is a new flow; `lasting` to PORT + 1, all from one socket. Prints a line
+ * from a socket of its own, so that each is a new flow, and answered, since of flows that nobody answers an endpoint may
+ * have a share of the table only; `lasting` to PORT + 1, all from one socket. Prints a line
  * `new|lasting open|closed NANOSECONDS` for the first datagram of a kind and for each whose fate differs from the fate
  * of the one before it; the time is that of its sending (CLOCK_MONOTONIC). A datagram is lost when it has not arrived
  * after GRACE_NS, and lines come in the order of sending, so they come that much later. Ends when standard input does.
@@ -28,6 +29,8 @@
 #define GRACE_NS 100000000LL
 #define SLOTS 65536u /* more than are ever undecided: RATE * GRACE_NS */
 #define SECOND 1000000000LL
+
+#define KEPT 256 /* sockets of new flows that are still open when the answer comes: an ICMP error would end the flow */
 
 enum { NEW, LASTING, KINDS };
 
@@ -77,9 +80,14 @@ static int bound(uint16_t port)
 /* Before anything is called lost: that we were not scheduled for a while must not count. */
 static void receive(int kind)
 {
+	struct sockaddr_in from;
+	socklen_t length = sizeof from;
 	uint32_t sequence;
-	while (recv(receivers[kind], &sequence, sizeof sequence, MSG_DONTWAIT) == sizeof sequence)
+	for (; recvfrom(receivers[kind], &sequence, sizeof sequence, MSG_DONTWAIT, (struct sockaddr *)&from, &length) == sizeof sequence; length = sizeof from) {
 		lanes[kind].arrived[sequence % SLOTS] = 1;
+		if (kind == NEW)
+			sendto(receivers[kind], &sequence, sizeof sequence, MSG_DONTWAIT, (struct sockaddr *)&from, sizeof from);
+	}
 }
 
 static void send_one(int kind, uint32_t sequence, const struct sockaddr_in *to, int lasting)
@@ -91,8 +99,12 @@ static void send_one(int kind, uint32_t sequence, const struct sockaddr_in *to, 
 	/* A refusal (ECONNREFUSED, EPERM) is a datagram that does not arrive. */
 	if (sendto(fd, &sequence, sizeof sequence, MSG_DONTWAIT, (const struct sockaddr *)to, sizeof *to) < 0 && fd < 0)
 		die("sendto");
-	if (kind != LASTING)
-		close(fd);
+	if (kind == LASTING)
+		return;
+	static int kept[KEPT];
+	if (kept[sequence % KEPT] > 0)
+		close(kept[sequence % KEPT]);
+	kept[sequence % KEPT] = fd;
 }
 
 static void decide(int kind, uint32_t next)
