@@ -5,8 +5,8 @@ import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { isFinished } from "../api/core.ts";
 import type { EndpointSlice, Node, Pod } from "../api/core.ts";
 import type { ObjectMeta } from "../api/meta.ts";
-import { identityNumber, labelsOf } from "../model/index.ts";
-import type { Labels } from "../model/index.ts";
+import { PORT_PROTOCOLS, identityNumber, labelsOf, portNames } from "../model/index.ts";
+import type { Labels, PortName } from "../model/index.ts";
 import type { NamedPorts } from "../targets/index.ts";
 import { formatAddress, isAddress, parseAddress } from "../lib/ip.ts";
 
@@ -40,31 +40,13 @@ export function decodePod(pod: Pod): PodRow {
   };
 }
 
-type PortName = NonNullable<NonNullable<CiliumEndpoint["status"]>["named-ports"]>[number];
-const PROTOCOLS: Readonly<Record<PortName["protocol"], number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-
-/** Of containers and of sidecars; of two ports with one name and protocol the first, as Services choose. */
-export function portNames({ spec }: Pod): readonly PortName[] {
-  const sidecars = (spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === "Always");
-  const found = new Map<string, PortName>();
-  for (const { ports = [] } of [...(spec?.containers ?? []), ...sidecars]) {
-    for (const { name, containerPort: port, protocol = "TCP" } of ports) {
-      if (name === undefined || !isProtocol(protocol) || found.has(`${name} ${protocol}`)) continue;
-      found.set(`${name} ${protocol}`, { name, port, protocol });
-    }
-  }
-  return [...found.values()].sort((a, b) => (a.name === b.name ? PROTOCOLS[a.protocol] - PROTOCOLS[b.protocol] : a.name < b.name ? -1 : 1));
-}
-
-const isProtocol = (text: string): text is PortName["protocol"] => Object.hasOwn(PROTOCOLS, text);
-
 function withNames(names: readonly PortName[]): { readonly namedPorts?: NamedPorts } {
-  return names.length === 0 ? {} : { namedPorts: names.map(({ name, port, protocol }) => ({ name, port, protocol: PROTOCOLS[protocol] })) };
+  return names.length === 0 ? {} : { namedPorts: names.map(({ name, port, protocol }) => ({ name, port, protocol: PORT_PROTOCOLS[protocol] })) };
 }
 
 /** As CiliumEndpoint has them. */
 export function formatPorts(ports: NamedPorts): PortName[] {
-  const text = (number: number): PortName["protocol"] => (Object.keys(PROTOCOLS) as PortName["protocol"][]).find((name) => PROTOCOLS[name] === number) ?? "TCP";
+  const text = (number: number): PortName["protocol"] => (Object.keys(PORT_PROTOCOLS) as PortName["protocol"][]).find((name) => PORT_PROTOCOLS[name] === number) ?? "TCP";
   return ports.map(({ name, port, protocol }) => ({ name, port, protocol: text(protocol) }));
 }
 

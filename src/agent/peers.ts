@@ -6,8 +6,8 @@ import type { RoutingDecision } from "../compile/index.ts";
 import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
+import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
 import type { NamedPorts, NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
-import { identityOfNode, outsideApiServers, ownLabels } from "./api-server-peers.ts";
 import type { CiliumNodeRow, EndpointObjectRow } from "./objects.ts";
 
 export interface LocalNode {

@@ -2,9 +2,10 @@
 export * from "./compile.ts";
 export { resolveGroups } from "./cidr-groups.ts";
 export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
-export { draftPolicy } from "./policy.ts";
+export { NamedKeys } from "./named-keys.ts";
+export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
-export type { PolicyDraft } from "./draft.ts";
+export type { PolicyDraft, RuleDraft } from "./draft.ts";
 export { readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";
 export { readRouting } from "./routing.ts";

@@ -2,3 +2,7 @@
 export * from "./identities.ts";
 export * from "./labels.ts";
 export type { CiliumPolicyRow, KubernetesPolicyRow, PolicyRow, Snapshot } from "./snapshot.ts";
+export { contentOf, lastValid, versionOf } from "./policy-version.ts";
+export type { PolicyObject, PolicyVersion } from "./policy-version.ts";
+export { PORT_PROTOCOLS, portNames } from "./port-names.ts";
+export type { PortName } from "./port-names.ts";

@@ -7,9 +7,9 @@
  *   namespaces ─────┤                             CiliumIdentity ──────┘
  *   policies ───────┘ (churning labels that they name)
  */
+import { NamedKeys } from "../compile/index.ts";
 import { IdentityTable, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
-import { NamedKeys } from "./named-keys.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
 
 export interface ClusterListener {

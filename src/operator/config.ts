@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isIPv6 } from "node:net";
-import { readEncryption, readRouting } from "../compile/index.ts";
+import { readEncryption, readPolicyOptions, readRouting } from "../compile/index.ts";
 import type { EncryptionDecision, RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
@@ -56,24 +56,12 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     identity: nonEmpty(env["POD_NAME"]) ?? nonEmpty(env["HOSTNAME"]) ?? `cilium-operator-${process.pid}`,
     routing,
     encryption: readEncryption((key) => keys.get(key), routing),
-    policyCidrMatchMode: cidrMatchMode(keys),
+    policyCidrMatchMode: readPolicyOptions((key) => keys.get(key)).cidrMatchMode,
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),
     metricsAllowFrom: cidrs(keys, "operator-prometheus-allow-from"),
     identityQuietMs: integer(keys, "identity-quiet-seconds", 900, 1, 86_400) * 1000,
   };
-}
-
-/** Words with commas or spaces between them. */
-function cidrMatchMode(keys: ReadonlyMap<string, string>): ReadonlySet<"nodes" | "pods"> {
-  const key = "policy-cidr-match-mode";
-  const words = (keys.get(key) ?? "").split(/[\s,]+/).filter((word) => word !== "");
-  return new Set(
-    words.map((word) => {
-      if (word !== "nodes" && word !== "pods") throw new ConfigError(key, `${JSON.stringify(word)} is neither nodes nor pods`);
-      return word;
-    }),
-  );
 }
 
 /** A ConfigMap volume: each key is a file; names that start with two dots are the volume's own. */

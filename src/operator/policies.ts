@@ -4,17 +4,14 @@
  * there it also covers pods that come later, and goes with the object. NetworkPolicy has no status; it is checked by the
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
-import type { NetworkPolicy, PolicyKind, Problem, Validator } from "../api/index.ts";
-import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import type { PolicyKind, Problem, Validator } from "../api/index.ts";
 import { resolveGroups } from "../compile/index.ts";
 import type { CidrGroup, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import type { PolicyRow } from "../model/index.ts";
+import { contentOf, lastValid, versionOf } from "../model/index.ts";
+import type { PolicyObject, PolicyRow } from "../model/index.ts";
 
-/** Of the kind of its entry; CiliumClusterwideNetworkPolicy has the schema of CiliumNetworkPolicy. */
-export type PolicyObject = CiliumNetworkPolicy | NetworkPolicy;
-/** What of an object is the policy. */
-type Content = Pick<CiliumNetworkPolicy, "spec" | "specs"> | Pick<NetworkPolicy, "spec">;
+export type { PolicyObject } from "../model/index.ts";
 
 export interface PolicyEntry {
   readonly kind: PolicyKind;
@@ -132,28 +129,12 @@ export class PolicyBook {
   #entryOf(kind: PolicyKind, object: PolicyObject, previous: PolicyEntry | undefined): Version {
     const { uid, generation = 0 } = object.metadata;
     const isSameObject = previous?.object.metadata.uid === uid;
-    const content = contentOf(kind, object);
     // Only the content counts in the generation: a change of the status needs no new look.
-    if (isSameObject && previous?.object.metadata.generation === generation && canonicalJson(contentOf(kind, previous.object)) === canonicalJson(content)) {
-      return { kind, object, problems: previous.problems, effective: previous.effective ?? this.#lastValid(kind, object) };
+    if (isSameObject && previous?.object.metadata.generation === generation && canonicalJson(contentOf(kind, previous.object)) === canonicalJson(contentOf(kind, object))) {
+      return { kind, object, problems: previous.problems, effective: previous.effective ?? lastValid(kind, object, this.#validator) };
     }
-    const problems = this.#validator.policy(object, kind);
-    if (problems.length === 0) return { kind, object, problems, effective: rowOf(kind, object, generation, content) };
-    return { kind, object, problems, effective: (isSameObject ? previous?.effective : undefined) ?? this.#lastValid(kind, object) };
-  }
-
-  /** The version in the status, if it is valid by today's rules. */
-  #lastValid(kind: PolicyKind, object: PolicyObject): PolicyRow | undefined {
-    const stored = "status" in object ? object.status?.lastValid : undefined;
-    if (stored === undefined) return undefined;
-    let content: Content;
-    try {
-      content = contentOf(kind, { metadata: object.metadata, ...parsed("spec", stored.spec), ...parsed("specs", stored.specs) });
-    } catch {
-      return undefined;
-    }
-    if (this.#validator.policy({ metadata: object.metadata, ...content }, kind).length > 0) return undefined;
-    return rowOf(kind, object, stored.generation, content);
+    const { problems, effective } = versionOf(kind, object, this.#validator, isSameObject ? previous?.effective : undefined);
+    return { kind, object, problems, effective };
   }
 
   #publish(previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
@@ -165,19 +146,4 @@ export class PolicyBook {
     else this.#effective.set(namespace, rows);
     this.#listener.policiesChanged(namespace);
   }
-}
-
-function parsed(field: "spec" | "specs", text: string | undefined): object {
-  return text === undefined ? {} : { [field]: JSON.parse(text) as unknown };
-}
-
-function contentOf(kind: PolicyKind, object: PolicyObject): Content {
-  const { spec, specs } = object as CiliumNetworkPolicy;
-  if (kind === "NetworkPolicy") return { spec: (object as NetworkPolicy).spec ?? {} };
-  return { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
-}
-
-function rowOf(kind: PolicyKind, object: PolicyObject, generation: number, content: Content): PolicyRow {
-  const { namespace = "", name, uid = "" } = object.metadata;
-  return { kind, namespace, name, uid, generation, ...content } as PolicyRow;
 }

@@ -4,6 +4,7 @@
  * Imports kernel, reconcile, compile and lib. It must not talk to Kubernetes, and keeps no state that it
  * could not read back from the kernel.
  */
+export { identityOfNode, outsideApiServers, ownLabels } from "./api-server-peers.ts";
 export { MapApplier } from "./apply.ts";
 export type { ApplierOptions, MapName } from "./apply.ts";
 export { FlowCollector, PRESSURE, nextWalkMs, quotaStepNs } from "./flows.ts";

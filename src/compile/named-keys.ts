@@ -2,10 +2,12 @@
  * Which churning labels are part of identities, namespace by namespace: those that a selector of an enforced policy
  * names and with which it can reach pods of the namespace. All other pods keep identities that outlive a rollout.
  */
-import { draftPolicy, reachOf, selects } from "../compile/index.ts";
-import type { Reach } from "../compile/index.ts";
-import { namespaceLabels } from "../model/index.ts";
-import type { Labels, PolicyRow } from "../model/index.ts";
+import { namespaceLabels } from "../model/labels.ts";
+import type { Labels } from "../model/labels.ts";
+import type { PolicyRow } from "../model/snapshot.ts";
+import { draftPolicy } from "./policy.ts";
+import { reachOf, selects } from "./selectors.ts";
+import type { Reach } from "./selectors.ts";
 
 const NONE: readonly string[] = [];
 

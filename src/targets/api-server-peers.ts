@@ -4,7 +4,7 @@
  */
 import { Identity } from "../kernel/gen/types.ts";
 import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
-import type { PeerRow } from "../targets/index.ts";
+import type { PeerRow } from "./desired.ts";
 
 type Labels = ReadonlyMap<number, readonly string[]>;
 
