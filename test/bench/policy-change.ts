@@ -11,6 +11,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createInterface } from "node:readline";
 
+import { clusterPaths } from "../../src/cluster/config.ts";
+import { run } from "../../src/cluster/process.ts";
 import { CILIUM_NETWORK_POLICIES, CILIUM_NODE_STATES, type KubeObject, Reflector, type ResourceType } from "../../src/kube/index.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { type BenchCluster, NAMESPACE } from "./cluster.ts";
@@ -28,6 +30,8 @@ export interface PolicyChange {
   readonly judged: Readonly<Record<FlowKind, number>>;
   readonly operator: number;
   readonly agent: number;
+  /** Mean of the writes of node states and acknowledgements meanwhile, by the API server's own metric: the floor of `operator`. */
+  readonly write: number;
   /** Changes of fate in one series after the first: a packet judged by the old rules after one by the new. */
   readonly relapses: number;
 }
@@ -57,16 +61,19 @@ export async function policyChanges(cluster: BenchCluster, path: Path, count: nu
     for (let index = 0; index < count; index++) {
       await sleep(SETTLE_MS.least + Math.random() * SETTLE_MS.spread);
       const to = index % 2 === 0 ? "closed" : "open";
+      const before = await nodeStateWrites(cluster);
       const from = nowMs();
       const answeredMs = await change(cluster, to);
       const judged = { new: await prober.first("new", to, from), lasting: await prober.first("lasting", to, from) };
       await sleep(SETTLE_MS.least);
       const seen = { policy: policies.firstSince(from), state: states.firstSince(from) };
+      const after = await nodeStateWrites(cluster);
       changes.push({
         to,
         judged: { new: judged.new - answeredMs, lasting: judged.lasting - answeredMs },
         operator: seen.state - seen.policy,
         agent: judged.new - seen.state,
+        write: ((after.seconds - before.seconds) * 1000) / (after.count - before.count),
         relapses: prober.relapses(from),
       });
     }
@@ -83,6 +90,16 @@ async function change({ client }: BenchCluster, to: Verdict): Promise<number> {
   if (to === "closed") await client.create(CILIUM_NETWORK_POLICIES, CLOSING_POLICY as never);
   else await client.delete(CILIUM_NETWORK_POLICIES, CLOSING_POLICY.metadata);
   return nowMs();
+}
+
+/** All PUTs of CiliumNodeStates that the API server has answered, as its metrics count them. */
+async function nodeStateWrites({ config }: BenchCluster): Promise<{ readonly seconds: number; readonly count: number }> {
+  const { bin, kubeconfig } = clusterPaths(config);
+  const metrics = await run([join(bin, "kubectl"), "--kubeconfig", kubeconfig, "get", "--raw", "/metrics"]);
+  const total = (suffix: string): number =>
+    metrics.split("\n").filter((line) => line.startsWith(`apiserver_request_duration_seconds_${suffix}{`) && line.includes(`resource="${CILIUM_NODE_STATES.plural}"`) && line.includes('verb="PUT"'))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  return { seconds: total("sum"), count: total("count") };
 }
 
 /** The clock of `verdicts`: CLOCK_MONOTONIC. */

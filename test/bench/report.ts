@@ -120,6 +120,7 @@ function policy(changes: readonly PolicyChange[]): string {
     policyRow("answer → first packet of a new flow judged", changes.map((each) => each.judged.new), 20, 100),
     policyRow("answer → first packet of a lasting flow judged", changes.map((each) => each.judged.lasting), 20, 100),
     policyRow("operator: policy seen → node state written", changes.map((each) => each.operator), 5),
+    `| of which the API server's write of one object, by its own metric | ${percentile(changes.map((each) => each.write), 0.5).toFixed(1)} | | | ${changes.length} | – | for information |`,
     policyRow("agent: node state seen → first packet judged", changes.map((each) => each.agent), 10),
     ...(["closed", "open"] as const satisfies readonly Verdict[]).map((to) =>
       policyRow(`only ${to === "closed" ? "allow → deny" : "deny → allow"}, new flow`, changes.filter((each) => each.to === to).map((each) => each.judged.new), 20, 100)),

@@ -29,7 +29,7 @@ test("plain routes are no fair peer of a tunnel: no verdict there; the kernel's 
 });
 
 test("a slow policy change is written as missed", () => {
-  const change = { to: "closed" as const, judged: { new: 21, lasting: 21 }, operator: 4, agent: 11, relapses: 0 };
+  const change = { to: "closed" as const, judged: { new: 21, lasting: 21 }, operator: 4, agent: 11, write: 4, relapses: 0 };
   const text = report({ ...results, changes: [change, { ...change, to: "open" }] });
   assert.match(text, /first packet of a new flow judged .* \*\*missed\*\*/);
   assert.match(text, /operator.* \*\*met\*\*/);
