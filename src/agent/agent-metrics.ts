@@ -5,6 +5,8 @@ import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import { encryptionMetrics } from "./encryption-metrics.ts";
+import type { ReadEncryption } from "./encryption-metrics.ts";
 import type { MapFill } from "./map-fill.ts";
 
 /** `wantedEntries`: the configured size; a map whose content would not fit keeps its own. */
@@ -16,6 +18,8 @@ export interface MetricSources {
   readonly endpoints: () => { readonly total: number; readonly ready: number };
   readonly appliedRevision: () => number;
   readonly addresses: () => readonly { readonly family: string; readonly used: number; readonly capacity: number }[];
+  /** undefined: the node does not encrypt. */
+  readonly encryption: ReadEncryption;
 }
 
 const OWN_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
@@ -43,8 +47,11 @@ export class AgentMetrics {
   readonly #hits = this.metrics.exact("rule_packets", "Packets that a rule decided", ["rule"]);
   readonly #loop = this.metrics.gauge("event_loop_delay_seconds", "Delay of the event loop since the last scrape", ["quantile"]);
 
+  readonly #readEncryption: () => Promise<void>;
+
   constructor(sources: MetricSources) {
     this.#sources = sources;
+    this.#readEncryption = encryptionMetrics(this.metrics, sources.encryption);
     this.#delay.enable();
   }
 
@@ -78,6 +85,7 @@ export class AgentMetrics {
     for (const quantile of [50, 99]) this.#loop.set({ quantile: String(quantile / 100) }, Math.max(0, this.#delay.percentile(quantile) / 1e9 - LOWEST_RESOLUTION_MS / 1e3));
     this.#delay.reset();
     this.#readMaps();
+    await this.#readEncryption();
     return await this.metrics.render();
   }
 

@@ -80,6 +80,7 @@ export class Agent {
       endpoints: () => ({ total: this.#core?.links.attachments.size ?? 0, ready: this.#core?.enforcer.report?.readyEndpoints.size ?? 0 }),
       appliedRevision: () => this.#core?.enforcer.assignment?.revision ?? 0,
       addresses: () => this.#addressFigures(),
+      encryption: async () => await this.#encryption?.facts(),
     });
     this.#observer = queueObserver(this.#metrics.metrics);
   }
@@ -236,7 +237,7 @@ export class Agent {
     watchRoutes(() => (this.#routes?.add("routes"), this.#encryption?.touch()), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
-    await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network), logger: this.#logger }).listen();
+    await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, async () => await this.#encryption?.facts()), logger: this.#logger }).listen();
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
     await guarded.promise;
     await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);

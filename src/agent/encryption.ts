@@ -13,6 +13,8 @@ import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import { encryptionPlan, encryptionStatus } from "./encryption-plan.ts";
 import type { EncryptionPlan } from "./encryption-plan.ts";
 import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
+import { encryptionFacts } from "./encryption-facts.ts";
+import type { EncryptionFacts } from "../inspect/index.ts";
 import type { LocalNode } from "./peers.ts";
 
 /** What this node says of its encryption. */
@@ -69,6 +71,13 @@ export class NodeEncryption implements Reconciler {
   /** undefined before the first pass. */
   get report(): EncryptionReport | undefined {
     return this.#report;
+  }
+
+  /** What the device says now. */
+  async facts(): Promise<EncryptionFacts> {
+    const hasDevice = (await this.#links.find(this.#device)) !== undefined;
+    const devices = hasDevice ? [{ name: this.#device, state: await this.#wireguard.read() }] : [];
+    return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, devices, nodes: this.#options.nodes(), nowMs: Date.now() });
   }
 
   /** Resolves once what other nodes enforce is enforced here. */

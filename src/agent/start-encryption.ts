@@ -1,5 +1,6 @@
 /** Encryption of one agent: on and kept so, or off and gone. */
 import { join } from "node:path";
+import type { EncryptionFacts } from "../inspect/index.ts";
 import { Sysctl, runCommand } from "../kernel/index.ts";
 import type { Logger } from "../lib/log.ts";
 import { WorkQueue } from "../lib/queue.ts";
@@ -25,6 +26,8 @@ export interface EncryptionParts {
 export interface RunningEncryption {
   /** undefined: it has not looked yet. */
   readonly known: KnownEncryption | undefined;
+  /** Asks the devices; undefined: the node does not encrypt. */
+  facts(): Promise<EncryptionFacts | undefined>;
   /** Something that it depends on may have changed. */
   touch(): void;
 }
@@ -40,7 +43,7 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
   if (map === undefined) throw new Error("no BPF object declares the map encryption");
   if (config.encryption === undefined) {
     await removeEncryption(runCommand, map);
-    return { known: { report: undefined }, touch: () => undefined };
+    return { known: { report: undefined }, facts: async () => undefined, touch: () => undefined };
   }
   const encryption = new NodeEncryption({
     run: runCommand,
@@ -64,6 +67,7 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
     get known() {
       return encryption.report === undefined ? undefined : { report: encryption.report };
     },
+    facts: () => encryption.facts(),
     touch: () => queue.add(KEY),
   };
 }

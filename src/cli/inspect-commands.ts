@@ -72,6 +72,15 @@ export function addPolicyTables(policy: Command, surroundings: Surroundings): vo
   add("map", tableNamed("policy"), policyMap).option("--pod <name>", "only the rules of this pod (namespace/name)");
 }
 
+/** Who encrypts on each node, and with whom it speaks. */
+export function addEncryption(program: Command, surroundings: Surroundings): void {
+  const encryption = program.command("encryption").description("Encryption between nodes");
+  for (const command of ["status", "peers"]) {
+    const table = tableNamed(`encryption-${command}`);
+    show(encryption.command(command).description(table.about), table, surroundings, plainly(table));
+  }
+}
+
 /** The entries of all rule sets, or of the one that a pod obeys, on the node that it runs on. */
 const policyMap: Gather = async (read, { pod }) => {
   const entries = await read("policy");

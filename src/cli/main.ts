@@ -7,7 +7,7 @@ import type { Cluster, ClusterOptions } from "./cluster.ts";
 import type { Shell } from "./completion.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
-import { addBpf, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
+import { addBpf, addEncryption, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
 import { addMissingCommands } from "./missing.ts";
 import type { NodeReport } from "./preflight.ts";
 import type { PreflightFormat } from "./preflight-text.ts";
@@ -266,6 +266,7 @@ async function main(): Promise<void> {
   addMonitor(program, environment);
   addPolicy(program, surroundings);
   addBpf(program, surroundings);
+  addEncryption(program, surroundings);
   addEndpoint(program);
   addVersion(program, environment);
   addUninstall(program);

@@ -9,4 +9,5 @@ export type { Column, Row, Source, Table } from "./table.ts";
 export { sumStats } from "./stats.ts";
 export type { StatsRow } from "./stats.ts";
 export { Names } from "./names.ts";
+export type { EncryptionFacts, KeyFacts, PeerFacts } from "./encryption.ts";
 export type { Facts } from "./names.ts";

@@ -2,6 +2,7 @@
 import { setImmediate as giveWay } from "node:timers/promises";
 import type { NodeState } from "../compile/state.ts";
 import type { BatchMap } from "../kernel/port.ts";
+import type { EncryptionFacts } from "./encryption.ts";
 import type { Names } from "./names.ts";
 
 /** Plain JSON. Counters of the kernel are decimal text: they may be beyond 2^53. */
@@ -31,6 +32,8 @@ export interface Source {
   /** Number -> labels of all identities of the cluster. */
   readonly identities: ReadonlyMap<number, readonly string[]>;
   readonly names: Names;
+  /** Read when it is asked for; undefined: the node does not encrypt. */
+  readonly encryption: () => Promise<EncryptionFacts | undefined>;
 }
 
 /** Rows that are read and named at once; others have their turn in between. */

@@ -1,6 +1,7 @@
 /** All tables. */
 import { cidr, encryption, endpoint, iface, ipcache, node, underlay } from "./addresses.ts";
 import { hook, metrics } from "./counters.ts";
+import { encryptionPeers, encryptionStatus } from "./encryption.ts";
 import { ct, eventBudget, fragment, quota } from "./flows.ts";
 import { policyEndpoints, policySelectors } from "./loaded.ts";
 import { overviewOf } from "./overview.ts";
@@ -13,4 +14,4 @@ export const MAP_TABLES: readonly Table[] = [block, cidr, ct, encryption, endpoi
 
 export const OVERVIEW = overviewOf([...MAP_TABLES, policyStats]);
 
-export const TABLES: ReadonlyMap<string, Table> = new Map([OVERVIEW, ...MAP_TABLES, policyStats, policyEndpoints, policySelectors].map((table) => [table.name, table]));
+export const TABLES: ReadonlyMap<string, Table> = new Map([OVERVIEW, ...MAP_TABLES, policyStats, policyEndpoints, policySelectors, encryptionStatus, encryptionPeers].map((table) => [table.name, table]));

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { NodeEncryption } from "../../src/agent/encryption.ts";
 import type { CiliumNodeRow } from "../../src/agent/objects.ts";
+import type { EncryptionFacts } from "../../src/inspect/index.ts";
 import { LibbpfPort, Sysctl, runCommand } from "../../src/kernel/index.ts";
 import type { BpfMap, Run } from "../../src/kernel/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
@@ -83,6 +84,10 @@ class LabNode {
   async pass(): Promise<void> {
     // The device may go or come while it is looked at; the queue would try again.
     await this.#encryption?.reconcile().catch(() => undefined);
+  }
+
+  async facts(): Promise<EncryptionFacts> {
+    return await (this.#encryption ?? assert.fail("no agent")).facts();
   }
 
   get row(): CiliumNodeRow {
@@ -181,6 +186,15 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     await until("an encrypted packet", () => encrypted.lines().length > 0);
     await Promise.all([clear.stop(), encrypted.stop()]);
     assert.deepEqual(clear.lines(), []);
+  });
+
+  it("what the devices say is told by peer, with handshakes and bytes", async () => {
+    const { keys, peers, inForce, phase } = await a.facts();
+    assert.deepEqual([keys, inForce, phase], [[{ publicKey: a.row.publicKey, device: a.device, port: PORT }], true, "Enforced"]);
+    const [peer] = peers;
+    assert.deepEqual([peers.length, peer?.peer, peer?.publicKey, peer?.endpoint], [1, b.name, b.row.publicKey, `${b.ip}:${PORT}`]);
+    assert.ok((peer?.handshakeAge ?? Number.NaN) < 400, `a handshake ${peer?.handshakeAge} s ago`);
+    assert.ok(BigInt(peer?.sent ?? 0) > 0n && BigInt(peer?.received ?? 0) > 0n, JSON.stringify(peer));
   });
 
   it("what is not the tunnel's keeps its way", () => {

@@ -51,6 +51,11 @@ export const u32: Codec<number> = { size: 4, encode: (value, into, at = 0) => in
 
 /** All rows of a table that is read from these maps. */
 export async function rowsOf(table: string, ...maps: readonly TestMap[]): Promise<Row[]> {
+  return await rowsWith(table, async () => undefined, ...maps);
+}
+
+/** The same on a node that encrypts. */
+export async function rowsWith(table: string, encryption: Source["encryption"], ...maps: readonly TestMap[]): Promise<Row[]> {
   const byName = new Map(maps.map((map) => [map.name, map]));
   const names = new Names({
     node: "node-1",
@@ -64,7 +69,7 @@ export async function rowsOf(table: string, ...maps: readonly TestMap[]): Promis
     device: (ifindex) => (ifindex === 12 ? "lxc00000000" : undefined),
     portClass: (number) => (number === types.CLASS_PORTS + 1 ? { identity: 300, ports: [{ name: "http", port: 8080, protocol: 6 }] } : undefined),
   }, byName);
-  const source: Source = { maps: byName, state: STATE, identities: LABELS, names };
+  const source: Source = { maps: byName, state: STATE, identities: LABELS, names, encryption };
   const rows: Row[] = [];
   for await (const batch of (TABLES.get(table) ?? failed(table)).rows(source)) rows.push(...batch);
   return rows;
