@@ -8,7 +8,7 @@ import { ANY_PORT, Selectors } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
 import { entityPeers } from "./entities.ts";
 import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts";
-import { peerSelector, subjectSelector } from "./selectors.ts";
+import { peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
 import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
 
 const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
@@ -49,8 +49,12 @@ function enforcedBy({ enableDefaultDeny }: PolicySpec, sections: readonly Sectio
 function draftItem(item: SectionItem, { direction, verdict }: Section, path: string, context: Context): RuleDraft[] {
   const peers = peersOf(item, context);
   if (peers === undefined && item.toPorts === undefined && item.icmps === undefined) return [];
-  const ids = context.selectors.idsOf(peers ?? [undefined]);
+  const ids = context.selectors.idsOf(verdict === "deny" ? withUntold(peers ?? [undefined]) : (peers ?? [undefined]));
   return portsOf(item, path).flatMap((part) => ids.map((peer) => ({ direction, verdict, peer, ...part })));
+}
+
+function withUntold(peers: readonly (PeerSelector | undefined)[]): readonly (PeerSelector | undefined)[] {
+  return peers.flatMap((peer): readonly (PeerSelector | undefined)[] => (peer?.kind === "labels" ? [peer, ...untoldPeers(peer)] : [peer]));
 }
 
 /** Absent: any peer, as undefined. Present but empty: nobody, as is a group of blocks that was not put in its place (`cidr-groups.ts`). */

@@ -10,6 +10,6 @@ export { readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";
 export { readRouting } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
-export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector } from "./selectors.ts";
+export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector, untoldPeers } from "./selectors.ts";
 export type { LabelSelector, Reach } from "./selectors.ts";
 export type * from "./state.ts";

@@ -11,16 +11,26 @@ import type { Reach } from "./selectors.ts";
 
 const NONE: readonly string[] = [];
 
+interface PolicyReach extends Reach {
+  readonly uid: string;
+}
+
 export class NamedKeys {
   readonly #namespaces = new Map<string, Labels>();
   /** By namespace of the policies; only those that name such a key. */
-  readonly #reaches = new Map<string, readonly Reach[]>();
-  readonly #ofPolicy = new WeakMap<PolicyRow, readonly Reach[]>();
+  readonly #reaches = new Map<string, readonly PolicyReach[]>();
+  readonly #ofPolicy = new WeakMap<PolicyRow, readonly PolicyReach[]>();
   readonly #keys = new Map<string, readonly string[]>();
+  readonly #reaching = new Map<string, readonly string[]>();
 
   /** Sorted; the same array until it changes. */
   of(namespace: string): readonly string[] {
     return this.#keys.get(namespace) ?? NONE;
+  }
+
+  /** UIDs of the policies that name such a key and with it can reach pods of the namespace, wherever the policies are. */
+  policiesReaching(namespace: string): readonly string[] {
+    return this.#reaching.get(namespace) ?? NONE;
   }
 
   /** The enforced policies of a namespace, of "" those of the whole cluster. Returns the namespaces whose keys changed. */
@@ -42,6 +52,9 @@ export class NamedKeys {
   #renew(name: string): boolean {
     const labels = this.#namespaces.get(name);
     const reaching = labels === undefined ? [] : [...this.#reaches.values()].flat().filter(({ namespaces }) => selects(namespaces, labels));
+    const uids = [...new Set(reaching.map(({ uid }) => uid))];
+    if (uids.length === 0) this.#reaching.delete(name);
+    else this.#reaching.set(name, uids);
     const keys = [...new Set(reaching.flatMap((reach) => reach.keys))].sort();
     if (keys.join() === this.of(name).join()) return false;
     if (keys.length === 0) this.#keys.delete(name);
@@ -49,11 +62,14 @@ export class NamedKeys {
     return true;
   }
 
-  #reachesOf(policy: PolicyRow): readonly Reach[] {
+  #reachesOf(policy: PolicyRow): readonly PolicyReach[] {
     const known = this.#ofPolicy.get(policy);
     if (known !== undefined) return known;
     const selectors = draftPolicy(policy).flatMap((draft) => [draft.subject, ...draft.selectors.values()]);
-    const reaches = selectors.flatMap((selector) => (selector.kind === "labels" ? (reachOf(selector) ?? []) : []));
+    const reaches = selectors.flatMap((selector) => {
+      const reach = selector.kind === "labels" ? reachOf(selector) : undefined;
+      return reach === undefined ? [] : [{ ...reach, uid: policy.uid }];
+    });
     this.#ofPolicy.set(policy, reaches);
     return reaches;
   }

@@ -64,9 +64,21 @@ export function reachOf({ requirements }: LabelPeers): Reach | undefined {
   return { keys, namespaces: { kind: "labels", requirements: requirements.filter(({ key }) => namesNamespace(key)) } };
 }
 
+/**
+ * Whom a denial by churning labels means besides: pods that meet the rest of it and whose identity does not tell of such
+ * a label. They may be meant, and no path stays open because it is not known yet.
+ */
+export function untoldPeers({ requirements }: LabelPeers): readonly LabelPeers[] {
+  const isOfPods = ({ key }: Requirement): boolean => isChurning(splitLabelKey(key)[1]);
+  const rest = requirements.filter((requirement) => !isOfPods(requirement));
+  const names = new Set(requirements.filter(isOfPods).map(({ key }) => splitLabelKey(key)[1]));
+  return [...names].map((name) => normalized([...rest, { key: NAMED_PREFIX + name, operator: "DoesNotExist", values: [] }]));
+}
+
+/** Whether a label is told is itself told of every identity. */
 function isTold(key: string, labels: Labels): boolean {
   const name = splitLabelKey(key)[1];
-  return !isChurning(name) || labels.has(NAMED_PREFIX + name);
+  return key.startsWith(NAMED_PREFIX) || !isChurning(name) || labels.has(NAMED_PREFIX + name);
 }
 
 function hasPodLabels(labels: Labels): boolean {

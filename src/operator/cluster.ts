@@ -64,6 +64,11 @@ export class Cluster {
     return numbers;
   }
 
+  /** UIDs of the policies that name a churning label of pods of the namespace, wherever the policies are. */
+  policiesReaching(namespace: string): readonly string[] {
+    return this.#named.policiesReaching(namespace);
+  }
+
   /** Nodes that run a managed pod of the namespace. */
   nodesOfNamespace(namespace: string): ReadonlySet<string> {
     const nodes = new Set<string>();

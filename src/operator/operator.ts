@@ -316,9 +316,10 @@ export class CiliumOperator extends SafeOperator {
     for (const node of nodes) this.#work?.nodes.add(node);
   }
 
-  /** Those that may select a pod of the namespace. */
+  /** Those that may select a pod of the namespace, or wait for it as a peer. */
   #addPoliciesOf(namespace: string): void {
     for (const where of [namespace, ""]) for (const key of this.#policies.keysOf(where)) this.#addPolicy(key);
+    this.#addPolicies(this.#cluster.policiesReaching(namespace));
   }
 
   #addPolicies(uids: Iterable<string>): void {

@@ -1,7 +1,8 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { draftPolicy, maySelect, selects } from "../compile/index.ts";
+import { draftPolicy, maySelect, reachOf, selects } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
+import type { LabelPeers, PolicyDraft } from "../compile/index.ts";
 import type { Source } from "../kube/source.ts";
 import type { Labels } from "../model/index.ts";
 import type { NodeStates } from "./node-states.ts";
@@ -58,6 +59,18 @@ export class Agents {
   }
 }
 
+interface Subjects {
+  /** Pods that the policy selects. */
+  readonly endpoints: number;
+  /** Nodes of these pods. */
+  readonly selected: ReadonlySet<string>;
+  /** Nodes with pods whose identity does not tell yet whether they are selected. */
+  readonly undecided: ReadonlySet<string>;
+}
+
+const UNDECIDED = "pods there wait for an identity with the labels that the policy names";
+const NAMED_NODES = 10;
+
 export interface StandingsOptions {
   readonly endpoints: EndpointCounts;
   readonly labels: ReadonlyMap<number, Labels>;
@@ -76,17 +89,34 @@ export class Standings {
 
   /**
    * A node counts when it runs a managed pod that the enforced version selects, or when it has not acknowledged yet
-   * that an older version, or the whole policy, is gone from it.
+   * that an older version, or the whole policy, is gone from it. It is pending until the identities of all pods that
+   * the policy could select, or mean as peers, tell of the labels that it names.
    */
   of(entry: PolicyEntry): Findings {
     const { effective } = entry;
     if (effective === undefined) return { endpoints: 0, nodes: [] };
-    const subjects = draftPolicy(effective).map(({ subject }) => subject);
+    const drafts = draftPolicy(effective);
+    const { endpoints, selected, undecided } = this.#subjects(effective.namespace, drafts);
+    const waiting = this.#undecidedPeers(drafts);
+    const standings: NodeStanding[] = [];
+    for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.leaving(effective.uid)])) {
+      const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
+      const isSelected = selected.has(node) || undecided.has(node);
+      if (!isSelected && !this.#owesRemoval(node, mark)) continue;
+      const standing = this.#standing(node, effective.uid, effective.generation, mark);
+      const wait = undecided.has(node) ? UNDECIDED : isSelected ? waiting : undefined;
+      const isWaiting = wait !== undefined && ["pending", "enforced"].includes(standing.standing);
+      standings.push(isWaiting ? { node, standing: "pending", message: wait } : standing);
+    }
+    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)) };
+  }
+
+  #subjects(namespace: string, drafts: readonly PolicyDraft[]): Subjects {
+    const subjects = drafts.map(({ subject }) => subject);
     const selected = new Set<string>();
-    /** Nodes with pods whose identity does not tell yet whether they are selected. */
     const undecided = new Set<string>();
     let endpoints = 0;
-    for (const [identity, nodes] of this.#options.endpoints.of(effective.namespace)) {
+    for (const [identity, nodes] of this.#options.endpoints.of(namespace)) {
       const labels = this.#options.labels.get(identity);
       if (labels === undefined) continue;
       if (!subjects.some((subject) => selects(subject, labels))) {
@@ -98,15 +128,21 @@ export class Standings {
         selected.add(node);
       }
     }
-    const standings: NodeStanding[] = [];
-    for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.leaving(effective.uid)])) {
-      const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
-      if (!selected.has(node) && !undecided.has(node) && !this.#owesRemoval(node, mark)) continue;
-      const standing = this.#standing(node, effective.uid, effective.generation, mark);
-      const isWaiting = undecided.has(node) && ["pending", "enforced"].includes(standing.standing);
-      standings.push(isWaiting ? { node, standing: "pending", message: "pods there wait for an identity with the labels that the policy names" } : standing);
+    return { endpoints, selected, undecided };
+  }
+
+  /** Where pods are whose identity does not tell yet whether a rule means them, in words; undefined: nowhere. */
+  #undecidedPeers(drafts: readonly PolicyDraft[]): string | undefined {
+    const peers = drafts.flatMap(({ selectors }) => [...selectors.values()]).filter((peer): peer is LabelPeers => peer.kind === "labels" && reachOf(peer) !== undefined);
+    if (peers.length === 0) return undefined;
+    const undecided = new Set<string>();
+    for (const [identity, nodes] of this.#options.endpoints.of("")) {
+      const labels = this.#options.labels.get(identity);
+      if (labels !== undefined && peers.some((peer) => maySelect(peer, labels))) for (const node of nodes.keys()) undecided.add(node);
     }
-    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)) };
+    if (undecided.size === 0) return undefined;
+    const named = [...undecided].sort().slice(0, NAMED_NODES).join(", ");
+    return `its peers wait for an identity with the labels that the policy names: pods on ${named}${undecided.size > NAMED_NODES ? ` and ${undecided.size - NAMED_NODES} more nodes` : ""}`;
   }
 
   #owesRemoval(node: string, mark: PolicyMark | undefined): boolean {

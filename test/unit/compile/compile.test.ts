@@ -165,6 +165,22 @@ test("of a churning label that an identity does not tell nothing is taken for tr
   assert.equal("named" in stateOf(pod([])), false);
 });
 
+test("a denial by a churning label means also whom it may mean: pods whose identity does not tell of it yet", () => {
+  const pod = (named: readonly string[], own: Record<string, string>): Labels => identityLabels({ metadata: { name: "p", labels: own } }, { metadata: { name: "ns" } }, named);
+  const peers = [{ matchLabels: { app: "a" }, matchExpressions: [{ key: "job-name", operator: "In", values: ["bad"] }] }];
+  const means = (section: string, of: Labels): boolean => draftPolicy(row("u", { endpointSelector: {}, [section]: [{ fromEndpoints: peers }] }))
+    .some((draft) => draft.rules.some(({ peer }) => [draft.selectors.get(peer ?? "")].some((selector) => selector?.kind === "labels" && selects(selector, of))));
+  for (const [named, own, denied, allowed] of [
+    [[], { app: "a", "job-name": "bad" }, true, false],
+    [[], { app: "a", "job-name": "good" }, true, false],
+    [[], { app: "b", "job-name": "bad" }, false, false],
+    [["job-name"], { app: "a", "job-name": "bad" }, true, true],
+    [["job-name"], { app: "a", "job-name": "good" }, false, false],
+    [["job-name"], { app: "a" }, false, false],
+  ] as const) assert.deepEqual([means("ingressDeny", pod(named, own)), means("ingress", pod(named, own))], [denied, allowed], JSON.stringify([named, own]));
+  assert.equal(means("ingressDeny", new Map([["reserved:world", ""]])), false);
+});
+
 test("policies that only deny leave the rest open, unless another closes the direction", () => {
   const denial = row("u1", { endpointSelector: {}, ingressDeny: [{ fromEntities: ["world"] }], enableDefaultDeny: { ingress: false } });
   const open = compileSubject(API, draftPolicy(denial)).ruleSet.rules;

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { identityLabels } from "../../../src/model/index.ts";
+import type { Labels, PolicyRow } from "../../../src/model/index.ts";
+import type { NodeStates } from "../../../src/operator/node-states.ts";
+import type { PolicyEntry } from "../../../src/operator/policies.ts";
+import type { AgentRow, EndpointRow, NodeRow, NodeStateRow } from "../../../src/operator/rows.ts";
+import { Agents, EndpointCounts, Standings } from "../../../src/operator/standings.ts";
+
+const UID = "u";
+const NODES = ["n1", "n2"];
+
+function podLabels(namespace: string, named: readonly string[], own: Record<string, string>): Labels {
+  return identityLabels({ metadata: { name: "p", labels: own } }, { metadata: { name: namespace } }, named);
+}
+
+function entryOf(spec: object): PolicyEntry {
+  const effective = { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation: 1, spec } as PolicyRow;
+  return { kind: "CiliumNetworkPolicy", object: { metadata: { name: "p" } }, problems: [], effective, unresolved: undefined } as PolicyEntry;
+}
+
+/** Every node has acknowledged what it was told of the policy. */
+function standingsOf(identities: Record<number, Labels>, endpoints: readonly EndpointRow[]): Standings {
+  const counts = new EndpointCounts();
+  for (const endpoint of endpoints) counts.changed(endpoint, undefined);
+  const agents = new Agents();
+  for (const node of NODES) agents.changed(node, { node, ready: true, since: "" } satisfies AgentRow, undefined);
+  const mark = { ref: { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation: 1 }, since: 1, removed: false };
+  const nodeStates = { records: new Map(NODES.map((node) => [node, { document: { marks: new Map([[UID, mark]]) } }])), leaving: () => [], acknowledged: () => 1, refusal: () => undefined } as unknown as NodeStates;
+  const source = <T>(objects: ReadonlyMap<string, T>): never => ({ objects }) as never;
+  const labels = new Map(Object.entries(identities).map(([number, set]) => [Number(number), set]));
+  return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), agents });
+}
+
+const words = (standings: Standings, spec: object): string[] => standings.of(entryOf(spec)).nodes.map(({ node, standing }) => `${node} ${standing}`);
+const API = { namespace: "ns", node: "n1", identity: 300 };
+const DENY = { endpointSelector: { matchLabels: { app: "api" } }, ingressDeny: [{ fromEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "other", "pod-template-hash": "bad" } }] }] };
+
+test("rules whose peers are named by a churning label wait until these pods, wherever they are, have an identity that tells of it", () => {
+  const labels = { 300: podLabels("ns", [], { app: "api" }), 301: podLabels("other", [], { app: "x" }), 302: podLabels("other", ["pod-template-hash"], { app: "x", "pod-template-hash": "bad" }), 303: podLabels("third", [], { app: "x" }) };
+  const untold = { namespace: "other", node: "n2", identity: 301 };
+  const before = standingsOf(labels, [API, untold]);
+  assert.deepEqual(words(before, DENY), ["n1 pending"]);
+  assert.match(before.of(entryOf(DENY)).nodes[0]?.message ?? "", /peers wait for an identity with the labels that the policy names: pods on n2/);
+  const { ingressDeny, ...rest } = DENY;
+  assert.deepEqual(words(before, { ...rest, ingress: ingressDeny }), ["n1 pending"]);
+  assert.deepEqual(words(standingsOf(labels, [API, { ...untold, identity: 302 }]), DENY), ["n1 enforced"], "they have moved");
+  assert.deepEqual(words(standingsOf(labels, [API, { ...untold, namespace: "third", identity: 303 }]), DENY), ["n1 enforced"], "pods that it cannot mean");
+  assert.deepEqual(words(before, { endpointSelector: { matchLabels: { app: "api" } }, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "x" } }] }] }), ["n1 enforced"]);
+});
