@@ -76,6 +76,7 @@ export class Core {
       identities: tables.identities.objects,
       nodes: tables.nodes.objects,
       apiServers: tables.apiServers.objects,
+      areApiServersKnown: () => tables.apiServers.isUsable,
       endpoints: tables.endpoints.objects,
       attachments: this.links.attachments,
       pods: tables.pods.objects,

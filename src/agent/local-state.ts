@@ -27,6 +27,8 @@ export interface LocalSources {
   readonly nodes: ReadonlyMap<string, CiliumNodeRow>;
   /** Addresses of the API server, by slice. */
   readonly apiServers: ReadonlyMap<string, readonly string[]>;
+  /** Whether those are all, as of now or as of when they were kept. */
+  readonly areApiServersKnown: () => boolean;
   readonly endpoints: ReadonlyMap<string, EndpointObjectRow>;
   /** Attachments whose link exists, by container id. */
   readonly attachments: ReadonlyMap<string, Attachment>;
@@ -97,7 +99,7 @@ export class LocalState {
       for (const rows of [localPods(this.#sources), tables.peers]) for (const [address, row] of rows) peers.set(address, row);
       this.#peers = peers;
     }
-    return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced };
+    return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced, isApiServerUnknown: !this.#sources.areApiServersKnown() };
   }
 
   /** What the attachment's pod calls its ports. */

@@ -54,9 +54,9 @@ export class Tables {
     return this.pods.isUsable && this.identities.isUsable && this.nodes.isUsable && this.endpoints.isUsable;
   }
 
-  /** The API server has told all of it. */
+  /** The API server has told all of it. Its own addresses are left out: only rules that name it wait for those. */
   get isSynced(): boolean {
-    return this.identities.synced && this.nodes.synced && this.endpoints.synced && this.apiServers.synced;
+    return this.identities.synced && this.nodes.synced && this.endpoints.synced;
   }
 
   async start(signal: AbortSignal): Promise<void> {

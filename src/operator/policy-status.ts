@@ -32,12 +32,13 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
   const enforced = findings.nodes.filter(({ standing }) => standing === "enforced").length;
   const failing = findings.nodes.filter(({ standing }) => standing !== "enforced").slice(0, MAX_NODES);
   const valid = validity(entry);
+  const resolved = resolution(entry);
   const enforcement = entry.problems.length === 0 ? enforcementOf(findings) : notCurrent(entry, findings);
   const verdicts: readonly (readonly [string, Verdict])[] = [
     ["Enforced", enforcement],
-    ["Ready", readiness(valid, enforcement)],
+    ["Ready", readiness(valid, enforcement, resolved)],
     ["Valid", valid],
-    ...resolution(entry),
+    ...resolved.map((verdict) => ["Resolved", verdict] as const),
   ];
   return {
     enforced: `${enforced}/${findings.nodes.length}`,
@@ -65,10 +66,10 @@ function validity({ object, problems, effective }: PolicyEntry): Verdict {
 }
 
 /** Of a policy that names groups of blocks alone. */
-function resolution({ unresolved }: PolicyEntry): readonly (readonly [string, Verdict])[] {
+function resolution({ unresolved }: PolicyEntry): readonly Verdict[] {
   if (unresolved === undefined) return [];
-  if (unresolved.length === 0) return [["Resolved", { status: "True", reason: "Resolved", message: "the groups of blocks that it names exist" }]];
-  return [["Resolved", { status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }]];
+  if (unresolved.length === 0) return [{ status: "True", reason: "Resolved", message: "the groups of blocks that it names exist" }];
+  return [{ status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }];
 }
 
 function notCurrent({ object, effective }: PolicyEntry, findings: Findings): Verdict {
@@ -94,9 +95,9 @@ function list(nodes: readonly NodeStanding[]): string {
   return shown.join(", ") + (nodes.length > MAX_NODES ? ` and ${nodes.length - MAX_NODES} more` : "");
 }
 
-function readiness(valid: Verdict, enforcement: Verdict): Verdict {
-  if (valid.status !== "True") return valid;
-  return enforcement;
+/** A group that is missing means nobody, so that a denial by it denies nothing: not what was written, so not ready. */
+function readiness(valid: Verdict, enforcement: Verdict, resolved: readonly Verdict[]): Verdict {
+  return [valid, enforcement, ...resolved].find(({ status }) => status !== "True") ?? enforcement;
 }
 
 /** The time moves only with the status of the condition, as Kubernetes has it. */

@@ -19,7 +19,7 @@ import { PolicyTarget } from "./policy.ts";
 import type { PolicyFailure, PolicyResult } from "./policy.ts";
 import { PortClasses, numberRows } from "./ports.ts";
 import type { Numbered, PortClass } from "./ports.ts";
-import { RESERVED_LABELS, SelectorResolver } from "./resolve.ts";
+import { RESERVED_LABELS, SelectorResolver, ofApiServer } from "./resolve.ts";
 import { retain } from "./retain.ts";
 
 export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks";
@@ -177,9 +177,9 @@ export class MapApplier implements Applier {
     return subjects;
   }
 
-  #applyPolicy(state: NodeState, subjects: Subjects, { identities, synced }: DesiredState): PolicyResult {
+  #applyPolicy(state: NodeState, subjects: Subjects, { identities, synced, isApiServerUnknown = false }: DesiredState): PolicyResult {
     const selectors = this.#resolver.resolve(state.selectors, identities);
-    const ruleSets = this.#expander.expand(state.ruleSets, subjects.values(), selectors, this.#classes.byIdentity);
+    const ruleSets = this.#expander.expand(state.ruleSets, subjects.values(), selectors, this.#classes.byIdentity, isApiServerUnknown ? ofApiServer(state.selectors) : new Set());
     const contents = new Map<number, ContentId>([...subjects].map(([owner, { id, ports }]) => [owner, contentId(id, state.ruleSets.get(id), ports)]));
     return this.#policy.apply({ subjects: contents, ruleSets, isComplete: synced });
   }

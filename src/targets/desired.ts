@@ -70,6 +70,8 @@ export interface DesiredState {
   readonly nodes: ReadonlyMap<string, NodeRow>;
   /** Every source above has told all that it has: only then is anything deleted that is not named here. */
   readonly synced: boolean;
+  /** Where the API server is has not been told yet: a rule set that denies it is not in force until then. */
+  readonly isApiServerUnknown?: boolean;
 }
 
 export type PartName = "policy" | "endpoints" | "ipcache" | "cidrs" | "nodes";

@@ -161,7 +161,11 @@ export interface Wanted {
   readonly ports: PortClass | undefined;
 }
 
+const NOTHING: ReadonlySet<SelectorId> = new Set();
+const UNKNOWN_API_SERVER = "its rules deny kube-apiserver, and the EndpointSlices of the service default/kubernetes, which say where that is, have not been listed yet";
+
 interface Known {
+  readonly ruleSet: RuleSet;
   readonly meanings: readonly unknown[];
   readonly expanded: Expanded | Error;
 }
@@ -170,8 +174,11 @@ interface Known {
 export class Expander {
   #known = new Map<ContentId, Known>();
 
-  /** What did not change is the same object as before. The id of a rule set is the hash of its content. */
-  expand(ruleSets: NodeState["ruleSets"], wanted: Iterable<Wanted>, selectors: ResolvedSelectors, classes: PortNames["classes"]): ReadonlyMap<ContentId, Expanded | Error> {
+  /**
+   * What did not change is the same object as before. The id of a rule set is the hash of its content. One that denies a
+   * peer of `unknown` is an error: its subjects keep what they have, and new ones wait.
+   */
+  expand(ruleSets: NodeState["ruleSets"], wanted: Iterable<Wanted>, selectors: ResolvedSelectors, classes: PortNames["classes"], unknown: ReadonlySet<SelectorId> = NOTHING): ReadonlyMap<ContentId, Expanded | Error> {
     const before = this.#known;
     this.#known = new Map();
     for (const { id, ports } of wanted) {
@@ -181,9 +188,10 @@ export class Expander {
       const meanings = [ruleSet.rules.some(isEgressByName) && classes, ...ruleSet.rules.map(({ peer }) => peer !== undefined && selectors.get(peer))];
       const known = before.get(content);
       const isCurrent = known !== undefined && meanings.every((meaning, i) => meaning === known.meanings[i]);
-      this.#known.set(content, isCurrent ? known : { meanings, expanded: expandOrError(ruleSet, selectors, { own: ports?.ports ?? [], classes }) });
+      this.#known.set(content, isCurrent ? known : { ruleSet, meanings, expanded: expandOrError(ruleSet, selectors, { own: ports?.ports ?? [], classes }) });
     }
-    return new Map([...this.#known].map(([id, { expanded }]) => [id, expanded]));
+    const isWaiting = ({ ruleSet }: Known): boolean => unknown.size > 0 && ruleSet.rules.some(({ verdict, peer }) => verdict === "deny" && peer !== undefined && unknown.has(peer));
+    return new Map([...this.#known].map(([id, known]) => [id, isWaiting(known) ? new CodedError("PEERS_UNKNOWN", UNKNOWN_API_SERVER) : known.expanded]));
   }
 }
 

@@ -1,6 +1,6 @@
 /** Peer selectors → identity numbers; address blocks stay what they are (`blocks.ts`). Pure; what a selector means is in src/compile/selectors.ts, for operator and agent alike. */
 import { selects as matches } from "../compile/selectors.ts";
-import type { CidrPeers, LabelPeers, NodeState, SelectorId } from "../compile/state.ts";
+import type { CidrPeers, LabelPeers, NodeState, PeerSelector, SelectorId } from "../compile/state.ts";
 import { Identity } from "../kernel/gen/types.ts";
 
 /** Labels of the identities whose numbers are fixed. */
@@ -32,6 +32,12 @@ export function selects(selector: LabelPeers, labels: readonly string[]): boolea
 }
 
 export type ResolvedSelectors = ReadonlyMap<SelectorId, ReadonlySet<number> | CidrPeers>;
+
+/** Selectors that mean the API server by name. */
+export function ofApiServer(selectors: NodeState["selectors"]): ReadonlySet<SelectorId> {
+  const names = (selector: PeerSelector): boolean => selector.kind === "labels" && selector.requirements.some(({ key }) => key === "reserved:kube-apiserver");
+  return new Set([...selectors].filter(([, selector]) => names(selector)).map(([id]) => id));
+}
 
 /**
  * Resolves again only what changed: labels of an identity never change, so an added identity is matched once

@@ -2037,7 +2037,7 @@ export interface CiliumNetworkPolicy {
       specs?: string;
     };
     /**
-     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist).
+     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist), which Ready then needs too.
      *
      * Items: One condition.
      */

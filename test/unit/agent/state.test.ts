@@ -40,7 +40,7 @@ const attachment: Attachment = {
 
 describe("local state", () => {
   it("gives the host the API server's label when its addresses say so, and takes it back", () => {
-    const sources = { identities: new Map([["300", { id: 300, labels: new Map([["k8s:app", "a"]]) }]]), nodes: new Map(), apiServers: new Map<string, string[]>(), endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
+    const sources = { identities: new Map([["300", { id: 300, labels: new Map([["k8s:app", "a"]]) }]]), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
     const state = new LocalState(local, sources, "tunnel");
     const labels = () => [Identity.HOST, 300].map((number) => state.desired(nodeState, true).identities.get(number));
     assert.deepEqual(labels(), [undefined, ["k8s:app=a"]]);
@@ -55,7 +55,7 @@ describe("local state", () => {
   });
 
   it("keeps the reference of every part that did not move", () => {
-    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
+    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
     const state = new LocalState(local, sources, "tunnel");
     const first = state.desired(nodeState, false);
     const second = state.desired(nodeState, true);
@@ -76,7 +76,7 @@ describe("local state", () => {
     const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
     const pod: PodRow = { namespace: "ns", name: "p", uid: "u", sandboxUid: "u", labels: {}, serviceAccount: "default", hostNetwork: false, finished: false, ips: [], namedPorts };
     const endpoints = new Map();
-    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map(), endpoints, attachments: new Map([["c", attachment]]), pods: new Map([["ns/p", pod]]) };
+    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map(), areApiServersKnown: () => true, endpoints, attachments: new Map([["c", attachment]]), pods: new Map([["ns/p", pod]]) };
     const state = new LocalState(local, sources, "tunnel");
     const seen = (): unknown[] => {
       state.moved("attachments");
@@ -92,7 +92,7 @@ describe("local state", () => {
 
   it("knows the named ports of a pod that only its admission has seen, before the pod is listed", () => {
     const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
-    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), endpoints: new Map(), attachments: new Map([["c", { ...attachment, namedPorts }]]), pods: new Map<string, PodRow>() };
+    const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map([["c", { ...attachment, namedPorts }]]), pods: new Map<string, PodRow>() };
     const { endpoints, peers } = new LocalState(local, sources, "tunnel").desired(nodeState, true);
     assert.deepEqual([endpoints.get("c")?.namedPorts, peers.get("10.0.0.2")?.namedPorts], [namedPorts, namedPorts]);
   });
@@ -112,7 +112,7 @@ describe("enforcer", () => {
     const reports = options.reports ?? [];
     const made = new Enforcer({
       applier: { apply: (desired) => (busy(options.slowMs ?? 0), applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
-      state: new LocalState(local, { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), endpoints: new Map(), attachments: new Map(), pods: new Map() }, "tunnel"),
+      state: new LocalState(local, { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map(), pods: new Map() }, "tunnel"),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });
     return { made, applied, flags };

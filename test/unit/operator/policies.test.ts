@@ -79,6 +79,7 @@ test("a group of blocks stands where a policy names it, changes with the group, 
   const first = policyStatus(entry, { endpoints: 0, nodes: [] }, T1);
   const condition = first.conditions?.find(({ type }) => type === "Resolved");
   assert.deepEqual([condition?.status, condition?.reason], ["False", "GroupNotResolved"]);
+  assert.deepEqual(first.conditions?.filter(({ type }) => type === "Ready").map(({ status, reason }) => [status, reason]), [["False", "GroupNotResolved"]], "who waits for Ready waits for the group");
   assert.deepEqual(JSON.parse(first.lastValid?.spec ?? ""), spec, "what is remembered is the policy as it was written");
   assert.ok(transitions(undefined, first).some(({ severity, reason }) => severity === "Warning" && reason === "GroupNotResolved"));
   policies.groupChanged("offices", undefined);

@@ -194,6 +194,23 @@ describe("MapApplier", () => {
     assert.equal(report.ok, true);
   });
 
+  it("holds back the rules that deny kube-apiserver, and no others, while nobody has said where that is", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const selectors = new Map([...SELECTORS, ["api", { kind: "labels", requirements: [{ key: "reserved:kube-apiserver", operator: "Exists", values: [] }] }]] satisfies [string, LabelPeers][]);
+    const sets = (verdict: "allow" | "deny"): NodeState["ruleSets"] => new Map([...RULE_SETS, ["named", { ingressDefault: undefined, egressDefault: 9, rules: [{ ...rule(5, "api", verdict, 6443), direction: "egress" }] }]]);
+    const stateOf = (isApiServerUnknown: boolean, verdict: "allow" | "deny" = "deny"): DesiredState => ({
+      ...EMPTY, isApiServerUnknown, identities: LABELS, endpoints: new Map([["c1", endpoint(1, 256)], ["c2", endpoint(2, 257)]]),
+      nodeState: { ...nodeState(new Map([[256, "named"], [257, "a80"]])), ruleSets: sets(verdict), selectors },
+    });
+    const early = applier.apply(stateOf(true));
+    assert.deepEqual([[...early.readyEndpoints], [...early.enforced]], [["c2"], [257]]);
+    assert.match(early.parts.flatMap(({ failures }) => failures).map(({ subject, error }) => `${subject}: ${error.message}`).join(), /^identity 256: its rules deny kube-apiserver/);
+    assert.deepEqual([...applier.apply(stateOf(false)).readyEndpoints], ["c1", "c2"]);
+    assert.deepEqual([...applier.apply(stateOf(true)).readyEndpoints], ["c1", "c2"], "what is in force stays");
+    assert.deepEqual([...new Kernel().applier().apply(stateOf(true, "allow")).readyEndpoints], ["c1", "c2"], "what allows it lets nothing pass meanwhile");
+  });
+
   it("keeps an endpoint closed until its identity has rules, and reports it", () => {
     const kernel = new Kernel();
     const applier = kernel.applier();
