@@ -50,7 +50,7 @@ static __always_inline int check_tunnel_port(const struct packet *p)
 static __always_inline int send_untranslated(struct __sk_buff *skb, struct packet *p)
 {
 	struct subject *subject = bpf_map_lookup_elem(&subjects, &p->from.subject);
-	struct flow_state *state = find_flow(p, ZONE_PRE_NAT);
+	struct flow_state *state = find_flow(skb, p, ZONE_PRE_NAT);
 	int step = GO_ON;
 
 	if (state)
@@ -83,7 +83,7 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 
 	if (step)
 		return step;
-	state = find_flow(p, ZONE_JUDGED);
+	state = find_flow(skb, p, ZONE_JUDGED);
 	step = target ? GO_ON : check_tunnel_port(p);
 	if (step)
 		return step;

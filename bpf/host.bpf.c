@@ -34,7 +34,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	if (p->from.endpoint && (p->peer.flags & PEER_ROUTER) && is_for_tunnel_port(p))
 		return -DROP_TUNNEL_PORT;
 	if (p->from.endpoint && mark_origin(skb) != MARK_REPLY)
-		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK);
+		step = track_flow(skb, p, find_flow(skb, p, ZONE_JUDGED), CT_VIA_STACK);
 	return step ? step : encapsulate(skb, p, p->peer.node, choose_vni(p));
 }
 

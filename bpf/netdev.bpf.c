@@ -11,13 +11,13 @@ static __always_inline int leave_to_others(int action)
 }
 
 /* The reply of a pod's flow that to_netdev judged: the stack translates it back. */
-static __always_inline int is_reply_of_pod(struct packet *p)
+static __always_inline int is_reply_of_pod(struct __sk_buff *skb, struct packet *p)
 {
 	struct flow_state *state;
 
 	if (is_for_tunnel_port(p))
 		return 0;
-	state = find_flow(p, ZONE_JUDGED);
+	state = find_flow(skb, p, ZONE_JUDGED);
 	if (!is_allowed_reply(p, state) || !(state->flags & CT_VIA_STACK))
 		return 0;
 	touch_flow(p, state);
@@ -59,7 +59,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 		target = bpf_map_lookup_elem(&endpoints, &p->destination);
 	if (target)
 		return is_link_message(p) ? -DROP_FORGED_NEIGHBOUR : receive_for_pod(skb, p, target);
-	if (is_reply_of_pod(p))
+	if (is_reply_of_pod(skb, p))
 		skb->mark = MARK_REPLY;
 	return DONE_OK;
 }
@@ -131,7 +131,7 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	if (is_pod_address(&p->peer) && is_encryption_in_force())
 		return -DROP_UNENCRYPTED;
 	remember_fragment(p);
-	return track_flow(skb, p, find_flow(p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
+	return track_flow(skb, p, find_flow(skb, p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
 }
 
 SEC("tc")

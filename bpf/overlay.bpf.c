@@ -5,7 +5,7 @@
 /* For the node, or for a pod behind an address of the node: the stack knows. */
 static __always_inline int receive_for_router(struct __sk_buff *skb, struct packet *p)
 {
-	struct flow_state *state = find_flow(p, ZONE_JUDGED);
+	struct flow_state *state = find_flow(skb, p, ZONE_JUDGED);
 
 	if (is_for_tunnel_port(p)) /* a tunnel in the tunnel */
 		return -DROP_TUNNEL_PORT;

@@ -10,7 +10,7 @@ static __always_inline int is_reply_of_untranslated(struct __sk_buff *skb, struc
 
 	if (mark_origin(skb) != MARK_REPLY && !p->local_process)
 		return 0;
-	state = find_flow(p, ZONE_PRE_NAT);
+	state = find_flow(skb, p, ZONE_PRE_NAT);
 	if (!is_allowed_reply(p, state))
 		return 0;
 	touch_flow(p, state);
@@ -66,7 +66,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	remember_fragment(p);
 	if (is_reply_of_untranslated(skb, p))
 		return DONE_OK;
-	state = find_flow(p, ZONE_JUDGED);
+	state = find_flow(skb, p, ZONE_JUDGED);
 	sender_as_opened(skb, p, state);
 	return track_flow(skb, p, state, CT_VIA_STACK) ?: DONE_OK;
 }

@@ -114,9 +114,21 @@ static __always_inline int is_midstream(const struct packet *p)
 	return has_connections(p->flow_protocol) && !is_opening(p);
 }
 
+/* While flows move to another layout, one that is not here yet is the former program's, which does not return.
+ * Otherwise an answer between the change of programs and the move of its flow would be a stranger's. */
+static __always_inline void leave_to_former(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 zero = 0;
+	void *former = bpf_map_lookup_elem(&former_flows, &zero);
+
+	if (former && bpf_map_lookup_elem(former, &p->key))
+		bpf_tail_call(skb, &former_hooks, p->hook);
+}
+
 /* The live entry of the packet's flow in the zone, or null; sets PACKET_REPLY. An opening packet against
- * the direction of the entry, or after a FIN or RST in it, begins another flow on the same tuple. */
-static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
+ * the direction of the entry, or after a FIN or RST in it, begins another flow on the same tuple. Nothing of the
+ * packet has been changed before, and nothing been counted. */
+static __always_inline struct flow_state *find_flow(struct __sk_buff *skb, struct packet *p, __u8 zone)
 {
 	struct flow_state *state;
 	__u32 reply;
@@ -125,6 +137,8 @@ static __always_inline struct flow_state *find_flow(struct packet *p, __u8 zone)
 	p->key.zone = zone;
 	p->flags &= ~PACKET_REPLY;
 	state = bpf_map_lookup_elem(&flows, &p->key);
+	if (!state)
+		leave_to_former(skb, p);
 	if (!state || state->expires <= p->now)
 		return 0;
 	reply = !(p->flags & PACKET_LOW) != !(state->flags & CT_FROM_LOW);

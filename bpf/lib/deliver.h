@@ -30,7 +30,7 @@ static __always_inline int receive_for_pod(struct __sk_buff *skb, struct packet 
 
 	p->endpoint = target->id;
 	if (!step)
-		step = track_flow(skb, p, find_flow(p, ZONE_JUDGED), 0);
+		step = track_flow(skb, p, find_flow(skb, p, ZONE_JUDGED), 0);
 	if (step)
 		return step;
 	if ((p->flow_flags & CT_VIA_STACK) && (p->flags & PACKET_REPLY))

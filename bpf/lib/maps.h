@@ -117,6 +117,30 @@ struct {
 	__type(value, struct flow_state);
 } flows SEC(".maps");
 
+/*
+ * While a version takes over flows of another layout: enum hook -> the former program, and 0 -> the former flows, whose
+ * values only the former programs can read. Empty otherwise. Not pinned: it ends with the start that fills it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, HOOK_SLOTS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} former_hooks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, MAX_FLOWS);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__type(key, struct flow_key);
+		__type(value, struct flow_state);
+	});
+} former_flows SEC(".maps");
+
 /* endpoint id * 2 + enum direction -> what its unanswered flows cost */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -4,7 +4,7 @@
  * Maps are shared by name between the objects of one port. With a pin folder they are also pinned as
  * `<name>_<hash of layout and size>`, so that a restarted agent finds them with their content; another layout or size
  * gets a new name and so a fresh map, into which takeover.ts brings what the old one holds. Ring buffers are never
- * pinned: their reader and writers start together.
+ * pinned: their reader and writers start together. Nor is what a take-over lends to the new programs.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { codeOf } from "../lib/errors.ts";
@@ -14,9 +14,10 @@ import type { Layout } from "./convert.ts";
 import { KernelError } from "./errors.ts";
 import { captureLog, lastErrno, openLibbpf, openLibc, viewMemory } from "./ffi.ts";
 import type { Libbpf, Libc, Pointer } from "./ffi.ts";
+import { hasSameKeys, isLent, LENT } from "./lent.ts";
 import { LibbpfMap, MapType } from "./map.ts";
-import { PinFolder } from "./pins.ts";
-import { TakeOver } from "./takeover.ts";
+import { PinFolder, type PinnedMap } from "./pins.ts";
+import { LIVE, TakeOver } from "./takeover.ts";
 import type { TakingMap } from "./takeover.ts";
 import type { BatchMap, BpfObject, BpfObjectSpec, BpfPort, BpfProgram, TestRunOptions, TestRunResult } from "./port.ts";
 import { runProgram } from "./test-run.ts";
@@ -64,7 +65,7 @@ export class LibbpfPort implements BpfPort {
 
   /** After the last load: brings over what maps of another layout or size hold. undefined: nothing is pinned. */
   takeOver(): TakeOver | undefined {
-    return this.#pins === undefined ? undefined : new TakeOver(this.#pins, this.#pinned.values());
+    return this.#pins === undefined ? undefined : new TakeOver(this.#pins, this.#pinned.values(), this.#maps);
   }
 
   /** Takes back the pins that loads of this port made. */
@@ -108,7 +109,9 @@ export class LibbpfPort implements BpfPort {
     for (const map of own) this.#makeRoom(map);
     const pins = new Map(own.map((map) => [this.libbpf.mapName(map), this.#pinPath(map, types)]));
     for (const map of own) this.#reuse(map, pins.get(this.libbpf.mapName(map)));
+    const former = this.#fitLent(own, types, pins.get(LIVE.map));
     const loaded = captureLog(this.libbpf, this.libc, () => this.libbpf.objectLoad(object));
+    if (former !== undefined) this.#pins?.close(former);
     if (loaded.result < 0) throw new KernelError(`load ${spec.file}`, -loaded.result, loaded.log.slice(-LOG_END));
     const result = new Map<string, BatchMap>();
     for (const map of own) {
@@ -182,11 +185,24 @@ export class LibbpfPort implements BpfPort {
   /** undefined: this map is not pinned. */
   #pinPath(map: Pointer, types: readonly BtfType[]): string | undefined {
     const type = this.libbpf.mapType(map);
-    if (this.#pins === undefined || type === MapType.RINGBUF) return undefined;
+    if (this.#pins === undefined || type === MapType.RINGBUF || isLent(this.libbpf.mapName(map))) return undefined;
     const layout = (id: number, size: number): string => (id === 0 ? `${size}` : layoutText(types, id));
     const key = layout(this.libbpf.mapKeyType(map), this.libbpf.mapKeySize(map));
     const value = layout(this.libbpf.mapValueType(map), this.libbpf.mapValueSize(map));
     return this.#pins.pathOf(this.libbpf.mapName(map), layoutHash(`${type}`, key, value, `${this.libbpf.mapMaxEntries(map)}`));
+  }
+
+  /** The verifier has to know the values of the flows that a take-over lends: of this map, open until the load. */
+  #fitLent(maps: readonly Pointer[], types: readonly BtfType[], pin: string | undefined): PinnedMap | undefined {
+    const named = (name: string): Pointer | undefined => maps.find((map) => this.libbpf.mapName(map) === name);
+    const [holder, flows] = [named(LENT.flows), named(LIVE.map)];
+    const former = this.#pins?.all(LIVE.map).find((path) => path !== pin);
+    if (this.#pins === undefined || former === undefined || holder === undefined || flows === undefined || this.#maps.has(LENT.flows)) return undefined;
+    const old = this.#pins.open(former);
+    const canBeLent = hasSameKeys(old.key, { types, id: this.libbpf.mapKeyType(flows), size: this.libbpf.mapKeySize(flows) });
+    const result = canBeLent ? this.libbpf.mapSetInner(holder, old.map.fd) : 0;
+    if (result < 0) throw new KernelError(`kind of the maps in ${LENT.flows}`, -result);
+    return old;
   }
 
   #reuse(map: Pointer, pin: string | undefined): void {

@@ -16,7 +16,7 @@ import { Hook, hookNames } from "./gen/types.ts";
 import type { TakeOver } from "./takeover.ts";
 import { attachTc, detachTc } from "./tc.ts";
 import type { LibbpfPort } from "./bpf.ts";
-import type { LibbpfMap } from "./map.ts";
+import { type LibbpfMap, u32 } from "./map.ts";
 import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
 
 export type HookName = Exclude<keyof typeof Hook, "COUNT">;
@@ -73,6 +73,7 @@ export class Datapath {
       taking = port.takeOver();
       taking?.copy();
       const stubs = pinStubs(options, byHook(objects, "stub_"));
+      taking?.lend(hooksOf(port));
       isFlipping = true; // from here on programs in force may use the fresh maps
       flip(hooksOf(port), programs);
       for (const former of taking?.formerArrays ?? []) flip(former, programs);
@@ -152,10 +153,4 @@ function hooksOf(port: LibbpfPort): LibbpfMap {
 /** An array of an earlier version may lack the slots of later hooks: no device has their stubs yet. */
 function flip(slots: LibbpfMap, programs: ReadonlyMap<HookName, number>): void {
   for (const hook of FLIP_ORDER) if (Hook[hook] < slots.maxEntries) slots.update(u32(Hook[hook]), u32(programs.get(hook) as number));
-}
-
-function u32(value: number): Uint8Array {
-  const view = new DataView(new ArrayBuffer(4));
-  view.setUint32(0, value, true);
-  return new Uint8Array(view.buffer);
 }

@@ -27,6 +27,8 @@ export interface Libbpf {
   mapMaxEntries(map: Pointer): number;
   mapSetMaxEntries(map: Pointer, entries: number): number;
   mapReuseFd(map: Pointer, fd: number): number;
+  /** Of a map of maps, before the load: what the maps in it are like. */
+  mapSetInner(map: Pointer, fd: number): number;
   mapKeyType(map: Pointer): number;
   mapValueType(map: Pointer): number;
   mapInitialValue(map: Pointer, size: Memory): Pointer;
@@ -97,6 +99,7 @@ const LIBBPF_SIGNATURES: Readonly<Record<keyof Libbpf, string>> = {
   mapMaxEntries: "uint32_t bpf_map__max_entries(void *map)",
   mapSetMaxEntries: "int bpf_map__set_max_entries(void *map, uint32_t entries)",
   mapReuseFd: "int bpf_map__reuse_fd(void *map, int fd)",
+  mapSetInner: "int bpf_map__set_inner_map_fd(void *map, int fd)",
   mapKeyType: "uint32_t bpf_map__btf_key_type_id(void *map)",
   mapValueType: "uint32_t bpf_map__btf_value_type_id(void *map)",
   mapInitialValue: "void *bpf_map__initial_value(void *map, void *size)",

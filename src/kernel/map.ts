@@ -4,7 +4,7 @@ import type { Libbpf } from "./ffi.ts";
 import type { BatchMap, BatchResult, Packed } from "./port.ts";
 
 /** enum bpf_map_type of linux/bpf.h: those that we tell apart. */
-export const MapType = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_HASH: 9, LRU_PERCPU_HASH: 10, LPM_TRIE: 11, RINGBUF: 27 } as const;
+export const MapType = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6, LRU_HASH: 9, LRU_PERCPU_HASH: 10, LPM_TRIE: 11, ARRAY_OF_MAPS: 12, RINGBUF: 27 } as const;
 const PER_CPU: readonly number[] = [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH];
 
 const ENOENT = 2;
@@ -24,6 +24,13 @@ export interface MapShape {
   readonly wantedEntries: number;
   /** It was found pinned, with what an earlier process left in it. */
   readonly isRestored: boolean;
+}
+
+/** A key or value of 32 bits. */
+export function u32(value: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint32(0, value, true);
+  return new Uint8Array(view.buffer);
 }
 
 export class LibbpfMap implements BatchMap {

@@ -10,7 +10,7 @@ import type { Layout } from "./convert.ts";
 import { KernelError } from "./errors.ts";
 import { addressOf, lastErrno, viewMemory } from "./ffi.ts";
 import type { Libbpf, Libc } from "./ffi.ts";
-import { LibbpfMap } from "./map.ts";
+import { LibbpfMap, u32 } from "./map.ts";
 
 const PIN = /^(.+)_[0-9a-f]{8}$/;
 const MAP_INFO_BYTES = 88; // struct bpf_map_info
@@ -81,6 +81,19 @@ export class PinFolder {
       const used = pins.filter(({ id }) => inForce.has(id));
       if (used.length > 0) for (const pin of pins) if (!used.includes(pin)) this.remove(pin.path);
       for (const pin of pins) this.close(pin);
+    }
+  }
+
+  /** Puts the programs of one array into the same slots of another. */
+  copyPrograms(from: LibbpfMap, into: LibbpfMap): void {
+    for (const [slot, program] of from.entries()) {
+      const fd = this.#libbpf.programById(new DataView(program.buffer).getUint32(0, true));
+      if (fd < 0) throw new KernelError(`program of a slot of ${from.name}`, -fd);
+      try {
+        into.update(slot, u32(fd));
+      } finally {
+        this.#libc.close(fd);
+      }
     }
   }
 

@@ -3,14 +3,16 @@
  * judged by less:
  *
  *   copy() ─▶ the new maps hold what the old ones do, converted by field names
+ *   lend() ─▶ what is not in the new flows, but in the old ones, is left to the old programs (lent.ts)
  *   flip      (datapath.ts) the new programs judge
- *   finish() ─▶ flows that the old programs wrote meanwhile follow; the old pins go
+ *   finish() ─▶ flows that the old programs wrote meanwhile follow, nothing is lent any more; the old pins go
  *
  * A start that dies in between leaves pins that no program uses; the next start removes them (pins.ts).
  */
 import { codeOf } from "../lib/errors.ts";
 import { conversion, memberOffset } from "./convert.ts";
 import type { ByteRange, Layout } from "./convert.ts";
+import { hasSameKeys, Lent } from "./lent.ts";
 import { MapType } from "./map.ts";
 import type { LibbpfMap } from "./map.ts";
 import type { PinFolder, PinnedMap } from "./pins.ts";
@@ -31,14 +33,18 @@ const NOT_COPIED: readonly number[] = [MapType.PROG_ARRAY, MapType.PERCPU_ARRAY]
 const FULL: readonly string[] = ["E2BIG", "ENOSPC", "ENOMEM"];
 
 /** The programs write it, and later packets depend on it. Of two values the one that has seen more is the newer. */
-const LIVE = { map: "flows", counter: "packets" };
+export const LIVE = { map: "flows", counter: "packets" };
 
 export class TakeOver {
   readonly #pins: PinFolder;
+  readonly #all: ReadonlyMap<string, LibbpfMap>;
+  #lent: Lent | undefined;
   readonly #pairs: readonly { readonly now: TakingMap; readonly old: PinnedMap }[];
 
-  constructor(pins: PinFolder, maps: Iterable<TakingMap>) {
+  /** @param maps those that are pinned; all: also others. */
+  constructor(pins: PinFolder, maps: Iterable<TakingMap>, all: ReadonlyMap<string, LibbpfMap>) {
     this.#pins = pins;
+    this.#all = all;
     this.#pairs = [...maps].flatMap((now) => pins.all(now.map.name).filter((path) => path !== now.path).map((path) => ({ now, old: pins.open(path) })));
   }
 
@@ -51,8 +57,18 @@ export class TakeOver {
     return this.#pairs.filter(({ old }) => old.map.type === MapType.PROG_ARRAY).map(({ old }) => old.map);
   }
 
+  /** @param hooks the array that the stubs of this version call into; it has the programs in force when it is not new. */
+  lend(hooks: LibbpfMap): void {
+    const flows = this.#pairs.find(({ now }) => now.map.name === LIVE.map);
+    if (flows === undefined || flows.now.map.type !== flows.old.map.type || !hasSameKeys(flows.old.key, flows.now.key)) return;
+    this.#lent = Lent.lend(this.#all, this.#pins, [hooks, ...this.formerArrays], flows.old.map);
+  }
+
+  /** After the flip. */
   finish(): void {
+    this.#lent?.settle();
     for (const { now, old } of this.#pairs) if (now.map.name === LIVE.map) transfer(old, now, false);
+    this.#lent?.takeBack();
     for (const { old } of this.#pairs) this.#pins.remove(old.path);
   }
 

@@ -123,7 +123,7 @@ class Worker {
       objects: spec.objects,
       pinDir: spec.pins,
       rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
-      maxEntries: { ipcache: 1024, policy: 1024, flows: 4096, events: 1 << 16 },
+      maxEntries: { ipcache: 1024, policy: 1024, flows: 65536, events: 1 << 16 },
     });
     this.#events?.close();
     this.#events = new RingBufferReader(this.#port, "events", (record) => eventCodec.decode(record));
