@@ -34,6 +34,7 @@ import { awaitLocalNode, movedNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod } from "./objects.ts";
+import type { RoutingStatus } from "./objects.ts";
 import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
 import type { RunningEncryption } from "./start-encryption.ts";
@@ -47,6 +48,7 @@ const NETWORK_AGAIN_MS = 10_000;
 const PREFLIGHT_AGAIN_MS = 300_000;
 const ROUTES_BACKOFF = { firstMs: 100, maxMs: NETWORK_AGAIN_MS };
 const REFRESH_GATHER_MS = 5;
+const NOT_SET_UP = "not set up yet";
 
 export class Agent {
   readonly #config: AgentConfig;
@@ -64,7 +66,7 @@ export class Agent {
   #isStateSynced = false;
   #isServing = false;
   /** Why the node's routes and nftables are not as they must be; undefined: they are. */
-  #networkFailure: string | undefined = "not set up yet";
+  #networkFailure: string | undefined = NOT_SET_UP;
   #refreshTimer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
@@ -204,6 +206,7 @@ export class Agent {
       preflight,
       observer: this.#observer,
       encryption: () => this.#encryption?.known,
+      routing: () => this.#routingStatus(),
       isServing: () => this.#isServing && core.enforcer.report !== undefined,
     });
     writers.start(this.#signal);
@@ -253,12 +256,24 @@ export class Agent {
       await core.links.withRoutes(async () => {
         await network.sync(core.state.remoteCidrs, core.links.attachments.values());
       });
+      this.#setNetworkFailure(undefined);
     } catch (thrown) {
-      this.#networkFailure = describeError(thrown);
+      this.#setNetworkFailure(describeError(thrown));
       throw thrown;
     }
-    this.#networkFailure = undefined;
     return { requeueAfterMs: NETWORK_AGAIN_MS };
+  }
+
+  #setNetworkFailure(failure: string | undefined): void {
+    if (failure === this.#networkFailure) return;
+    this.#networkFailure = failure;
+    this.#writers?.node();
+  }
+
+  #routingStatus(): RoutingStatus | undefined {
+    const message = this.#networkFailure;
+    if (message === NOT_SET_UP) return undefined;
+    return { mode: this.#config.routing.mode === "native" ? "Native" : "Tunnel", ...(message === undefined ? {} : { message }) };
   }
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {

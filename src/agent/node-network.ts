@@ -27,6 +27,9 @@ const OVERHEAD_IPV6 = 70;
 const WIREGUARD_OVERHEAD_IPV4 = 60;
 const WIREGUARD_OVERHEAD_IPV6 = 80;
 
+/** Of a cluster's thousands; all would not be read. */
+const FAILURES_NAMED = 10;
+
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
   readonly local: LocalNode;
@@ -112,7 +115,8 @@ export class NodeNetwork {
     const devices = new Set((await this.links.list()).map((device) => device.name));
     const { routes, failures } = await this.#remoteRoutes(remote);
     await this.#host.syncRoutes([...routes, ...podRoutes(attachments, devices, source), ...unusedRoutes(this.#options.local.podCidrs)]);
-    if (failures.length > 0) throw new CodedError("ROUTES", failures.join("; "));
+    const more = failures.length - FAILURES_NAMED;
+    if (failures.length > 0) throw new CodedError("ROUTES", [...failures.slice(0, FAILURES_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; "));
   }
 
   async #remoteRoutes(remote: readonly RemoteCidr[]): Promise<RemoteRoutes> {

@@ -6,7 +6,7 @@ import type { KubeClient } from "../kube/index.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import { decodeCiliumNode } from "./objects.ts";
 import type { EncryptionReport } from "./encryption.ts";
-import type { CiliumNodeRow } from "./objects.ts";
+import type { CiliumNodeRow, RoutingStatus } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 
 export const NOT_READY_TAINT = "node.cilium.io/agent-not-ready";
@@ -21,30 +21,36 @@ export interface KnownEncryption {
   readonly report: EncryptionReport | undefined;
 }
 
-export class CiliumNodeWriter implements Reconciler {
-  readonly #client: KubeClient;
-  readonly #local: () => LocalNode;
-  readonly #current: () => CiliumNodeRow | undefined;
-  readonly #encryption: () => KnownEncryption | undefined;
+export interface CiliumNodeWriterOptions {
+  readonly client: KubeClient;
+  readonly local: () => LocalNode;
+  /** The object as the API server has it. */
+  readonly current: () => CiliumNodeRow | undefined;
+  /** undefined: not known yet. */
+  readonly encryption: () => KnownEncryption | undefined;
+  /** undefined: not known yet; what was said before the agent started stays until then. */
+  readonly routing: () => RoutingStatus | undefined;
+}
 
-  constructor(client: KubeClient, local: () => LocalNode, current: () => CiliumNodeRow | undefined, encryption: () => KnownEncryption | undefined) {
-    this.#client = client;
-    this.#local = local;
-    this.#current = current;
-    this.#encryption = encryption;
+export class CiliumNodeWriter implements Reconciler {
+  readonly #options: CiliumNodeWriterOptions;
+
+  constructor(options: CiliumNodeWriterOptions) {
+    this.#options = options;
   }
 
   async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
-    const encryption = this.#encryption();
-    if (encryption === undefined) return { requeueAfterMs: LOOK_SOON_MS };
-    const wanted = ciliumNode(this.#local(), encryption.report);
-    if (JSON.stringify(this.#current()) === JSON.stringify(decodeCiliumNode(wanted))) return {};
-    await this.#client.apply(CILIUM_NODES, wanted, MANAGER, signal);
+    const { client, local, current, encryption, routing } = this.#options;
+    const known = encryption();
+    if (known === undefined) return { requeueAfterMs: LOOK_SOON_MS };
+    const wanted = ciliumNode(local(), known.report, routing() ?? current()?.routing);
+    if (JSON.stringify(current()) === JSON.stringify(decodeCiliumNode(wanted))) return {};
+    await client.apply(CILIUM_NODES, wanted, MANAGER, signal);
     return {};
   }
 }
 
-function ciliumNode(local: LocalNode, encryption: EncryptionReport | undefined): CiliumNode {
+function ciliumNode(local: LocalNode, encryption: EncryptionReport | undefined, routing: RoutingStatus | undefined): CiliumNode {
   const owner = { apiVersion: "v1", kind: "Node", name: local.name, uid: local.uid };
   return {
     metadata: { name: local.name, ...(local.uid === "" ? {} : { ownerReferences: [owner] }) },
@@ -56,7 +62,7 @@ function ciliumNode(local: LocalNode, encryption: EncryptionReport | undefined):
       ipam: { podCIDRs: [...local.podCidrs] },
       ...(encryption?.publicKey === undefined ? {} : { encryption: { publicKey: encryption.publicKey } }),
     },
-    ...(encryption === undefined ? {} : { status: { encryption: encryption.status } }),
+    ...(encryption === undefined && routing === undefined ? {} : { status: { ...(encryption === undefined ? {} : { encryption: encryption.status }), ...(routing === undefined ? {} : { routing }) } }),
   };
 }
 

@@ -131,7 +131,10 @@ export interface CiliumNodeRow {
   /** Absent while it does not encrypt. */
   readonly publicKey?: string;
   readonly encryption?: EncryptionStatus;
+  readonly routing?: RoutingStatus;
 }
+
+export type RoutingStatus = NonNullable<NonNullable<CiliumNode["status"]>["routing"]>;
 
 export type EncryptionStatus = NonNullable<NonNullable<CiliumNode["status"]>["encryption"]>;
 
@@ -141,12 +144,17 @@ export function decodeCiliumNode({ metadata, spec, status }: CiliumNode): Cilium
     name: metadata.name, internalIps: of("InternalIP"), routerIps: of("CiliumInternalIP"), podCidrs: spec.ipam.podCIDRs,
     ...(spec.encryption === undefined ? {} : { publicKey: spec.encryption.publicKey }),
     ...(status?.encryption === undefined ? {} : { encryption: encryptionStatus(status.encryption) }),
+    ...(status?.routing === undefined ? {} : { routing: routingStatus(status.routing) }),
   };
 }
 
 /** One order of the fields, so that equal ones are equal as text. */
 function encryptionStatus({ phase, device, peers, message }: EncryptionStatus): EncryptionStatus {
   return { phase, device, peers, ...(message === undefined ? {} : { message }) };
+}
+
+function routingStatus({ mode, message }: RoutingStatus): RoutingStatus {
+  return { mode, ...(message === undefined ? {} : { message }) };
 }
 
 export interface NodeRow {

@@ -14,6 +14,7 @@ import type { Assignment } from "./enforcer.ts";
 import { CiliumNodeWriter, NodeReadiness } from "./node-writer.ts";
 import type { KnownEncryption } from "./node-writer.ts";
 import type { NodePreflight } from "./preflight.ts";
+import type { RoutingStatus } from "./objects.ts";
 import type { Tables } from "./tables.ts";
 
 export interface WritersOptions {
@@ -27,6 +28,8 @@ export interface WritersOptions {
   readonly isServing: () => boolean;
   /** undefined: not known yet. */
   readonly encryption: () => KnownEncryption | undefined;
+  /** undefined: not known yet. */
+  readonly routing: () => RoutingStatus | undefined;
 }
 
 const ENDPOINT_WRITES_AT_ONCE = 8;
@@ -53,10 +56,10 @@ export class Writers {
   }
 
   start(signal: AbortSignal): void {
-    const { client, nodeName, core, tables, preflight, isServing, encryption } = this.#options;
+    const { client, nodeName, core, tables, preflight, isServing, encryption, routing } = this.#options;
     const run = (queue: WorkQueue, reconciler: Reconciler): void => queue.run(reconciler, signal);
     run(this.#endpoints, this.#endpointWriter());
-    run(this.#node, new CiliumNodeWriter(client, () => core.state.local, () => tables.nodes.objects.get(nodeName), encryption));
+    run(this.#node, new CiliumNodeWriter({ client, local: () => core.state.local, current: () => tables.nodes.objects.get(nodeName), encryption, routing }));
     run(this.#readiness, new NodeReadiness(client, nodeName, isServing, () => preflight.summary));
     run(this.#acknowledgements, this.#acknowledgement);
     tables.endpoints.subscribe({

@@ -1,6 +1,7 @@
 /** Every kind that the product reads or writes. */
 import type { EndpointSlice, KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
+import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
@@ -32,5 +33,6 @@ export const NETWORK_POLICIES = resourceType<NetworkPolicy>("networking.k8s.io",
 export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resourceType<CiliumNode>("cilium.io", "v2", "ciliumnodes", "CiliumNode", false);
+export const CILIUM_ROUTINGS = resourceType<CiliumRouting>("cilium.io", "v2alpha1", "ciliumroutings", "CiliumRouting", false);
 export const CILIUM_ENCRYPTIONS = resourceType<CiliumEncryption>("cilium.io", "v2alpha1", "ciliumencryptions", "CiliumEncryption", false);
 export const CILIUM_NODE_STATES = resourceType<CiliumNodeState>("cilium.io", "v2alpha1", "ciliumnodestates", "CiliumNodeState", false);

@@ -10,6 +10,7 @@
 import { join } from "node:path";
 import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
 import type { CiliumNetworkPolicy, NetworkPolicy } from "../api/index.ts";
+import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CidrGroup, EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { NodeStateWriter } from "../feed/index.ts";
@@ -17,6 +18,7 @@ import {
   CILIUM_CIDR_GROUPS,
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_ENCRYPTIONS,
+  CILIUM_ROUTINGS,
   CILIUM_ENDPOINTS,
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
@@ -38,14 +40,15 @@ import type { Logger } from "../lib/log.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { Cluster } from "./cluster.ts";
-import { DEFAULT_ENCRYPTION, EncryptionKeeper, decodeNodeEncryption } from "./encryption.ts";
-import type { NodeEncryptionRow } from "./encryption.ts";
+import { DEFAULT_OBJECT, DefaultObjectKeeper } from "./default-object.ts";
+import { defaultEncryption } from "./encryption.ts";
 import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
-import { decodeAgent, decodeCidrGroup, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
-import type { AgentRow, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
+import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
+import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
+import { defaultRouting } from "./routing.ts";
 import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
 export interface CiliumOperatorOptions {
@@ -77,7 +80,8 @@ interface Sources {
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
   readonly encryptions: Source<CiliumEncryption>;
-  readonly ciliumNodes: Source<NodeEncryptionRow>;
+  readonly routings: Source<CiliumRouting>;
+  readonly ciliumNodes: Source<CiliumNodeReport>;
 }
 
 /** The queues of one leadership. */
@@ -86,6 +90,7 @@ interface Work {
   readonly nodes: WorkQueue;
   readonly policies: WorkQueue;
   readonly encryption: WorkQueue;
+  readonly routing: WorkQueue;
 }
 
 const COLLECT_INTERVAL_MS = 30_000;
@@ -141,7 +146,8 @@ export class CiliumOperator extends SafeOperator {
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
       encryptions: await this.follow({ type: CILIUM_ENCRYPTIONS, decode: (object) => object }),
-      ciliumNodes: await this.follow({ type: CILIUM_NODES, decode: decodeNodeEncryption }),
+      routings: await this.follow({ type: CILIUM_ROUTINGS, decode: (object) => object }),
+      ciliumNodes: await this.follow({ type: CILIUM_NODES, decode: decodeCiliumNode }),
     };
     this.#sources = sources;
     if (this.#options.createCrds) this.#createAbsentCrds();
@@ -152,9 +158,10 @@ export class CiliumOperator extends SafeOperator {
     sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
     sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
-    sources.nodes.subscribe({ changed: (node) => (this.#work?.nodes.add(node), this.#addEncryption()) });
-    sources.encryptions.subscribe({ changed: () => this.#addEncryption() });
-    sources.ciliumNodes.subscribe({ changed: () => this.#addEncryption() });
+    sources.nodes.subscribe({ changed: (node) => (this.#work?.nodes.add(node), this.#addDefaults()) });
+    sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
+    sources.routings.subscribe({ changed: () => this.#work?.routing.add(DEFAULT_OBJECT) });
+    sources.ciliumNodes.subscribe({ changed: () => this.#addDefaults() });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
     sources.agents.subscribe({ changed: (key, value, previous) => this.#agentChanged(key, value, previous) });
@@ -204,10 +211,10 @@ export class CiliumOperator extends SafeOperator {
     });
     const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: this.#agents });
     const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
-    const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS) };
+    const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS), routing: this.#queue("routing", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
     this.#work = work;
-    this.#keepEncryption(sources, work, signal);
+    this.#keepDefaults(sources, work, signal);
     work.identities.run(new IdentityAllocator(client, this.#cluster, this.log), signal);
     for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
     await work.identities.idle();
@@ -220,14 +227,17 @@ export class CiliumOperator extends SafeOperator {
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
   }
 
-  #keepEncryption({ encryptions, nodes, ciliumNodes }: Sources, work: Work, signal: AbortSignal): void {
-    const { client, events, encryption } = this.#options;
-    work.encryption.run(new EncryptionKeeper({ client, events, enabled: encryption !== undefined, objects: encryptions, nodes, ciliumNodes, now: () => new Date() }), signal);
-    work.encryption.add(DEFAULT_ENCRYPTION);
+  #keepDefaults(sources: Sources, work: Work, signal: AbortSignal): void {
+    const { client, events, encryption, routing } = this.#options;
+    const common = { client, events, now: () => new Date() };
+    work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption !== undefined, sources) }), signal);
+    work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, sources) }), signal);
+    this.#addDefaults();
   }
 
-  #addEncryption(): void {
-    this.#work?.encryption.add(DEFAULT_ENCRYPTION);
+  #addDefaults(): void {
+    this.#work?.encryption.add(DEFAULT_OBJECT);
+    this.#work?.routing.add(DEFAULT_OBJECT);
   }
 
   async #collectIdentities(collector: IdentityCollector, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import type { Namespace, Node, Pod } from "../api/core.ts";
 import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
+import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import { checkBlocks } from "../api/meaning.ts";
 import type { CidrGroup } from "../compile/index.ts";
@@ -46,6 +47,13 @@ export interface NodeRow {
 
 export function decodeNode(node: Node): NodeRow | undefined {
   return node.metadata.uid === undefined ? undefined : { uid: node.metadata.uid };
+}
+
+/** What a node's agent says of its work. */
+export type CiliumNodeReport = NonNullable<CiliumNode["status"]>;
+
+export function decodeCiliumNode({ status }: CiliumNode): CiliumNodeReport | undefined {
+  return status;
 }
 
 export interface IdentityRow {

@@ -62,7 +62,29 @@ async function isCut(from: Site, to: Pod): Promise<void> {
 
 const routesOf = async (name: string): Promise<string> => `${await inNode(name, ["ip", "route"])}${await inNode(name, ["ip", "-6", "route"])}`;
 
+interface Routing {
+  readonly spec: { readonly mode: string; readonly native: { readonly directNodeRoutes: boolean } };
+  readonly status?: { readonly nodes: string; readonly tunnel: number; readonly native: number; readonly conditions: readonly { readonly type: string; readonly status: string; readonly reason: string }[] };
+}
+
+/** What the CiliumRouting says, once it says it: mode, nodes, by tunnel, natively. */
+async function routingIs(mode: string, nodes: string, tunnel: number, native: number): Promise<void> {
+  await waitFor(`CiliumRouting: ${mode} on ${nodes}`, async () => {
+    const { spec, status } = await get<Routing>("ciliumrouting", "default");
+    const ready = status?.conditions.find(({ type }) => type === "Ready")?.status;
+    return spec.mode === mode && status?.nodes === nodes && status.tunnel === tunnel && status.native === native && ready === "True" ? true : undefined;
+  }, () => kubectl("describe", "ciliumrouting,ciliumnode"));
+}
+
 describe("native routing", () => {
+  test("the CiliumRouting says how the nodes route, and on how many it is so; a spec changed by hand is the chart's again", async () => {
+    await routingIs("native", "3/3", 0, 3);
+    assert.match(await kubectl("describe", "ciliumrouting", "default"), /all 3 nodes route by native/);
+    await kubectl("patch", "ciliumrouting", "default", "--type=merge", "-p", JSON.stringify({ spec: { native: { directNodeRoutes: false } } }));
+    await waitFor("the chart's spec", async () => ((await get<Routing>("ciliumrouting", "default")).spec.native.directNodeRoutes ? true : undefined), () => kubectl("describe", "ciliumrouting"));
+    await routingIs("native", "3/3", 0, 3);
+  });
+
   test("no tunnel device is left; each node routes the others' pods to their addresses", async () => {
     for (const { name } of NODES) {
       assert.doesNotMatch(await inNode(name, ["ip", "link"]), /cilium_vxlan/);
@@ -140,6 +162,7 @@ describe("native routing", () => {
     await enforce(ns.name, policy("far", { endpointSelector: { matchLabels: { app: "far" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "near" } }, { matchLabels: { app: "late" } }] }] }));
     await route();
     isBack = true;
+    await routingIs("tunnel", "3/3", 3, 0);
     for (const { name } of NODES) {
       assert.match(await inNode(name, ["ip", "link"]), /cilium_vxlan/);
       const routes = await routesOf(name);

@@ -134,7 +134,7 @@ describe("rights", () => {
     mkdirSync(join(server.directory, "tables"));
     await tables.start(signal);
     await eventually("all sources", () => tables.isSynced && tables.pods.synced && tables.node.synced && tables.namespaces.synced);
-    await new CiliumNodeWriter(stolen, () => own, () => undefined, () => ({ report: undefined })).reconcile("n1", signal);
+    await new CiliumNodeWriter({ client: stolen, local: () => own, current: () => undefined, encryption: () => ({ report: undefined }), routing: () => undefined }).reconcile("n1", signal);
     const readiness = new NodeReadiness(stolen, "n1", () => true);
     await eventually("taint and condition", async () => (await readiness.reconcile("n1", signal), true));
     const node = await admin.get(NODES, { name: "n1" });

@@ -59,6 +59,19 @@ export interface CiliumNode {
    */
   status?: {
     /**
+     * How the node routes to the pods of others.
+     */
+    routing?: {
+      /**
+       * Tunnel, through packets between nodes; Native, by the network's own routes.
+       */
+      mode: "Tunnel" | "Native";
+      /**
+       * What of the node's routes and nftables is not as it must be.
+       */
+      message?: string;
+    };
+    /**
      * How far the node's encryption has come.
      */
     encryption?: {

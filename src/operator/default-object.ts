@@ -1,0 +1,122 @@
+/**
+ * Keeps a cluster-wide object named default, which stands for some of the chart's values: there while they want it, with
+ * the spec that they mean, and a status that says what the nodes' agents say of themselves. An object that somebody else made is
+ * never changed or deleted; its status says whether it is in force.
+ */
+import type { KubeClient } from "../kube/client.ts";
+import { isConflict, isNotFound } from "../kube/errors.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import type { KubeObject, ResourceType } from "../kube/resource.ts";
+import type { Source } from "../kube/source.ts";
+import { canonicalJson } from "../lib/hash.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+
+export const DEFAULT_OBJECT = "default";
+const OURS = { "app.kubernetes.io/managed-by": "cilium-operator" };
+const NAMED = 10;
+
+export interface Condition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration?: number;
+  readonly lastTransitionTime: string;
+}
+
+export type Verdict = Pick<Condition, "status" | "reason" | "message">;
+
+interface Told extends KubeObject {
+  readonly spec: object;
+  readonly status?: { readonly conditions: readonly Condition[] };
+}
+
+/** One node that is not as it should be. */
+export interface FailingNode {
+  readonly name: string;
+  readonly message: string;
+}
+
+export interface DefaultObject<T extends Told> {
+  readonly type: ResourceType<T>;
+  readonly objects: Source<T>;
+  /** undefined: the chart's values want no object. */
+  readonly spec: T["spec"] | undefined;
+  /** Pure but for what the sources hold. `now`: RFC 3339, in seconds. */
+  status(object: T, now: string): NonNullable<T["status"]>;
+}
+
+export interface KeeperOptions<T extends Told> {
+  readonly client: KubeClient;
+  readonly events: EventRecorder;
+  readonly kept: DefaultObject<T>;
+  readonly now: () => Date;
+}
+
+export class DefaultObjectKeeper<T extends Told> implements Reconciler {
+  readonly #options: KeeperOptions<T>;
+
+  constructor(options: KeeperOptions<T>) {
+    this.#options = options;
+  }
+
+  async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, kept: { type, objects, spec } } = this.#options;
+    const object = objects.objects.get(DEFAULT_OBJECT);
+    if (object === undefined) {
+      if (spec !== undefined) await this.#create(spec, signal);
+    } else if (spec === undefined && isOurs(object)) await client.delete(type, { name: DEFAULT_OBJECT }, { signal });
+    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec }, signal);
+    else await this.#tell(object, signal);
+    return {};
+  }
+
+  async #create(spec: T["spec"], signal: AbortSignal): Promise<void> {
+    const { client, kept: { type } } = this.#options;
+    const object: Told = { metadata: { name: DEFAULT_OBJECT, labels: OURS }, spec };
+    await client.create<KubeObject>(type, object, signal).catch((thrown: unknown) => {
+      if (!isConflict(thrown)) throw thrown; // there already: the watch is behind
+    });
+  }
+
+  async #tell(object: T, signal: AbortSignal): Promise<void> {
+    const { client, events, kept, now } = this.#options;
+    const status = kept.status(object, now().toISOString().replace(/\.\d+Z$/, "Z"));
+    if (canonicalJson(object.status ?? null) === canonicalJson(status)) return;
+    try {
+      await client.patchStatus(kept.type, object.metadata, status, signal, object.metadata.uid);
+    } catch (thrown) {
+      if (isNotFound(thrown)) return;
+      throw thrown;
+    }
+    const [was, is] = [object.status?.conditions[0], status.conditions[0]];
+    if (is !== undefined && (was?.status !== is.status || was.reason !== is.reason)) await events.record(kept.type, object, is.status === "True" ? "Normal" : "Warning", is.reason, is.message);
+  }
+}
+
+export function isOurs(object: KubeObject): boolean {
+  return Object.entries(OURS).every(([key, value]) => object.metadata.labels?.[key] === value);
+}
+
+/** The condition Ready; the time of its last transition stays while its status does. */
+export function readyCondition(object: Told, found: Verdict, now: string): Condition {
+  const before = object.status?.conditions.find(({ type }) => type === "Ready");
+  return { type: "Ready", ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
+}
+
+/** Those of which `shortfall` has something to say, by name. */
+export function failingNodes<R>(nodes: ReadonlyMap<string, R>, shortfall: (row: R) => string | undefined): FailingNode[] {
+  return [...nodes].flatMap(([name, row]) => {
+    const message = shortfall(row);
+    return message === undefined ? [] : [{ name, message }];
+  }).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+export function firstOf(failing: readonly FailingNode[]): readonly FailingNode[] {
+  return failing.slice(0, NAMED);
+}
+
+/** Names for a sentence: the first ten, and how many more. */
+export function namesOf(failing: readonly FailingNode[]): string {
+  return `${firstOf(failing).map(({ name }) => name).join(", ")}${failing.length > NAMED ? `, and ${failing.length - NAMED} more` : ""}`;
+}

@@ -1,0 +1,69 @@
+/** The CiliumRouting named default: how the chart's values route between nodes, and on which nodes it is so. */
+import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
+import type { RoutingDecision } from "../compile/index.ts";
+import { CILIUM_ROUTINGS } from "../kube/kinds.ts";
+import type { Source } from "../kube/source.ts";
+import { canonicalJson } from "../lib/hash.ts";
+import { failingNodes, firstOf, namesOf, readyCondition } from "./default-object.ts";
+import type { DefaultObject, Verdict } from "./default-object.ts";
+import type { CiliumNodeReport, NodeRow } from "./rows.ts";
+
+export type RoutingSpec = CiliumRouting["spec"];
+export type RoutingStatus = NonNullable<CiliumRouting["status"]>;
+export type NodeRoutingRow = NonNullable<CiliumNodeReport["routing"]>;
+
+/** Every field, so that a merge leaves nothing of an earlier spec. */
+export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasqueraded }: RoutingDecision): RoutingSpec {
+  return {
+    mode,
+    tunnel: { protocol: "vxlan", port: tunnelPort },
+    native: { directNodeRoutes: directRoutes },
+    masquerade: { ipv4: masquerade.ipv4, ipv6: masquerade.ipv6, excludedCIDRs: [...unmasqueraded] },
+  };
+}
+
+const MODES: Readonly<Record<NodeRoutingRow["mode"], RoutingSpec["mode"]>> = { Tunnel: "tunnel", Native: "native" };
+
+/** Why a node is not counted; undefined: it is. */
+function shortfall(row: NodeRoutingRow | undefined, { mode }: RoutingSpec): string | undefined {
+  if (row === undefined) return "its agent does not say how it routes";
+  if (MODES[row.mode] !== mode) return `it still routes by ${MODES[row.mode]}: its agent has not started again since the value was changed`;
+  return row.message;
+}
+
+function verdict(wanted: RoutingSpec, total: number, failing: ReturnType<typeof failingNodes>): Verdict {
+  if (failing.length === 0) return { status: "True", reason: "Routed", message: `all ${total} nodes route by ${wanted.mode}` };
+  return { status: "False", reason: "NotRouted", message: `${failing.length} of ${total} nodes do not route as it says: ${namesOf(failing)}` };
+}
+
+/** Pure. `wanted`: what the chart's values mean. `nodes`: name → what its agent says. */
+export function routingStatus(object: CiliumRouting, wanted: RoutingSpec, nodes: ReadonlyMap<string, NodeRoutingRow | undefined>, now: string): RoutingStatus {
+  const rows = [...nodes.values()];
+  const failing = failingNodes(nodes, (row) => shortfall(row, wanted));
+  const inForce = canonicalJson(object.spec) === canonicalJson(wanted);
+  const found: Verdict = inForce ? verdict(wanted, nodes.size, failing) : { status: "False", reason: "NotInForce", message: `the chart's values decide, and say otherwise: ${JSON.stringify(wanted)}` };
+  return {
+    observedGeneration: object.metadata.generation ?? 0,
+    nodes: `${inForce ? nodes.size - failing.length : 0}/${nodes.size}`,
+    tunnel: rows.filter((row) => row?.mode === "Tunnel").length,
+    native: rows.filter((row) => row?.mode === "Native").length,
+    failingNodes: [...firstOf(failing)],
+    conditions: [readyCondition(object, found, now)],
+  };
+}
+
+export interface RoutingSources {
+  readonly routings: Source<CiliumRouting>;
+  readonly nodes: Source<NodeRow>;
+  readonly ciliumNodes: Source<CiliumNodeReport>;
+}
+
+export function defaultRouting(decision: RoutingDecision, { routings, nodes, ciliumNodes }: RoutingSources): DefaultObject<CiliumRouting> {
+  const spec = routingSpec(decision);
+  return {
+    type: CILIUM_ROUTINGS,
+    objects: routings,
+    spec,
+    status: (object, now) => routingStatus(object, spec, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.routing] as const)), now),
+  };
+}
