@@ -1,6 +1,5 @@
 /** networking.k8s.io/v1 NetworkPolicy: the fields that we read. The API server has checked its form. */
 import { parseCidr } from "../lib/ip.ts";
-import { isReserved } from "./label-keys.ts";
 import type { KubeObject } from "./meta.ts";
 import type { Problem } from "./problem.ts";
 
@@ -39,7 +38,6 @@ export interface NetworkPolicy extends KubeObject {
 /** What the API server accepts and we cannot say: it must be told, not enforced by halves. */
 export function networkPolicyProblems({ spec = {} }: NetworkPolicy): Problem[] {
   const problems: Problem[] = [];
-  checkSelector(spec.podSelector, "spec.podSelector", true, problems);
   spec.policyTypes?.forEach((type, at) => {
     if (type !== "Ingress" && type !== "Egress") problems.push({ path: `spec.policyTypes[${at}]`, message: `${JSON.stringify(type)} is not known` });
   });
@@ -49,10 +47,8 @@ export function networkPolicyProblems({ spec = {} }: NetworkPolicy): Problem[] {
 }
 
 function checkItem(peers: readonly NetworkPolicyPeer[] | undefined, ports: readonly NetworkPolicyPort[] | undefined, path: string, field: string, problems: Problem[]): void {
-  peers?.forEach(({ podSelector, namespaceSelector, ipBlock }, at) => {
+  peers?.forEach(({ ipBlock }, at) => {
     const here = `${path}.${field}[${at}]`;
-    checkSelector(podSelector, `${here}.podSelector`, true, problems);
-    checkSelector(namespaceSelector, `${here}.namespaceSelector`, false, problems);
     if (ipBlock === undefined) return;
     checkBlock(ipBlock.cidr, `${here}.ipBlock.cidr`, problems);
     ipBlock.except?.forEach((block, index) => checkBlock(block, `${here}.ipBlock.except[${index}]`, problems));
@@ -67,12 +63,5 @@ function checkBlock(text: string, path: string, problems: Problem[]): void {
     parseCidr(text, { maskHostBits: true });
   } catch {
     problems.push({ path, message: `${JSON.stringify(text)} is not a block of addresses` });
-  }
-}
-
-function checkSelector(selector: KubernetesSelector | undefined, path: string, isOfPods: boolean, problems: Problem[]): void {
-  const keys = [...Object.keys(selector?.matchLabels ?? {}), ...(selector?.matchExpressions ?? []).map(({ key }) => key)];
-  for (const key of isOfPods ? keys : []) {
-    if (isReserved(key)) problems.push({ path, message: `${key} is written by the system only; no pod has such a label of its own` });
   }
 }

@@ -22,6 +22,8 @@ export interface ResolvedPolicy {
   readonly row: PolicyRow;
   /** By path in the policy, what a name of a group does not mean; undefined: it names none. */
   readonly unresolved: readonly Problem[] | undefined;
+  /** How many blocks, with exceptions, stand for the names of groups. */
+  readonly blocks: number;
 }
 
 type CidrSet = NonNullable<SectionItem["cidrSets"]>[number];
@@ -30,18 +32,34 @@ type Item = { readonly [field in "fromCIDRSet" | "toCIDRSet"]?: readonly CidrSet
 
 const FIELDS = { ingress: "fromCIDRSet", ingressDeny: "fromCIDRSet", egress: "toCIDRSet", egressDeny: "toCIDRSet" } as const;
 
-export function resolveGroups(row: PolicyRow, groups: CidrGroups): ResolvedPolicy {
-  if (row.kind === "NetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined };
+/** Of more blocks than `most` nothing is made: the names of groups stay, and mean nobody. */
+export function resolveGroups(row: PolicyRow, groups: CidrGroups, most = Number.POSITIVE_INFINITY): ResolvedPolicy {
+  if (row.kind === "NetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined, blocks: 0 };
+  const blocks = blocksOfGroups(row, groups);
+  if (blocks > most) return { row, unresolved: [], blocks };
   const unresolved: Problem[] = [];
   const resolve = (spec: PolicySpec, path: string): PolicySpec => ({ ...spec, ...resolvedSections(spec, path, groups, unresolved) });
   const spec = row.spec === undefined ? {} : { spec: resolve(row.spec, "spec") };
   const specs = row.specs === undefined ? {} : { specs: row.specs.map((each, index) => resolve(each, `specs[${index}]`)) };
-  return { row: { ...row, ...spec, ...specs }, unresolved };
+  return { row: { ...row, ...spec, ...specs }, unresolved, blocks };
 }
 
-function namesGroups({ spec, specs = [] }: CiliumPolicyRow): boolean {
+function setsOfGroups({ spec, specs = [] }: CiliumPolicyRow): readonly CidrSet[] {
   const all = specsOf({ ...(spec === undefined ? {} : { spec }), specs: [...specs] });
-  return all.some(({ spec: one }) => sections(one).some(([, field, items]) => items.some((item) => item[field]?.some(isGroup) === true)));
+  return all.flatMap(({ spec: one }) => sections(one).flatMap(([, field, items]) => items.flatMap((item) => (item[field] ?? []).filter(isGroup))));
+}
+
+function namesGroups(row: CiliumPolicyRow): boolean {
+  return setsOfGroups(row).length > 0;
+}
+
+function blocksOfGroups(row: CiliumPolicyRow, groups: CidrGroups): number {
+  const sizes = setsOfGroups(row).map((set) => named(set, groups).reduce((sum, [, { cidrs }]) => sum + cidrs.length, 0) * (1 + (set.except?.length ?? 0)));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function named({ cidrGroupRef, cidrGroupSelector }: CidrSet, groups: CidrGroups): readonly (readonly [name: string, group: CidrGroup])[] {
+  return [...groups].filter(([name, { labels }]) => name === cidrGroupRef || (cidrGroupSelector !== undefined && selectsGroup(cidrGroupSelector, labels)));
 }
 
 function isGroup({ cidrGroupRef, cidrGroupSelector }: CidrSet): boolean {
@@ -67,15 +85,16 @@ function resolvedSections(spec: PolicySpec, path: string, groups: CidrGroups, un
   return Object.fromEntries(resolved);
 }
 
-function blocksOf({ cidrGroupRef, cidrGroupSelector, except }: CidrSet, path: string, groups: CidrGroups, unresolved: Problem[]): readonly CidrSet[] {
-  const named = [...groups].filter(([name, { labels }]) => name === cidrGroupRef || (cidrGroupSelector !== undefined && selectsGroup(cidrGroupSelector, labels)));
+function blocksOf(set: CidrSet, path: string, groups: CidrGroups, unresolved: Problem[]): readonly CidrSet[] {
+  const { cidrGroupRef, except } = set;
+  const found = named(set, groups);
   const field = cidrGroupRef === undefined ? "cidrGroupSelector" : "cidrGroupRef";
-  if (named.length === 0) {
+  if (found.length === 0) {
     const missing = cidrGroupRef === undefined ? "no CiliumCIDRGroup has these labels" : `there is no CiliumCIDRGroup ${cidrGroupRef}`;
     unresolved.push({ path: `${path}.${field}`, message: `${missing}: it means nobody` });
   }
-  for (const [name, { problems }] of named) for (const problem of problems) unresolved.push({ path: `${path}.${field}`, message: `CiliumCIDRGroup ${name}: ${problem.path}: ${problem.message}: it means nobody` });
-  const cidrs = named.flatMap(([, group]) => group.cidrs);
+  for (const [name, { problems }] of found) for (const problem of problems) unresolved.push({ path: `${path}.${field}`, message: `CiliumCIDRGroup ${name}: ${problem.path}: ${problem.message}: it means nobody` });
+  const cidrs = found.flatMap(([, group]) => group.cidrs);
   return cidrs.map((cidr) => ({ cidr, ...(except === undefined ? {} : { except }) }));
 }
 

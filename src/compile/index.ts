@@ -5,6 +5,8 @@ export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
 export { NamedKeys } from "./named-keys.ts";
 export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
+export { policySize, withoutRules } from "./size.ts";
+export type { PolicySize } from "./size.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";
 export { readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";

@@ -3,8 +3,9 @@
  * an absent and an empty list of peers or ports mean everybody and every port; an item `{}` allows everything; a block
  * of addresses means pods and nodes too; what `policyTypes` does not name has no effect.
  */
+import { isReserved } from "../api/label-keys.ts";
 import type { KubernetesSelector, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec } from "../api/network-policy.ts";
-import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
+import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, OWN_PREFIX } from "../model/labels.ts";
 import type { KubernetesPolicyRow } from "../model/snapshot.ts";
 import { cidrPeers } from "./blocks.ts";
 import { ANY_PORT, Selectors } from "./draft.ts";
@@ -15,7 +16,9 @@ import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch, Requirem
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 const EVERYWHERE: ReadonlySet<PeerScope> = new Set(["world", "nodes", "pods"]);
-const POD_LABELS_PREFIX = "k8s:";
+const K8S_PREFIX = "k8s:";
+const ofPods = (key: string): string => (isReserved(key) ? OWN_PREFIX : K8S_PREFIX) + key;
+const ofNamespaces = (key: string): string => NAMESPACE_LABELS_PREFIX + key;
 
 interface Item {
   readonly peers: readonly NetworkPolicyPeer[] | undefined;
@@ -31,7 +34,7 @@ export function draftNetworkPolicy(row: KubernetesPolicyRow): PolicyDraft {
     enforces.has(direction) ? items.flatMap((item, index) => draftItem(item, direction, `spec.${direction}[${index}]`, namespace, selectors)) : [];
   const ingress = draft("ingress", spec.ingress?.map(({ from, ports }) => ({ peers: from, ports })) ?? []);
   const egress = draft("egress", spec.egress?.map(({ to, ports }) => ({ peers: to, ports })) ?? []);
-  const subject = normalized([...requirementsOf(spec.podSelector, POD_LABELS_PREFIX), ofNamespace(namespace)]);
+  const subject = normalized([...requirementsOf(spec.podSelector, ofPods), ofNamespace(namespace)]);
   return { ref, path: "spec", subject, enforces, rules: [...ingress, ...egress], selectors: selectors.all };
 }
 
@@ -52,18 +55,18 @@ function draftItem({ peers, ports }: Item, direction: Direction, path: string, n
 function peerOf({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer, namespace: string): readonly PeerSelector[] {
   if (ipBlock !== undefined) return [cidrPeers([ipBlock], EVERYWHERE)];
   if (podSelector === undefined && namespaceSelector === undefined) return [];
-  const namespaces = namespaceSelector === undefined ? [ofNamespace(namespace)] : requirementsOf(namespaceSelector, NAMESPACE_LABELS_PREFIX);
-  return [normalized([...requirementsOf(podSelector, POD_LABELS_PREFIX), ...namespaces])];
+  const namespaces = namespaceSelector === undefined ? [ofNamespace(namespace)] : requirementsOf(namespaceSelector, ofNamespaces);
+  return [normalized([...requirementsOf(podSelector, ofPods), ...namespaces])];
 }
 
 function ofNamespace(namespace: string): Requirement {
   return { key: NAMESPACE_LABEL, operator: "In", values: [namespace] };
 }
 
-function requirementsOf(selector: KubernetesSelector | undefined, prefix: string): readonly Requirement[] {
-  const labels = Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => ({ key: prefix + key, operator: "In" as const, values: [value] }));
+function requirementsOf(selector: KubernetesSelector | undefined, withSource: (key: string) => string): readonly Requirement[] {
+  const labels = Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => ({ key: withSource(key), operator: "In" as const, values: [value] }));
   const expressions = selector?.matchExpressions ?? [];
-  return [...labels, ...expressions.map(({ key, operator, values }) => ({ key: prefix + key, operator, values: [...new Set(values ?? [])].sort() }))];
+  return [...labels, ...expressions.map(({ key, operator, values }) => ({ key: withSource(key), operator, values: [...new Set(values ?? [])].sort() }))];
 }
 
 function portMatches({ protocol = "TCP", port, endPort }: NetworkPolicyPort): readonly PortMatch[] {

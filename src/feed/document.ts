@@ -40,14 +40,19 @@ type RecordText = readonly [kind: string, key: string | number, ...rest: Json[]]
 
 const PART_BYTES = 64 * 1024;
 const MAX_PARTS = 4096;
-/** The CRD's limit; only one record alone can reach it. */
+/** The CRD's limit. A record that alone would pass it travels in pieces. */
 const MAX_PART_BYTES = 1024 * 1024;
+/** Characters; with what JSON adds to them mostly less than a part. */
+const PIECE_LENGTH = 24 * 1024;
 const RULES_PER_RECORD = 16;
 /** 128 bits: a part's name is its content. */
 const PART_HASH_DIGITS = 32;
 
 export function encodeDocument(document: Document): readonly Part[] {
-  const texts = recordsOf(document).map((record) => ({ bucket: hash32(keyOfRecord(record)), text: JSON.stringify(record) }));
+  const texts = recordsOf(document).flatMap((record) => {
+    const text = JSON.stringify(record);
+    return Buffer.byteLength(text) + 2 <= MAX_PART_BYTES ? [textOf(record, text)] : piecesOf(record, text).map((piece) => textOf(piece));
+  });
   texts.sort((a, b) => (a.text < b.text ? -1 : 1));
   for (let count = 1; ; count *= 2) {
     const buckets = Array.from({ length: count }, (): string[] => []);
@@ -57,9 +62,35 @@ export function encodeDocument(document: Document): readonly Part[] {
   }
 }
 
-/** Kind and key; of the rules of one set also which of them, so that a large set is dealt to several parts. */
+function textOf(record: RecordText, text = JSON.stringify(record)): { readonly bucket: number; readonly text: string } {
+  return { bucket: hash32(keyOfRecord(record)), text };
+}
+
+/** Kind and key; of what is one of several also which, so that a large set is dealt to several parts. */
 function keyOfRecord([kind, key, first]: RecordText): string {
-  return kind === "rules" ? `${kind}/${key}/${Number(first)}` : `${kind}/${key}`;
+  return kind === "rules" || kind === PIECE ? `${kind}/${key}/${Number(first)}` : `${kind}/${key}`;
+}
+
+const PIECE = "piece";
+
+/** The text of a record that is too long for a part: [kind, key of the record, which piece, of how many, text]. */
+function piecesOf(record: RecordText, text: string): RecordText[] {
+  const count = Math.ceil(text.length / PIECE_LENGTH);
+  return Array.from({ length: count }, (_, at): RecordText => [PIECE, keyOfRecord(record), at, count, text.slice(at * PIECE_LENGTH, (at + 1) * PIECE_LENGTH)]);
+}
+
+/** Whether some record travels in pieces. */
+export function hasPieces(parts: readonly Part[]): boolean {
+  const start = `["${PIECE}",`;
+  return parts.some(({ data }) => data.startsWith(`[${start}`) || data.includes(`\n${start}`));
+}
+
+function joined(pieces: readonly unknown[][]): unknown[][] {
+  return [...Map.groupBy(pieces, ([, key]) => String(key))].map(([key, all]) => {
+    if (all.length !== all[0]?.[3]) throw new FormatError(`of ${key} there are ${all.length} pieces of ${String(all[0]?.[3])}`);
+    const text = all.sort((a, b) => Number(a[2]) - Number(b[2])).map((piece) => String(piece[4])).join("");
+    return parseRecords(`[${text}]`)[0] ?? [];
+  });
 }
 
 function sizeOf(texts: readonly string[]): number {
@@ -69,7 +100,7 @@ function sizeOf(texts: readonly string[]): number {
 function partOf(texts: readonly string[]): Part {
   const data = `[${texts.join(",\n")}]`;
   if (Buffer.byteLength(data) > MAX_PART_BYTES) {
-    throw new CodedError("NODE_STATE_TOO_LARGE", `one record of the node state has ${Buffer.byteLength(data)} bytes, more than ${MAX_PART_BYTES}: a selector of a policy is too large`);
+    throw new CodedError("NODE_STATE_TOO_LARGE", `one record of the node state has ${Buffer.byteLength(data)} bytes, more than ${MAX_PART_BYTES}`);
   }
   return { hash: hashOf(data), data };
 }
@@ -131,15 +162,9 @@ function ruleJson(rule: Rule): Json {
 
 /** Reads the parts of one manifest, in any order; throws FormatError when they are not a whole document. */
 export function decodeDocument(parts: Iterable<string>): Document {
-  const records = new Map<string, unknown[][]>();
-  for (const data of parts) {
-    for (const record of parseRecords(data)) {
-      const kind = String(record[0]);
-      const known = records.get(kind);
-      if (known === undefined) records.set(kind, [record]);
-      else known.push(record);
-    }
-  }
+  const all = [...parts].flatMap((data) => parseRecords(data));
+  const records = Map.groupBy(all, (record) => String(record[0]));
+  for (const record of joined(records.get(PIECE) ?? [])) records.set(String(record[0]), [...(records.get(String(record[0])) ?? []), record]);
   const of = (kind: string): unknown[][] => records.get(kind) ?? [];
   const marks = new Map(of("policy").map((record) => decodeMark(record)));
   const routing = of("routing")[0];

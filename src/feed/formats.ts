@@ -8,6 +8,7 @@
  *   3  as 2, and the manifest carries parts itself
  *   4  also selectors that name churning labels, the namespaces where those are part of identities, and denials of
  *      kube-apiserver
+ *   5  also a record of more than a part can hold, in pieces
  */
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
@@ -15,9 +16,9 @@ import { CodedError } from "../lib/errors.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5];
 
-const [FIRST, SECOND, FOURTH] = [1, 2, 4];
+const [FIRST, SECOND, FOURTH, FIFTH] = [1, 2, 4, 5];
 /** The manifest carries parts. */
 export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
@@ -31,7 +32,8 @@ export class FormatNotUnderstood extends CodedError {
 }
 
 /** The oldest format that can say the document. */
-export function formatOf({ state, marks }: Document): number {
+export function formatOf({ state, marks }: Document, isInPieces = false): number {
+  if (isInPieces) return FIFTH;
   if (state.named !== undefined || [...state.selectors.values()].some(namesChurning) || deniesApiServer(state)) return FOURTH;
   const isOld =
     isOldRouting(state.routing) &&

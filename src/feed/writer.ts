@@ -14,7 +14,7 @@ import { isConflict } from "../kube/errors.ts";
 import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
 import { place, placeApart } from "./carriage.ts";
 import type { Placement } from "./carriage.ts";
-import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "./document.ts";
+import { decodeDocument, encodeDocument, hasPieces, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
 import { CARRYING_FORMAT, FormatNotUnderstood, formatOf } from "./formats.ts";
 import { NODE_LABEL, carriedName, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
@@ -107,7 +107,7 @@ export class NodeStateWriter {
     const revision = (current?.revision ?? 0) + 1;
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
-    const content = { revision, parts, ...carriage(target, parts, known?.placement ?? NOWHERE, formatOf(document)) };
+    const content = { revision, parts, ...carriage(target, parts, known?.placement ?? NOWHERE, formatOf(document, hasPieces(parts))) };
     if (current !== undefined && says(current, target, content)) return { revision: current.revision, format: content.format, document };
     this.#known.set(node, { ...(await this.#publish(target, known, content)), document });
     const existing = remembered === undefined ? await this.#partsOf(node, signal) : objectsOf(node, remembered.placement);

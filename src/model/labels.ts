@@ -19,6 +19,12 @@ export const SERVICE_ACCOUNT_LABEL = "k8s:io.cilium.k8s.policy.serviceaccount";
  */
 export const NAMED_PREFIX = "named:";
 
+/**
+ * `pod:io.cilium.k8s.policy.cluster`: a label of the pod's own with a key that means something else when the system says
+ * it. Only NetworkPolicy, which knows labels without a source, can select by it.
+ */
+export const OWN_PREFIX = "pod:";
+
 /** The chart refuses every other `cluster.name`. */
 export const CLUSTER_NAME = "default";
 
@@ -31,7 +37,7 @@ export function identityLabels(pod: Pod, namespace: Namespace, named: readonly s
   ];
   for (const [key, value] of Object.entries(namespace.metadata.labels ?? {})) labels.push([NAMESPACE_LABELS_PREFIX + key, value]);
   for (const [key, value] of Object.entries(pod.metadata.labels ?? {})) {
-    if (!isChurning(key) && !isReserved(key)) labels.push([`k8s:${key}`, value]);
+    if (!isChurning(key)) labels.push([isReserved(key) ? OWN_PREFIX + key : `k8s:${key}`, value]);
   }
   return withNamed(sortedLabels(labels), churningLabels(pod), named);
 }

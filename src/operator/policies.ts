@@ -5,11 +5,12 @@
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
 import type { PolicyKind, Problem, Validator } from "../api/index.ts";
-import { resolveGroups } from "../compile/index.ts";
-import type { CidrGroup, ResolvedPolicy } from "../compile/index.ts";
+import { policySize, resolveGroups, withoutRules } from "../compile/index.ts";
+import type { CidrGroup, PolicySize, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { contentOf, lastValid, versionOf } from "../model/index.ts";
 import type { PolicyObject, PolicyRow } from "../model/index.ts";
+import { NAMESPACE_QUOTA, PolicyQuota } from "./policy-quota.ts";
 
 export type { PolicyObject } from "../model/index.ts";
 
@@ -21,10 +22,18 @@ export interface PolicyEntry {
   readonly effective: PolicyRow | undefined;
   /** Of the groups of blocks that it names, what means nobody; undefined: it names none. */
   readonly unresolved: readonly Problem[] | undefined;
+  /** Why it is in force without its rules: there is no room for it; undefined: there is. */
+  readonly refusal?: string | undefined;
 }
 
-/** A version without what groups of blocks say, which is not the policy's own. */
-type Version = Omit<PolicyEntry, "unresolved">;
+/** A version without what groups of blocks and other policies say, which is not the policy's own. */
+type Version = Omit<PolicyEntry, "unresolved" | "refusal">;
+
+/** What the compiler is given of a policy: the row itself, or what is left of it. */
+interface Published {
+  readonly source: PolicyRow;
+  readonly row: PolicyRow;
+}
 
 export interface PolicyListener {
   /** The enforced policies of the namespace changed; "" stands for those of the whole cluster. */
@@ -48,12 +57,15 @@ export class PolicyBook {
   readonly #byNamespace = new Map<string, Set<PolicyKey>>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
   readonly #groups = new Map<string, CidrGroup>();
-  /** What is published of each policy: its effective version with the blocks of the groups that it names. */
+  /** Each policy's effective version with the blocks of the groups that it names. */
   readonly #resolved = new Map<PolicyKey, ResolvedPolicy>();
+  readonly #quota: PolicyQuota;
+  readonly #published = new Map<PolicyKey, Published>();
 
-  constructor(validator: Validator, listener: PolicyListener) {
+  constructor(validator: Validator, listener: PolicyListener, quota = new PolicyQuota()) {
     this.#validator = validator;
     this.#listener = listener;
+    this.#quota = quota;
   }
 
   /** Namespace -> enforced policies, under "" those of the whole cluster; a change makes a new array. */
@@ -87,27 +99,29 @@ export class PolicyBook {
     const resolved = this.#resolve(entry, previous, before);
     if (previous !== undefined) {
       this.#byUid.delete(previous.object.metadata.uid ?? "");
-      this.#byNamespace.get(previous.object.metadata.namespace ?? "")?.delete(key);
+      this.#byNamespace.get(namespaceOf(previous))?.delete(key);
       this.#entries.delete(key);
       this.#resolved.delete(key);
     }
     if (resolved !== undefined) this.#resolved.set(key, resolved);
-    if (entry !== undefined) {
-      this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved });
-      this.#byUid.set(entry.object.metadata.uid ?? "", key);
-      const namespace = entry.object.metadata.namespace ?? "";
-      const keys = this.#byNamespace.get(namespace);
-      if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
-      else keys.add(key);
-    }
-    this.#publish(before?.row, resolved?.row);
+    if (entry !== undefined) this.#add(key, entry, resolved);
+    this.#publish(key, namespaceOf(entry ?? previous), resolved);
     this.#listener.policyChanged(key);
+  }
+
+  #add(key: PolicyKey, entry: Version, resolved: ResolvedPolicy | undefined): void {
+    const namespace = namespaceOf(entry);
+    this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved, refusal: this.#quota.refusal(namespace, key) });
+    this.#byUid.set(entry.object.metadata.uid ?? "", key);
+    const keys = this.#byNamespace.get(namespace);
+    if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
+    else keys.add(key);
   }
 
   /** What was resolved before stays as long as the version does: a change of a group is told apart (`groupChanged`). */
   #resolve(entry: Version | undefined, previous: PolicyEntry | undefined, before: ResolvedPolicy | undefined): ResolvedPolicy | undefined {
     if (entry?.effective === undefined) return undefined;
-    return entry.effective === previous?.effective ? before : resolveGroups(entry.effective, this.#groups);
+    return entry.effective === previous?.effective ? before : resolveGroups(entry.effective, this.#groups, NAMESPACE_QUOTA.blocks);
   }
 
   /** The group, undefined when it is gone: the policies that name it, or its labels, change with it. */
@@ -117,11 +131,11 @@ export class PolicyBook {
     for (const [key, before] of [...this.#resolved]) {
       const entry = this.#entries.get(key);
       if (before.unresolved === undefined || entry?.effective === undefined) continue;
-      const resolved = resolveGroups(entry.effective, this.#groups);
-      if (canonicalJson([resolved.row, resolved.unresolved]) === canonicalJson([before.row, before.unresolved])) continue;
+      const resolved = resolveGroups(entry.effective, this.#groups, NAMESPACE_QUOTA.blocks);
+      if (canonicalJson([resolved.row, resolved.unresolved, resolved.blocks]) === canonicalJson([before.row, before.unresolved, before.blocks])) continue;
       this.#resolved.set(key, resolved);
       this.#entries.set(key, { ...entry, unresolved: resolved.unresolved });
-      this.#publish(before.row, resolved.row);
+      this.#publish(key, namespaceOf(entry), resolved);
       this.#listener.policyChanged(key);
     }
   }
@@ -137,13 +151,41 @@ export class PolicyBook {
     return { kind, object, problems, effective };
   }
 
-  #publish(previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
-    if (previous === current) return;
-    const namespace = (current ?? previous)?.namespace ?? "";
-    const rest = (this.#effective.get(namespace) ?? []).filter((row) => row !== previous);
-    const rows = current === undefined ? rest : [...rest, current];
+  /** A change of one policy's size may make room for others of the namespace, or take it. */
+  #publish(key: PolicyKey, namespace: string, resolved: ResolvedPolicy | undefined): void {
+    const others = this.#quota.changed(namespace, key, resolved && sizeOf(resolved)).filter((other) => other !== key);
+    this.#put(key, namespace, resolved?.row);
+    for (const other of others) {
+      this.#put(other, namespace, this.#resolved.get(other)?.row);
+      this.#listener.policyChanged(other);
+    }
+  }
+
+  #put(key: PolicyKey, namespace: string, source: PolicyRow | undefined): void {
+    const refusal = source === undefined ? undefined : this.#quota.refusal(namespace, key);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && entry.refusal !== refusal) this.#entries.set(key, { ...entry, refusal });
+    const before = this.#published.get(key);
+    const wasWhole = before === undefined || before.row === before.source;
+    if (before?.source === source && wasWhole === (refusal === undefined)) return;
+    const row = source === undefined || refusal === undefined ? source : withoutRules(source);
+    if (source === undefined || row === undefined) this.#published.delete(key);
+    else this.#published.set(key, { source, row });
+    const rest = (this.#effective.get(namespace) ?? []).filter((other) => other !== before?.row);
+    const rows = row === undefined ? rest : [...rest, row];
     if (rows.length === 0) this.#effective.delete(namespace);
     else this.#effective.set(namespace, rows);
     this.#listener.policiesChanged(namespace);
   }
+}
+
+/** Whether the groups' blocks are in their place or too many for that. */
+function sizeOf({ row, blocks }: ResolvedPolicy): PolicySize {
+  const { rules, blocks: own } = policySize(row);
+  return { rules, blocks: Math.max(own, blocks) };
+}
+
+/** Empty for a kind of the whole cluster. */
+function namespaceOf(entry: Version | undefined): string {
+  return entry?.object.metadata.namespace ?? "";
 }

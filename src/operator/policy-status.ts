@@ -33,7 +33,7 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
   const failing = findings.nodes.filter(({ standing }) => standing !== "enforced").slice(0, MAX_NODES);
   const valid = validity(entry);
   const resolved = resolution(entry);
-  const enforcement = entry.problems.length === 0 ? enforcementOf(findings) : notCurrent(entry, findings);
+  const enforcement = entry.problems.length === 0 ? enforcementOf(findings, entry.refusal) : notCurrent(entry, findings);
   const verdicts: readonly (readonly [string, Verdict])[] = [
     ["Enforced", enforcement],
     ["Ready", readiness(valid, enforcement, resolved)],
@@ -72,14 +72,15 @@ function resolution({ unresolved }: PolicyEntry): readonly Verdict[] {
   return [{ status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }];
 }
 
-function notCurrent({ object, effective }: PolicyEntry, findings: Findings): Verdict {
+function notCurrent({ object, effective, refusal }: PolicyEntry, findings: Findings): Verdict {
   const generation = object.metadata.generation ?? 0;
   if (effective === undefined) return { status: "False", reason: "Invalid", message: `generation ${generation} is not valid and nothing is enforced` };
-  const old = enforcementOf(findings);
+  const old = enforcementOf(findings, refusal);
   return { status: "False", reason: "Invalid", message: `generation ${generation} is not valid; of generation ${effective.generation}: ${old.message}` };
 }
 
-function enforcementOf({ nodes }: Findings): Verdict {
+function enforcementOf({ nodes }: Findings, refusal?: string): Verdict {
+  if (refusal !== undefined) return { status: "False", reason: "CapacityExceeded", message: refusal };
   if (nodes.length === 0) return { status: "True", reason: "NoEndpoints", message: "no pod is selected" };
   const of = (standing: NodeStanding["standing"]): readonly NodeStanding[] => nodes.filter((node) => node.standing === standing);
   const [failing, unheard, pending] = [of("failing"), of("unheard"), of("pending")];

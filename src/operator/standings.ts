@@ -1,5 +1,5 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { draftPolicy, maySelect, reachOf, selects } from "../compile/index.ts";
+import { draftPolicy, maySelect, reachOf, selects, withoutRules } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
 import type { LabelPeers, PolicyDraft } from "../compile/index.ts";
@@ -95,7 +95,7 @@ export class Standings {
   of(entry: PolicyEntry): Findings {
     const { effective } = entry;
     if (effective === undefined) return { endpoints: 0, nodes: [] };
-    const drafts = draftPolicy(effective);
+    const drafts = draftPolicy(entry.refusal === undefined ? effective : withoutRules(effective));
     const { endpoints, selected, undecided } = this.#subjects(effective.namespace, drafts);
     const waiting = this.#undecidedPeers(drafts);
     const standings: NodeStanding[] = [];

@@ -20,7 +20,7 @@ export function clientOf(kubeconfig: string): KubeClient {
 }
 
 /** Tries until `probe` gives something, or fails with what it gave last. */
-export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false> | T | undefined | false, timeoutMs = 30_000): Promise<T> {
+export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false> | T | undefined | false, timeoutMs = 90_000): Promise<T> {
   const end = performance.now() + timeoutMs;
   let error: unknown;
   while (performance.now() < end) {

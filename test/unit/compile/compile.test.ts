@@ -86,6 +86,20 @@ test("no label of a user selects what only the system may say", () => {
   assert.equal(forged.get("k8s:io.cilium.k8s.policy.serviceaccount"), "default");
 });
 
+test("a NetworkPolicy selects by the labels that a pod itself has, also those whose key the system writes for others", () => {
+  const selected = (podSelector: object, own: Record<string, string>): boolean =>
+    draftPolicy({ kind: "NetworkPolicy", namespace: "ns", name: "p", uid: "u", generation: 1, spec: { podSelector } }).some(({ subject }) => selects(subject, labels("ns", own)));
+  const key = "io.cilium.k8s.policy.cluster";
+  for (const [podSelector, own, expected] of [
+    [{ matchLabels: { [key]: "x" } }, { [key]: "x" }, true],
+    [{ matchLabels: { [key]: "x" } }, { [key]: "y" }, false],
+    [{ matchLabels: { [key]: "default" } }, {}, false],
+    [{ matchExpressions: [{ key: "io.kubernetes.pod.namespace", operator: "Exists" }] }, {}, false],
+    [{ matchExpressions: [{ key: "io.kubernetes.pod.namespace", operator: "NotIn", values: ["ns"] }] }, {}, true],
+  ] as const) assert.equal(selected(podSelector, own), expected, JSON.stringify([podSelector, own]));
+  assert.equal(selects(peerSelector({ matchLabels: { [key]: "x" } }, "ns"), labels("ns", { [key]: "x" })), false, "of ours it is the system's");
+});
+
 test("names of JavaScript's own objects are plain labels", () => {
   const set = labels("ns", JSON.parse('{"constructor": "x", "__proto__": "y"}') as Record<string, string>);
   const selector = (text: string) => peerSelector({ matchLabels: JSON.parse(text) as Record<string, string> }, "ns");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, Rule, RuleName } from "../../../src/compile/index.ts";
-import { decodeDocument, encodeDocument, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
+import { decodeDocument, encodeDocument, hasPieces, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
 import type { Document } from "../../../src/feed/document.ts";
 import { formatOf } from "../../../src/feed/formats.ts";
 import { nodeKey } from "../../../src/feed/names.ts";
@@ -184,4 +184,22 @@ test("the name of every node fits into an object's name and a label", () => {
   const names = fc.stringMatching(/^[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?$/);
   fc.assert(fc.property(names, (node) => assert.match(nodeKey(node), /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/)));
   assert.notEqual(nodeKey("a".repeat(100)), nodeKey("a".repeat(101)));
+});
+
+test("what is too long for a part travels in pieces, which an older agent is not given", () => {
+  const blocks = Array.from({ length: 65_000 }, (_, at) => ({ cidr: `10.${at >> 8}.${at & 255}.0/24`, except: at % 2 === 0 ? [] : [`10.${at >> 8}.${at & 255}.1/32`] }));
+  const values = Array.from({ length: 90_000 }, (_, at) => `é"${String(at).padStart(8, "0")}`);
+  const selectors = new Map<string, PeerSelector>([
+    ["1".repeat(16), { kind: "cidrs", blocks, scopes: ["world"] }],
+    ["2".repeat(16), { kind: "labels", requirements: [{ key: "k8s:app", operator: "In", values }] }],
+    ["3".repeat(16), { kind: "labels", requirements: [{ key: '["piece",', operator: "In", values: ['\n["piece",'] }] }],
+  ]);
+  const original: Document = { ...large(1, ""), state: { ...large(1, "").state, selectors } };
+  const parts = encodeDocument(original);
+  assert.ok(parts.every(({ data }) => Buffer.byteLength(data) <= 128 * 1024), "and in small ones, so that none is a large write");
+  assert.deepEqual(decodeDocument(parts.map(({ data }) => data).reverse()).state.selectors, selectors);
+  assert.deepEqual([hasPieces(parts), formatOf(original, hasPieces(parts))], [true, 5]);
+  assert.throws(() => decodeDocument(parts.slice(1).map(({ data }) => data)), /pieces of|no routing|rules of/);
+  const plain = encodeDocument({ ...original, state: { ...original.state, selectors: new Map([...selectors].slice(2)) } });
+  assert.equal(hasPieces(plain), false, "text that looks like it is none");
 });
