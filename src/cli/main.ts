@@ -1,4 +1,4 @@
-/** The arguments of `cilium`, those of tables apart (inspect-commands.ts): each command hands over to the file that does it. */
+/** The arguments of `cilium`, those of tables and of policies apart (inspect-commands.ts, policy-commands.ts): each command hands over to the file that does it. */
 import { hostname } from "node:os";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
@@ -9,6 +9,7 @@ import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
 import { addBpf, addEncryption, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
 import { addMissingCommands } from "./missing.ts";
+import { addPolicyQuestions } from "./policy-commands.ts";
 import type { NodeReport } from "./preflight.ts";
 import type { PreflightFormat } from "./preflight-text.ts";
 
@@ -91,16 +92,7 @@ function stopSignal(withStdin: boolean): AbortSignal {
 function addPolicy(program: Command, surroundings: Surroundings): void {
   const policy = program.command("policy").description("Network policies");
   addPolicyTables(policy, surroundings);
-  policy
-    .command("validate")
-    .description("Check policies as the operator would, before they are applied; - is standard input")
-    .argument("<file...>")
-    .action(async (files: string[]) => {
-      const { findingsText, validateFiles } = await import("./policy.ts");
-      const findings = await validateFiles(files);
-      print(findingsText(findings));
-      if (!findings.some(({ outcome }) => outcome === "valid") || findings.some(({ outcome }) => outcome === "invalid")) process.exitCode = 1;
-    });
+  addPolicyQuestions(policy, surroundings);
 }
 
 function addUninstall(program: Command): void {

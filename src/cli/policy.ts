@@ -1,75 +1,91 @@
 /** `cilium policy validate FILE…`: the operator's own validator, before anything is applied. Asks no cluster. */
-import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
-import { loadAll } from "js-yaml";
-import type { Problem } from "../api/problem.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
-import { describeError } from "../lib/errors.ts";
+import { nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
+import type { World } from "../explain/index.ts";
+import type { Manifest, Manifests } from "./manifests.ts";
+
+/** What is wrong, or probably not meant, at a field. */
+export interface Remark {
+  /** Of the file, from 1. */
+  readonly line: number;
+  /** Of the object; empty for what is no object. */
+  readonly path: string;
+  readonly message: string;
+  /** Of a warning, one word for programs. */
+  readonly reason?: string;
+}
 
 export interface Finding {
   readonly file: string;
-  /** `namespace/name` of the policy, or which document of the file. */
+  readonly line: number;
+  readonly kind: string;
+  /** `namespace/name`, or the name alone. */
   readonly object: string;
   /** `skipped` is no policy of ours and was not looked at. */
   readonly outcome: "valid" | "invalid" | "skipped";
-  /** One line each; empty when valid. */
-  readonly problems: readonly string[];
-}
-
-interface Head {
-  readonly apiVersion?: unknown;
-  readonly kind?: unknown;
-  readonly metadata?: { readonly name?: unknown; readonly namespace?: unknown };
+  readonly problems: readonly Remark[];
+  readonly warnings: readonly Remark[];
 }
 
 const POLICY_KINDS: readonly PolicyKind[] = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"];
+/** Read for what policies mean; they are none. */
+const SURROUNDINGS: readonly string[] = ["Pod", "Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "ReplicationController", "Namespace", "Node", "Service"];
 
 /** Other products have kinds of these names too. */
 function isOfGroup(apiVersion: unknown, kind: PolicyKind): boolean {
   return apiVersion === (kind === "NetworkPolicy" ? "networking.k8s.io/v1" : "cilium.io/v2");
 }
 
-/** `-` is standard input. */
-export async function validateFiles(files: readonly string[]): Promise<Finding[]> {
-  const validator = new Validator();
-  const findings: Finding[] = [];
-  for (const file of files) {
-    const source = file === "-" ? await text(process.stdin) : await readFile(file, "utf8");
-    findings.push(...validateText(file, source, validator));
-  }
-  return findings;
+/** What is valid is also read for what it probably does not mean, in the world that the files tell of. */
+export function validateManifests({ objects, unreadable }: Manifests, validator = new Validator()): readonly Finding[] {
+  const broken = unreadable.map(({ file, line, message }): Finding => ({ file, line, kind: "", object: "", outcome: "invalid", problems: [{ line, path: "", message }], warnings: [] }));
+  const judged = objects.map((manifest) => ({ manifest, finding: validate(manifest, validator) }));
+  const valid = judged.filter(({ finding }) => finding.outcome !== "invalid").map(({ manifest }) => manifest);
+  const world = worldOf(valid, { validator, live: false });
+  return [...broken, ...judged.map(({ manifest, finding }) => (finding.outcome === "valid" ? { ...finding, warnings: warningsOf(manifest, world) } : finding))];
 }
 
-export function validateText(file: string, source: string, validator: Validator): Finding[] {
-  let documents: unknown[];
-  try {
-    documents = loadAll(source);
-  } catch (error) {
-    return [{ file, object: "YAML", outcome: "invalid", problems: [describeError(error)] }];
-  }
-  return documents.filter((document) => document !== null && document !== undefined).map((document, index) => validate(file, document as Head, index, validator));
+function validate({ file, object, line }: Manifest, validator: Validator): Finding {
+  const { kind = "", apiVersion, metadata } = object;
+  const head = { file, line: line(""), kind, object: [metadata.namespace, metadata.name].filter((part) => part !== undefined).join("/"), warnings: [] };
+  const of = (problems: readonly { readonly path: string; readonly message: string }[]): Finding => ({
+    ...head, outcome: problems.length === 0 ? "valid" : "invalid", problems: problems.map(({ path, message }) => ({ line: line(path), path, message })),
+  });
+  if (kind === "CiliumCIDRGroup" && apiVersion === "cilium.io/v2") return of(validator.cidrGroup(object));
+  const known = POLICY_KINDS.find((candidate) => candidate === kind);
+  if (known !== undefined && isOfGroup(apiVersion, known)) return of(validator.policy(object, known));
+  const isOurs = apiVersion?.startsWith("cilium.io/") === true;
+  if (isOurs) return of([{ path: "kind", message: `the kind ${kind} is not built yet` }]);
+  const message = SURROUNDINGS.includes(kind) ? `${kind} is no policy; it was read for what policies mean` : `${kind} is no policy, not checked`;
+  return { ...head, outcome: "skipped", problems: [{ line: line(""), path: "", message }] };
 }
 
-function validate(file: string, document: Head, index: number, validator: Validator): Finding {
-  const { name, namespace } = document.metadata ?? {};
-  const object = typeof name === "string" ? [namespace, name].filter((part) => typeof part === "string").join("/") : `document ${index + 1}`;
-  if (document.kind === "CiliumCIDRGroup" && document.apiVersion === "cilium.io/v2") return finding(file, object, validator.cidrGroup(document));
-  const kind = POLICY_KINDS.find((candidate) => candidate === document.kind);
-  if (kind === undefined || !isOfGroup(document.apiVersion, kind)) {
-    const isOurs = typeof document.apiVersion === "string" && document.apiVersion.startsWith("cilium.io/");
-    const message = isOurs ? `the kind ${String(document.kind)} is not built yet` : `${String(document.kind)} is no policy, not checked`;
-    return { file, object, outcome: isOurs ? "invalid" : "skipped", problems: [message] };
-  }
-  return finding(file, object, validator.policy(document, kind));
-}
-
-function finding(file: string, object: string, problems: readonly Problem[]): Finding {
-  return { file, object, outcome: problems.length === 0 ? "valid" : "invalid", problems: problems.map(({ path, message }) => `${path}: ${message}`) };
+function warningsOf(manifest: Manifest, world: World): readonly Remark[] {
+  const { object, line } = manifest;
+  const namespace = object.metadata.namespace ?? "default";
+  const rows = [...new Set([namespace, ""])].flatMap((name) => world.policies.get(name) ?? []);
+  const row = rows.find(({ uid }) => world.sources.get(uid)?.line === line);
+  if (row === undefined) return [];
+  const pods = world.workloads.filter(({ hostNetwork }) => !hostNetwork).map(({ labels }) => labels);
+  const podCidrs = [...world.nodes.values()].flatMap((node) => node.podCidrs);
+  const warnings = [...policyWarnings(row, { podCidrs }), ...shadowWarnings(row, rows), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
+  return warnings.map(({ reason, path, message }) => ({ line: line(path), path, message, reason }));
 }
 
 export function findingsText(findings: readonly Finding[]): string {
-  return findings
-    .map(({ file, object, outcome, problems }) => `${file}: ${object}: ${outcome}\n${problems.map((problem) => `  ${problem}\n`).join("")}`)
-    .join("");
+  return findings.map(findingText).join("");
+}
+
+function findingText({ file, line, object, outcome, problems, warnings }: Finding): string {
+  const at = (remark: Remark): string => `${remark.path === "" ? "" : `${remark.path}: `}${remark.message} (${file}:${remark.line})`;
+  const head = object === "" ? `${file}:${line}: ${outcome}` : `${file}: ${object}: ${outcome}`;
+  const lines = [head, ...problems.map((problem) => `  ${at(problem)}`), ...warnings.map((warning) => `  warning: ${at(warning)}`)];
+  return lines.map((text) => `${text}\n`).join("");
+}
+
+/** 0: at least one policy, and all valid; 1: not so. With `strict` a warning counts as well. */
+export function validationStatus(findings: readonly Finding[], strict: boolean): 0 | 1 {
+  const isBad = ({ outcome, warnings }: Finding): boolean => outcome === "invalid" || (strict && warnings.length > 0);
+  return findings.some(({ outcome }) => outcome === "valid") && !findings.some(isBad) ? 0 : 1;
 }

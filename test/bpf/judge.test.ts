@@ -8,6 +8,8 @@ import fc from "fast-check";
 import type { CidrPeers, PortMatch, Rule, RuleSet } from "../../src/compile/state.ts";
 import { EventType, dropReasonNames } from "../../src/kernel/gen/types.ts";
 import type { NamedPorts } from "../../src/targets/desired.ts";
+import { judge } from "../../src/explain/index.ts";
+import { parseAddress } from "../../src/lib/ip.ts";
 import { expandRuleSet } from "../../src/targets/expand.ts";
 import { PolicyTarget } from "../../src/targets/policy.ts";
 import { PortClasses } from "../../src/targets/ports.ts";
@@ -97,12 +99,22 @@ function check(set: RuleSet, selectors: ResolvedSelectors, one: Case, protocol: 
   const { events } = world.run(one.hook, frameOf(one, protocol, port), one.run);
   const seen = events.map(({ type, reason, rule }) => [type === EventType.DROP ? dropReasonNames.get(reason) : "passes", rule] as const);
   const where = `${one.direction} ${one.hook} ${one.address} protocol ${protocol} port ${port}: ${JSON.stringify(seen)}`;
+  checkEvaluator(set, selectors, one, protocol, port, seen[0]);
   const [decider] = rules;
   if (decider === undefined && fallback === undefined) return assert.deepEqual(seen, [], where);
   const wanted = decider === undefined ? "POLICY_DENIED" : decider.verdict === "deny" ? "POLICY_DENY" : "passes";
   assert.equal(seen.length, 1, where);
   assert.equal(seen[0]?.[0], wanted, where);
   assert.ok((decider === undefined ? [fallback] : rules.map(({ id }) => id)).includes(seen[0]?.[1]), where);
+}
+
+/** What explains policies gives the verdict, and the very rule, that the program gave. */
+function checkEvaluator(set: RuleSet, selectors: ResolvedSelectors, one: Case, protocol: number, port: number, seen: readonly [string | undefined, number] | undefined): void {
+  const ports = classes.numberOf(one.peer, one.names);
+  const rules = expandRuleSet(set, selectors, { own: OWN, classes: classes.byIdentity });
+  const { verdict, rule, by } = judge(rules, { direction: one.direction, peer: one.peer, scope: one.scope, address: parseAddress(one.address), ports, protocol, port });
+  const reason = by === "default-deny" ? "POLICY_DENIED" : verdict === "deny" ? "POLICY_DENY" : "passes";
+  assert.deepEqual(by === "nothing" ? undefined : [reason, rule], seen, `${one.direction} ${one.address} protocol ${protocol} port ${port}`);
 }
 
 test("random rules over identities, blocks, names, ports and types: the programs decide as the rules mean, and name the rule", () => {

@@ -21,12 +21,13 @@ function isThere(shell: string): boolean {
 const ROWS: readonly { readonly typed: readonly string[]; readonly offers: readonly string[]; readonly not?: readonly string[] }[] = [
   { typed: [""], offers: ["status", "monitor", "policy", "preflight", "uninstall", "completion"], not: ["await-uninstall", "connectivity", "validate"] },
   { typed: ["st"], offers: ["status"], not: ["monitor"] },
-  { typed: ["policy", ""], offers: ["validate"], not: ["status"] },
+  { typed: ["policy", ""], offers: ["validate", "explain", "simulate"], not: ["status"] },
   { typed: ["endpoint", "list", "--"], offers: ["--node", "--output", "--kubeconfig"], not: ["--wait"] },
   { typed: ["--kubeconfig", "status", "end"], offers: ["endpoint"] },
   { typed: ["preflight", "--node", "status", "--im"], offers: ["--image"], not: ["--ranges-from-stdin"] },
   { typed: ["preflight", "-o", ""], offers: ["table", "json", "yaml"], not: ["--node", "text"] },
   { typed: ["monitor", "--type", "dr"], offers: ["drop"], not: ["policy-verdict"] },
+  { typed: ["policy", "explain", "--"], offers: ["--from", "--to", "--port", "--files", "--output"], not: ["--flows"] },
   { typed: ["completion", ""], offers: ["bash", "zsh", "fish"] },
 ];
 

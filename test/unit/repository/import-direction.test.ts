@@ -16,6 +16,7 @@ const LAYERS = [
   "feed",
   "hubble",
   "inspect",
+  "explain",
   "cni",
   "preflight",
   "operator",

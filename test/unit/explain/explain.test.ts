@@ -1,0 +1,142 @@
+/** Questions to files: who is meant, which rule decides and where it is written, and what came close. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Validator } from "../../../src/api/index.ts";
+import { manifestsOf } from "../../../src/cli/manifests.ts";
+import { explainGround } from "../../../src/cli/explain.ts";
+import { answerText, worldOf } from "../../../src/explain/index.ts";
+import type { Answer } from "../../../src/explain/index.ts";
+
+const validator = new Validator();
+const FILE = `apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: a}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: api}}
+    spec: {containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: List
+items:
+- kind: Pod
+  metadata: {name: web, namespace: shop, labels: {app: web}}
+  spec: {nodeName: n1}
+  status: {podIP: 10.0.1.5}
+- kind: Pod
+  metadata: {name: stray, namespace: default, labels: {app: web}}
+- kind: Pod
+  metadata: {name: agent, namespace: shop}
+  spec: {nodeName: n1, hostNetwork: true}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front, namespace: shop}
+spec: {selector: {app: api}, clusterIP: 10.96.0.5, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+spec: {podCIDRs: [10.0.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+  - fromEndpoints:
+    - matchLabels:
+        app: web
+    toPorts:
+    - ports:
+      - {port: "8080", protocol: TCP}
+  - fromEntities: [cluster]
+    toPorts:
+    - ports: [{port: "8080", protocol: TCP}]
+  ingressDeny:
+  - fromCIDR: [203.0.113.0/24]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web-out, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+  egress:
+  - to: [{podSelector: {matchLabels: {app: api}}}]
+`;
+
+function ask(from: string, to: string, port: string, source = FILE): Answer {
+  const { objects, unreadable } = manifestsOf("shop.yaml", source);
+  assert.deepEqual(unreadable, []);
+  const policy = { cidrMatchMode: new Set<never>() };
+  const { answers } = explainGround({ world: worldOf(objects, { validator, live: false }), policy }, from, to, port);
+  assert.equal(answers.length, 1);
+  return answers[0] ?? assert.fail();
+}
+
+test("both ends are asked; each says the deciding rule with its file and line, and the others of the same say", () => {
+  const { verdict, egress, ingress } = ask("shop/web", "shop/api", "8080/TCP");
+  assert.equal(verdict, "allowed");
+  assert.deepEqual([egress.subject, egress.because, egress.rule], ["shop/web", "rule", { policies: [{ kind: "NetworkPolicy", namespace: "shop", name: "web-out" }], path: "spec.egress[0]", at: "shop.yaml:62" }]);
+  assert.equal(ingress.because, "rule");
+  assert.deepEqual(new Set([ingress.rule, ...ingress.also].map((rule) => `${rule?.path} ${rule?.at}`)), new Set(["spec.ingress[0].toPorts[0] shop.yaml:47", "spec.ingress[1].toPorts[0] shop.yaml:51"]));
+});
+
+test("what is denied says what came close, and the label, port or address that missed", () => {
+  const port = ask("shop/web", "shop/api", "9090/TCP");
+  assert.deepEqual([port.verdict, port.egress.verdict, port.ingress.verdict, port.ingress.because], ["denied", "allowed", "denied", "default-deny"]);
+  assert.deepEqual(port.ingress.near[0]?.missed, ["it is TCP 9090; the rule is for TCP 8080"]);
+  const other = FILE.replace("fromEntities: [cluster]", "fromEntities: [host]");
+  const stray = ask("default/stray", "shop/api", "8080/TCP", other);
+  assert.match(stray.ingress.near[0]?.missed.join() ?? "", /the sender: it needs the label k8s:io\.kubernetes\.pod\.namespace=shop; it has "default"/);
+  const out = ask("shop/web", "203.0.113.9", "443/TCP", other);
+  assert.deepEqual([out.verdict, out.egress.because], ["denied", "default-deny"]);
+  assert.match(out.egress.near[0]?.missed.join() ?? "", /the receiver is an address outside; the rule is for pods/);
+  assert.match(answerText(stray), /DENIED\n {2}egress of default\/stray: allowed, no policy closes this direction\n {2}ingress of shop\/api: denied, no rule allows it; closed by CiliumNetworkPolicy shop\/api \(shop\.yaml:37\)\n {4}close: /);
+});
+
+test("a policy that would allow it but does not select the pod is told with the label", () => {
+  const { egress } = ask("default/stray", "shop/api", "8080/TCP", `${FILE}---\napiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: no}\nspec: {endpointSelector: {matchLabels: {app: wob}}, egressDeny: [{toEntities: [all]}]}\n`);
+  assert.deepEqual(egress.near[0]?.missed, ['the policy does not select it: it needs the label app=wob; it has "web"']);
+});
+
+test("a denial is the answer although a rule allows it, and a rule of the same reach is nothing against it", () => {
+  const { ingress } = ask("203.0.113.9", "shop/api", "8080/TCP", FILE.replace("fromEntities: [cluster]", "fromEntities: [all]"));
+  assert.deepEqual([ingress.verdict, ingress.rule?.path, ingress.rule?.at], ["denied", "spec.ingressDeny[0]", "shop.yaml:53"]);
+});
+
+test("services are asked as the pods behind them, nodes and host-network pods as what they are to that pod", () => {
+  for (const service of ["shop/front", "service/shop/front", "10.96.0.5"]) {
+    const { to, port } = ask("shop/web", service, "80/TCP");
+    assert.deepEqual([to.name, port], ["shop/api", "TCP 8080"]);
+  }
+  assert.deepEqual([ask("n1", "shop/web", "80/TCP").ingress.because, ask("shop/agent", "shop/web", "80/TCP").ingress.because], ["own-node", "own-node"]);
+  const node = ask("n1", "shop/api", "8080/TCP");
+  assert.deepEqual([node.verdict, node.egress.because, node.notes.length], ["allowed", "no-pod", 1]);
+  assert.deepEqual([ask("shop/web", "shop/web", "1/TCP").ingress.because, ask("shop/api", "10.0.1.5", "9/UDP").to.name], ["same-pod", "shop/web"]);
+  assert.equal(ask("shop/web", "10.0.1.77", "80/TCP").egress.because, "unknown-peer");
+});
+
+test("a question that means nobody says what there is", () => {
+  assert.throws(() => ask("shop/we", "shop/api", "80"), /"shop\/we" is nobody: .*there is shop\/web/);
+  assert.throws(() => ask("shop/web", "www.example.com", "80"), /names of DNS are not known here/);
+  assert.throws(() => ask("shop/web", "shop/front", "81"), /has no such port; it has 80\/TCP/);
+  assert.throws(() => ask("shop/web", "shop/api", "http"), /not a number from 1 to 65535/);
+  assert.throws(() => ask("shop/web", "shop/api", "80/GRE"), /TCP, UDP, SCTP, ICMP or ICMPv6/);
+  assert.equal(ask("shop/web", "shop/api", "EchoRequest/ICMP").port, "ICMPv4 type 8");
+});
+
+test("an invalid policy counts for nothing and is noted; of a list each item has its own lines", () => {
+  const { objects } = manifestsOf("shop.yaml", FILE.replace("ingressDeny:", "ingresDeny:"));
+  const world = worldOf(objects, { validator, live: false });
+  assert.match(world.notes.join(), /CiliumNetworkPolicy shop\/api is not valid \(spec\.ingresDeny: unknown field; did you mean ingressDeny\?\) and counts for nothing/);
+  const web = objects.find(({ object }) => object.metadata.name === "web");
+  assert.deepEqual([web?.line(""), web?.line("spec")], [16, 18]);
+});

@@ -1,0 +1,55 @@
+/** What is valid and probably not meant. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { nobodyWarnings, policyWarnings, shadowWarnings } from "../../../src/explain/index.ts";
+import type { Warning } from "../../../src/explain/index.ts";
+import { parseCidr } from "../../../src/lib/ip.ts";
+import type { PolicyRow } from "../../../src/model/index.ts";
+
+const ADDRESSES = { podCidrs: [parseCidr("10.0.0.0/16"), parseCidr("fd00::/48")] };
+const row = (spec: object, name = "p", kind = "CiliumNetworkPolicy"): PolicyRow => ({ kind, namespace: kind === "CiliumClusterwideNetworkPolicy" ? "" : "ns", name, uid: name, generation: 1, spec }) as unknown as PolicyRow;
+const API = { matchLabels: { app: "api" } };
+const told = (warnings: readonly Warning[]): string[] => warnings.map(({ reason, path }) => `${reason} ${path}`);
+const tcp = (port: string): object => ({ ports: [{ port, protocol: "TCP" }] });
+
+test("an allow that a denial of the same policy, or of another, takes back", () => {
+  const allow = { fromEndpoints: [{ matchLabels: { app: "web" } }], toPorts: [tcp("80"), tcp("443")] };
+  const shadowed = row({ endpointSelector: API, ingress: [allow], ingressDeny: [{ toPorts: [tcp("80")] }] });
+  assert.deepEqual(told(policyWarnings(shadowed, ADDRESSES)), ["ShadowedByDeny spec.ingress[0].toPorts[0]"]);
+  const plain = row({ endpointSelector: API, ingress: [allow] });
+  const denying = row({ endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{}] }] }, "deny");
+  assert.deepEqual(told(shadowWarnings(plain, [plain, denying])), ["ShadowedByDeny spec.ingress[0].toPorts[0]", "ShadowedByDeny spec.ingress[0].toPorts[1]"]);
+  assert.match(shadowWarnings(plain, [denying])[0]?.message ?? "", /denied by spec\.ingressDeny\[0\] of CiliumNetworkPolicy ns\/deny/);
+  for (const narrower of [{ endpointSelector: { matchLabels: { app: "other" } }, ingressDeny: [{}] }, { endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{ matchLabels: { tier: "x" } }] }] }, { endpointSelector: {}, egressDeny: [{ toEntities: ["all"] }] }]) {
+    assert.deepEqual(shadowWarnings(plain, [row(narrower, "deny")]), []);
+  }
+});
+
+test("an item of several peers is shadowed when all of them are", () => {
+  const peers = [{ matchLabels: { app: "web" } }, { matchLabels: { app: "db" } }];
+  const deny = (...denied: object[]): PolicyRow => row({ endpointSelector: {}, ingress: [{ fromEndpoints: peers }], ingressDeny: [{ fromEndpoints: denied }] });
+  assert.deepEqual(told(policyWarnings(deny(peers[0] ?? {}), ADDRESSES)), []);
+  assert.deepEqual(told(policyWarnings(deny(...peers), ADDRESSES)), ["ShadowedByDeny spec.ingress[0]"]);
+});
+
+test("selectors that nobody can meet, and lists that mean nobody, in every item of specs", () => {
+  const spec = (endpointSelector: object, ingress: object[]): object => ({ endpointSelector, ingress });
+  const several = { ...row({}), spec: undefined, specs: [
+    spec(API, [{ fromEndpoints: [] }]),
+    spec({ matchLabels: { app: "a" }, matchExpressions: [{ key: "app", operator: "NotIn", values: ["a"] }] }, []),
+    spec(API, [{ fromEndpoints: [{ matchExpressions: [{ key: "x", operator: "Exists" }, { key: "k8s:x", operator: "DoesNotExist" }] }] }]),
+  ] } as unknown as PolicyRow;
+  assert.deepEqual(told(policyWarnings(several, ADDRESSES)), ["UnreachableRule specs[0].ingress[0]", "SelectsNothing specs[1].endpointSelector", "UnreachableRule specs[2].ingress[0]"]);
+});
+
+test("a block of pods' addresses where it means the outside", () => {
+  const spec = { endpointSelector: API, egress: [{ toCIDR: ["10.0.3.0/24"] }, { toCIDRSet: [{ cidr: "10.0.0.0/8" }] }, { toCIDR: ["fd00::5"] }] };
+  assert.deepEqual(told(policyWarnings(row(spec), ADDRESSES)), ["AddressNotIdentity spec.egress[0]", "AddressNotIdentity spec.egress[2]"]);
+  assert.deepEqual(policyWarnings(row({ podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: "10.0.3.0/24" } }] }] }, "np", "NetworkPolicy"), ADDRESSES), [], "there a block means pods, too");
+});
+
+test("among known pods: a policy that selects none, a peer that is none of them", () => {
+  const pods = [new Map([["k8s:app", "api"], ["k8s:io.kubernetes.pod.namespace", "ns"]])];
+  assert.deepEqual(told(nobodyWarnings(row({ endpointSelector: { matchLabels: { app: "apo" } }, ingress: [{}] }), pods)), ["SelectsNothing spec.endpointSelector"]);
+  assert.deepEqual(told(nobodyWarnings(row({ endpointSelector: API, ingress: [{ fromEndpoints: [API, { matchLabels: { app: "wob" } }] }, { fromEntities: ["host"] }] }), pods)), ["UnreachableRule spec.ingress[0]"]);
+});
