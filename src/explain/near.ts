@@ -4,6 +4,7 @@ import type { Direction, PeerSelector, PolicyDraft, PortMatch, Requirement, Rule
 import { protocolName } from "../hubble/index.ts";
 import { portText } from "../inspect/text.ts";
 import { cidrContains, parseCidr } from "../lib/ip.ts";
+import { NAMED_PREFIX } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 import type { NamedPorts } from "../targets/index.ts";
 import { numbersOf } from "../targets/ports.ts";
@@ -30,7 +31,9 @@ export interface Flow {
 export function missesOf(drafts: readonly PolicyDraft[], flow: Flow): readonly Miss[] {
   return drafts.flatMap((draft) => {
     const unselected = unmet(draft.subject.requirements, flow.subject).map((text) => `the policy does not select it: ${text}`);
-    const rules = draft.rules.filter(({ direction }) => direction === flow.direction);
+    // Beside a denial by a label that identities may not tell of stands the compiler's own for those: nobody wrote it.
+    const isWritten = ({ peer }: RuleDraft): boolean => peer === undefined || !JSON.stringify(draft.selectors.get(peer)).includes(`"key":"${NAMED_PREFIX}`);
+    const rules = draft.rules.filter((rule) => rule.direction === flow.direction && isWritten(rule));
     return rules.map((rule) => ({ draft, rule, missed: [...unselected, ...missedPeer(rule, draft, flow), ...missedPort(rule.ports, flow)] }));
   });
 }

@@ -6,6 +6,7 @@ import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { cidrContains, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
+import { NAMED_PREFIX } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
 
 export interface Warning {
@@ -37,7 +38,7 @@ export function shadowWarnings(row: PolicyRow, others: readonly PolicyRow[]): re
 
 /** Selections, of subjects and of peers, that mean none of these pods. */
 export function nobodyWarnings(row: PolicyRow, pods: readonly Labels[]): readonly Warning[] {
-  const isNobody = (selector: PeerSelector): boolean => selector.kind === "labels" && !namesReserved(selector) && !pods.some((labels) => selects(selector, labels));
+  const isNobody = (selector: PeerSelector): boolean => selector.kind === "labels" && !namesReserved(selector) && !isOfUntold(selector) && !pods.some((labels) => selects(selector, labels));
   return distinct(draftPolicy(row).flatMap((draft): Warning[] => {
     if (isNobody(draft.subject)) return [{ reason: "SelectsNothing", path: subjectPath(draft), message: "it selects no pod that is known here" }];
     return draft.rules.flatMap(({ peer, path }) => {
@@ -45,6 +46,11 @@ export function nobodyWarnings(row: PolicyRow, pods: readonly Labels[]): readonl
       return selector !== undefined && isNobody(selector) ? [{ reason: "UnreachableRule", path, message: "a selector of its peers means no pod that is known here" }] : [];
     });
   }));
+}
+
+/** The compiler's own, beside a denial by labels that identities may not tell of: it normally means nobody. */
+function isOfUntold({ requirements }: LabelPeers): boolean {
+  return requirements.some(({ key }) => key.startsWith(NAMED_PREFIX));
 }
 
 function subjectPath({ ref, path }: PolicyDraft): string {

@@ -42,7 +42,7 @@ test("validate reads folders and several documents, names file and line and path
   const broken = policy(["validate", "-", "-o", "yaml"], "kind: X\nmetadata: [\n");
   assert.equal(broken.status, 1);
   assert.match((load(broken.stdout) as { problems: { message: string }[] }[])[0]?.problems[0]?.message ?? "", /no YAML/);
-  assert.deepEqual([policy(["validate", "nowhere.yaml"]).status, policy(["validate"]).status, policy(["validate", "world", "-o", "toml"]).status], [2, 2, 2]);
+  assert.deepEqual([policy(["validate", "nowhere.yaml"]).status, policy(["validate"]).status], [2, 2]);
 });
 
 test("explain answers over files: 0 allowed, 1 denied, 2 no answer", () => {
@@ -78,6 +78,6 @@ test("simulate says which pairs and which recorded flows change, and ends as dif
   const same = policy(["simulate", "--files", "world", "-f", "world/more/policy.yml"]);
   assert.deepEqual([same.status, same.stdout], [0, "No pair of pods changes its verdict.\n"]);
   assert.match(policy(["simulate", "--files", "world", "--delete", "default/none"]).stderr, /there is no such policy/);
-  assert.match(policy(["simulate", "--files", "world", "-f", "world/pods.yaml"]).stderr, /world\/pods\.yaml:1: Pod is no policy/);
+  assert.match(policy(["simulate", "--files", "world", "-f", "world/pods.yaml"]).stderr, /world\/pods\.yaml:1: Namespace is no policy/);
   assert.equal(policy(["simulate", "--files", "world"]).status, 2);
 });

@@ -52,4 +52,6 @@ test("among known pods: a policy that selects none, a peer that is none of them"
   const pods = [new Map([["k8s:app", "api"], ["k8s:io.kubernetes.pod.namespace", "ns"]])];
   assert.deepEqual(told(nobodyWarnings(row({ endpointSelector: { matchLabels: { app: "apo" } }, ingress: [{}] }), pods)), ["SelectsNothing spec.endpointSelector"]);
   assert.deepEqual(told(nobodyWarnings(row({ endpointSelector: API, ingress: [{ fromEndpoints: [API, { matchLabels: { app: "wob" } }] }, { fromEntities: ["host"] }] }), pods)), ["UnreachableRule spec.ingress[0]"]);
+  const named = [...pods, new Map([["k8s:app", "web"], ["k8s:job-name", "j"], ["named:job-name", ""], ["k8s:io.kubernetes.pod.namespace", "ns"]])];
+  assert.deepEqual(nobodyWarnings(row({ endpointSelector: API, ingressDeny: [{ fromEndpoints: [{ matchLabels: { "job-name": "j" } }] }] }), named), [], "a label that churns");
 });
