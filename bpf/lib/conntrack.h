@@ -262,13 +262,12 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 		__u8 direction = end ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 		const struct side *subject = end ? responder : opener;
 		const struct side *other = end ? opener : responder;
-		/* What the opener's packets come from and go to. */
-		const struct address *address = !end == !reply ? &p->destination : &p->flow_source;
+		__u32 to_destination = !end == !reply; /* `other` is where the packet goes */
 
 		if (!subject->endpoint || (end && other->identity == IDENTITY_HOST))
 			continue;
 		p->port_be = reply ? p->source_port_be : p->destination_port_be;
-		step = judge(skb, p, subject, other, address, direction);
+		step = judge(skb, p, subject, to_destination, direction);
 		if (step)
 			return step;
 		if (end)

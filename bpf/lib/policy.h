@@ -96,15 +96,83 @@ __attribute__((noinline)) int search_policy(__u32 peer, __u32 port_be, __u32 por
 }
 
 /*
- * May `side`, a pod of this node, exchange a flow to p->port_be with `other`, whose address is `address`? GO_ON or
- * the drop reason; p->rule, verdict, direction and endpoint tell who decided. Deny rules hold where nothing is
- * enforced.
+ * What the subject's rules say of the flow in hand, whose side `other` has `address`: GO_ON or the drop reason, with
+ * p->matched, rule and verdict of the entry that decided.
+ */
+static __always_inline int ask_rules(struct packet *p, const struct subject *subject, const struct side *other,
+				     const struct address *address)
+{
+	__u32 ports, enforced, fallback, with_blocks;
+
+	ports = p->direction == DIRECTION_EGRESS ? subject->egress_ports : subject->ingress_ports;
+	enforced = p->direction == DIRECTION_EGRESS ? subject->egress_enforced : subject->ingress_enforced;
+	fallback = p->direction == DIRECTION_EGRESS ? subject->egress_default : subject->ingress_default;
+	with_blocks = p->direction == DIRECTION_EGRESS ? SUBJECT_EGRESS_BLOCKS : SUBJECT_INGRESS_BLOCKS;
+	/* A pod that is not known yet may be one that a rule names. */
+	if (other->identity == IDENTITY_UNKNOWN && (enforced || ports)) {
+		p->rule = fallback;
+		return -DROP_UNKNOWN_IDENTITY;
+	}
+	p->policy.rule_set = subject->rule_set;
+	p->policy.direction = p->direction;
+	p->block_class = 0;
+	p->ports_class = 0;
+	if (subject->flags & with_blocks)
+		p->block_class = find_block_class(p, subject->rule_set, other, address);
+	if (p->direction == DIRECTION_EGRESS && (subject->flags & SUBJECT_NAMED_PORTS))
+		p->ports_class = other->ports;
+	search_policy(other->identity, p->port_be, ports);
+	if (!p->matched && enforced) {
+		p->rule = fallback;
+		return -DROP_POLICY_DENIED;
+	}
+	return p->matched && p->verdict == VERDICT_DENY ? -DROP_POLICY_DENY : GO_ON;
+}
+
+/*
+ * Tells what the policies that only watch would have dropped of an allowed flow, by the rules in `slot`; the flow passes.
+ * 1: told. What decided stays in p. Judged once per flow, like the flow itself. A global function as search_policy.
+ */
+__attribute__((noinline)) int audit_flow(struct __sk_buff *skb, __u32 slot, __u32 to_destination)
+{
+	struct packet *p = current_packet();
+	struct subject *subject = bpf_map_lookup_elem(&subjects, &slot);
+	__u32 rule, matched;
+	__u8 verdict;
+	int step;
+
+	if (!p || !subject || !subject->rule_set)
+		return 0;
+	rule = p->rule;
+	matched = p->matched;
+	verdict = p->verdict;
+	if (to_destination)
+		step = ask_rules(p, subject, &p->to, &p->destination);
+	else
+		step = ask_rules(p, subject, &p->from, &p->flow_source);
+	if (step) {
+		p->verdict = VERDICT_AUDIT;
+		count_rule(p);
+		emit_event(skb, p, EVENT_VERDICT, -step);
+	}
+	p->rule = rule;
+	p->matched = matched;
+	p->verdict = verdict;
+	return !!step;
+}
+
+/*
+ * May `side`, a pod of this node, exchange a flow to p->port_be with the other one, which is the packet's destination or
+ * its source? GO_ON or the drop reason; p->rule, verdict, direction and endpoint tell who decided. Deny rules hold where
+ * nothing is enforced.
  */
 static __always_inline int judge(struct __sk_buff *skb, struct packet *p, const struct side *side,
-				 const struct side *other, const struct address *address, __u8 direction)
+				 __u32 to_destination, __u8 direction)
 {
 	struct subject *subject = bpf_map_lookup_elem(&subjects, &side->subject);
-	__u32 ports, enforced, fallback, with_blocks;
+	const struct side *other = to_destination ? &p->to : &p->from;
+	const struct address *address = to_destination ? &p->destination : &p->flow_source;
+	int step, is_told;
 
 	p->direction = direction;
 	p->endpoint = side->endpoint;
@@ -112,33 +180,14 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *p, const 
 	p->verdict = VERDICT_ALLOW;
 	if (!subject || !side->subject || !subject->rule_set)
 		return -DROP_POLICY_NOT_READY;
-	ports = direction == DIRECTION_EGRESS ? subject->egress_ports : subject->ingress_ports;
-	enforced = direction == DIRECTION_EGRESS ? subject->egress_enforced : subject->ingress_enforced;
-	fallback = direction == DIRECTION_EGRESS ? subject->egress_default : subject->ingress_default;
-	with_blocks = direction == DIRECTION_EGRESS ? SUBJECT_EGRESS_BLOCKS : SUBJECT_INGRESS_BLOCKS;
-	/* A pod that is not known yet may be one that a rule names. */
-	if (other->identity == IDENTITY_UNKNOWN && (enforced || ports)) {
-		p->rule = fallback;
-		return -DROP_UNKNOWN_IDENTITY;
-	}
-	p->policy.rule_set = subject->rule_set;
-	p->policy.direction = direction;
-	p->block_class = 0;
-	p->ports_class = 0;
-	if (subject->flags & with_blocks)
-		p->block_class = find_block_class(p, subject->rule_set, other, address);
-	if (direction == DIRECTION_EGRESS && (subject->flags & SUBJECT_NAMED_PORTS))
-		p->ports_class = other->ports;
-	search_policy(other->identity, p->port_be, ports);
-	if (!p->matched && enforced) {
-		p->rule = fallback;
-		return -DROP_POLICY_DENIED;
-	}
-	if (p->matched && p->verdict == VERDICT_DENY)
-		return -DROP_POLICY_DENY;
-	if (p->matched || enforced) {
+	step = ask_rules(p, subject, other, address);
+	if (step)
+		return step;
+	is_told = subject->audit && audit_flow(skb, subject->audit, to_destination);
+	if (p->matched) {
 		count_rule(p);
-		emit_event(skb, p, EVENT_VERDICT, 0);
+		if (!is_told)
+			emit_event(skb, p, EVENT_VERDICT, 0);
 	}
 	return GO_ON;
 }

@@ -56,7 +56,7 @@ enum direction {
 enum verdict {
 	VERDICT_ALLOW = 0,
 	VERDICT_DENY = 1,
-	VERDICT_AUDIT = 2,
+	VERDICT_AUDIT = 2, /* passes; a policy that only watches would have dropped it */
 };
 
 enum event_type {
@@ -169,6 +169,7 @@ struct subject {
 	unsigned char ingress_enforced; /* 0: everything passes in this direction unless denied */
 	unsigned char egress_enforced;
 	unsigned short flags;         /* SUBJECT_* */
+	unsigned int audit;           /* slot of what would hold if the policies that only watch were enforced too; 0: none watch */
 };
 
 /* Key of the LPM trie `blocks`; `prefix` counts the 32 bits of rule_set and those of `address`. */
@@ -312,7 +313,7 @@ struct event {
 	unsigned char direction;        /* enum direction, of the judging endpoint */
 	unsigned char verdict;          /* enum verdict */
 	unsigned char protocol;         /* IANA number */
-	unsigned short reason;          /* enum drop_reason; 0 for verdicts */
+	unsigned short reason;          /* enum drop_reason; of VERDICT_AUDIT the would-be drop's; 0 for other verdicts */
 	unsigned short endpoint;        /* id of the judging local endpoint, 0: none */
 	unsigned int rule;              /* deciding rule id, 0: none */
 	unsigned int source_identity;

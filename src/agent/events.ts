@@ -1,7 +1,7 @@
 /** Ring buffer of the kernel → events in words → whoever reads the monitor socket. */
 import { enrich } from "../hubble/index.ts";
 import type { EnrichContext, MonitorEvent } from "../hubble/index.ts";
-import { Direction, EventType, METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, eventCodec, metricCodec, metricKeyCodec } from "../kernel/gen/types.ts";
+import { Direction, EventType, METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, Verdict, eventCodec, metricCodec, metricKeyCodec } from "../kernel/gen/types.ts";
 import type { Event } from "../kernel/gen/types.ts";
 import { RingBufferReader, perCpu } from "../kernel/index.ts";
 import type { BatchMap, LibbpfPort } from "../kernel/index.ts";
@@ -48,7 +48,7 @@ export class EventPump {
       if (monitor.idle) continue;
       const full = { ...context, clockOffsetNs: clockOffsetNs() };
       const events: MonitorEvent[] = [];
-      for (const event of batch) if (verdicts || event.type === EventType.DROP) events.push(enrich(event, full));
+      for (const event of batch) if (verdicts || event.type === EventType.DROP || event.verdict === Verdict.AUDIT) events.push(enrich(event, full));
       monitor.publish(events);
     }
     this.#reader.close();

@@ -10,6 +10,8 @@ export type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
 export type { CiliumNode } from "./gen/ciliumnodes.ts";
 export type { CiliumNodeState } from "./gen/ciliumnodestates.ts";
 export * from "./label-keys.ts";
+export { ENFORCEMENT_KEY, annotatedEnforcement } from "./enforcement.ts";
+export type { Enforcement } from "./enforcement.ts";
 export type { KubeObject, ObjectMeta, OwnerReference } from "./meta.ts";
 export { icmpType } from "./icmp-types.ts";
 export { checkBlocks, parseBlock, sectionsOf, specsOf } from "./meaning.ts";

@@ -1,5 +1,6 @@
 /** What a policy's schema cannot check: the meaning of selectors, blocks, ports and messages. The form is right already. */
 import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
+import { checkAnnotation } from "./enforcement.ts";
 import { icmpType } from "./icmp-types.ts";
 import { isReserved, splitLabelKey } from "./label-keys.ts";
 import { cidrContains, parseCidr } from "../lib/ip.ts";
@@ -63,6 +64,7 @@ export function specsOf(policy: Pick<CiliumNetworkPolicy, "spec" | "specs">): re
 /** `namespace` is undefined where the kind has none, or the object does not say it. */
 export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean, problems: Problem[]): void {
   const specs = specsOf(policy);
+  checkAnnotation(policy, true, problems);
   if (specs.length === 0) problems.push({ path: policy.specs === undefined ? "spec" : "specs", message: "spec or specs is required" });
   for (const { path, spec } of specs) {
     const sections = sectionsOf(spec);

@@ -1,5 +1,6 @@
 /** networking.k8s.io/v1 NetworkPolicy: the fields that we read. The API server has checked its form. */
 import { parseCidr } from "../lib/ip.ts";
+import { checkAnnotation } from "./enforcement.ts";
 import type { KubeObject } from "./meta.ts";
 import type { Problem } from "./problem.ts";
 
@@ -36,8 +37,10 @@ export interface NetworkPolicy extends KubeObject {
 }
 
 /** What the API server accepts and we cannot say: it must be told, not enforced by halves. */
-export function networkPolicyProblems({ spec = {} }: NetworkPolicy): Problem[] {
+export function networkPolicyProblems(policy: NetworkPolicy): Problem[] {
+  const { spec = {} } = policy;
   const problems: Problem[] = [];
+  checkAnnotation(policy, false, problems);
   spec.policyTypes?.forEach((type, at) => {
     if (type !== "Ingress" && type !== "Egress") problems.push({ path: `spec.policyTypes[${at}]`, message: `${JSON.stringify(type)} is not known` });
   });

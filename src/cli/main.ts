@@ -51,6 +51,7 @@ function addStatus(program: Command): void {
 interface MonitorOptions {
   readonly node: string[];
   readonly type: string[];
+  readonly verdict: string[];
   readonly inNamespace?: string;
   readonly pod?: string;
   readonly socket?: string;
@@ -64,6 +65,7 @@ function addMonitor(program: Command, environment: CliEnvironment): void {
     .description("Drops and policy verdicts of all nodes as they happen, with the name of the policy")
     .option("--node <name>", "only this node (may be given more than once)", append, [])
     .addOption(new Option("--type <type>", "only events of this type (may be given more than once)").choices(["drop", "policy-verdict"]).argParser(eventType).default([]))
+    .addOption(new Option("--verdict <verdict>", "only events of this verdict (may be given more than once); AUDIT: passed, and a policy that only watches would have dropped it").choices(["ALLOW", "DENY", "AUDIT"]).argParser(verdict).default([]))
     .option("--in-namespace <name>", "only packets from or to pods of this namespace")
     .option("--pod <name>", "only packets from or to this pod (name or namespace/name)")
     .option("--socket <path>", "read an agent's socket instead of asking the cluster", environment.monitorSocket)
@@ -72,7 +74,7 @@ function addMonitor(program: Command, environment: CliEnvironment): void {
     .action(async (options: MonitorOptions, command: Command) => {
       const { monitorCluster, monitorSocket } = await import("./monitor.ts");
       const stop = stopSignal(options.untilStdinEnds === true);
-      const filter = { types: new Set(options.type), namespace: options.inNamespace, pod: options.pod };
+      const filter = { types: new Set(options.type), verdicts: new Set(options.verdict.map((each) => each.toLowerCase())), namespace: options.inNamespace, pod: options.pod };
       const output = { json: options.output === "json", write: print, warn };
       if (options.socket === undefined) return withCluster(command, async (cluster) => monitorCluster(cluster, options.node, filter, output, stop));
       refuseClusterOptions(command, options.socket);
@@ -234,6 +236,12 @@ function append(value: string, values: readonly string[]): string[] {
 function eventType(value: string, values: readonly string[]): string[] {
   if (value !== "drop" && value !== "policy-verdict") throw new InvalidArgumentError("drop or policy-verdict");
   return [...values, value];
+}
+
+function verdict(value: string, values: readonly string[]): string[] {
+  const name = value.toUpperCase();
+  if (!["ALLOW", "DENY", "AUDIT"].includes(name)) throw new InvalidArgumentError("ALLOW, DENY or AUDIT");
+  return [...values, name];
 }
 
 function milliseconds(text: string): number {

@@ -19,6 +19,8 @@ import type { Pod } from "./kinds.ts";
 
 export interface MonitorFilter {
   readonly types: ReadonlySet<string>;
+  /** As in the events, in lower case; empty: all. */
+  readonly verdicts?: ReadonlySet<string>;
   /** Events of which either side is in this namespace. */
   readonly namespace?: string | undefined;
   /** Events of which either side is this pod. */
@@ -93,7 +95,7 @@ async function monitorAgent(
   const lines = new PassThrough();
   const printed = printEvents(lines, filter, output, signal);
   // The far side ends with its standard input, so nothing is left behind in the pod when we go.
-  const command = ["cilium", "monitor", "--until-stdin-ends", "-o", "json", ...[...filter.types].flatMap((type) => ["--type", type])];
+  const command = ["cilium", "monitor", "--until-stdin-ends", "-o", "json", ...[...filter.types].flatMap((type) => ["--type", type]), ...[...(filter.verdicts ?? [])].flatMap((verdict) => ["--verdict", verdict.toUpperCase()])];
   await execInAgent({ cluster, agent, command, lines, signal, connected }).finally(() => lines.end());
   await printed;
 }
@@ -119,6 +121,7 @@ function parseEvent(line: string): MonitorEvent | undefined {
 export function matches(event: MonitorEvent, filter: MonitorFilter): boolean {
   if (event.type === "lost") return true;
   if (filter.types.size > 0 && !filter.types.has(event.type)) return false;
+  if (filter.verdicts !== undefined && filter.verdicts.size > 0 && !filter.verdicts.has(event.verdict)) return false;
   const sides = [event.source, event.destination, ...(event.endpoint === undefined ? [] : [event.endpoint])];
   if (filter.namespace !== undefined && !sides.some((side) => side.namespace === filter.namespace)) return false;
   return filter.pod === undefined || sides.some((side) => side.pod === filter.pod || `${side.namespace}/${side.pod}` === filter.pod);

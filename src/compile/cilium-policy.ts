@@ -35,7 +35,8 @@ export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<
     const context: Context = { namespace, cidrScopes, selectors: new Selectors() };
     const sections = sectionsOf(spec);
     const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
-    return { ref, path, subject: subjectSelector(spec.endpointSelector, namespace), enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all };
+    const subject = subjectSelector(spec.endpointSelector, namespace);
+    return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, log: spec.log?.value };
   });
 }
 

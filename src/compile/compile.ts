@@ -9,10 +9,10 @@
  * nodes (`SubjectCompiler`) and a node's state is the union over the identities that run there.
  */
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
-import { NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
+import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
-import { ANY_PORT } from "./draft.ts";
+import { ANY_PORT, isAudited } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
 import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
 import type { PolicyOptions } from "./policy.ts";
@@ -31,6 +31,8 @@ export const OPEN_PRECEDENCE = 100;
 /** What one identity must obey, with the words of its rules. `keys` says which number each rule's key was given. */
 export interface CompiledSubject {
   readonly ruleSet: RuleSet;
+  /** What would hold if the policies that only watch were enforced too; undefined: none does. */
+  readonly audit: RuleSet | undefined;
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
   readonly names: ReadonlyMap<RuleId, RuleName>;
   readonly keys: ReadonlyMap<string, RuleId>;
@@ -63,27 +65,33 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     return id;
   };
   const selectors = new Map<SelectorId, PeerSelector>();
-  const rules: Rule[] = [];
-  const add = (draft: PolicyDraft, { direction, path, peer, ports, verdict }: RuleDraft, precedence: number): void => {
-    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path });
-    rules.push({ id, direction, peer, ports, verdict, precedence });
+  const add = (draft: PolicyDraft, { direction, path, peer, ports, verdict }: RuleDraft, precedence: number): Rule => {
+    const log = draft.log === undefined ? {} : { log: draft.log };
+    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path, ...log });
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
     if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
+    return { id, direction, peer, ports, verdict, precedence };
   };
-  const defaults = DIRECTIONS.map((direction) => {
-    const closers = selecting.filter((draft) => draft.enforces.has(direction));
-    const parts = closers.length > 0 ? selecting.flatMap((draft) => rulesOf(draft, direction)) : selecting.flatMap((draft) => openRulesOf(draft, direction));
-    for (const [draft, rule, precedence] of parts) add(draft, rule, precedence);
-    const policies = refsOf(closers.length > 0 ? closers : parts.map(([draft]) => draft));
-    if (policies.length === 0) return undefined;
-    return name(`default-deny/${direction}/${policies.map((ref) => ref.uid).join(",")}`, { kind: "default-deny", direction, policies, path: "" });
-  });
+  const ruleSetOf = (all: readonly PolicyDraft[]): RuleSet => {
+    const rules: Rule[] = [];
+    const defaults = DIRECTIONS.map((direction) => {
+      const closers = all.filter((draft) => draft.enforces.has(direction));
+      const parts = closers.length > 0 ? all.flatMap((draft) => rulesOf(draft, direction)) : all.flatMap((draft) => openRulesOf(draft, direction));
+      for (const [draft, rule, precedence] of parts) rules.push(add(draft, rule, precedence));
+      const policies = refsOf(closers.length > 0 ? closers : parts.map(([draft]) => draft));
+      if (policies.length === 0) return undefined;
+      return name(`default-deny/${direction}/${policies.map((ref) => ref.uid).join(",")}`, { kind: "default-deny", direction, policies, path: "" });
+    });
+    return { ingressDefault: defaults[0], egressDefault: defaults[1], rules };
+  };
+  const enforced = selecting.filter((draft) => !isAudited(draft, (key) => labels.get(NAMESPACE_LABELS_PREFIX + key)));
+  const ruleSet = ruleSetOf(enforced);
+  const audit = enforced.length === selecting.length ? undefined : ruleSetOf(selecting);
   // A policy without effect on this identity is named all the same: the node is to say that it knows it.
   for (const { ref, path, enforces } of selecting) {
     if (enforces.size === 0) name(`${ref.uid}/${path}`, { kind: "rule", direction: "ingress", policies: [ref], path });
   }
-  const ruleSet: RuleSet = { ingressDefault: defaults[0], egressDefault: defaults[1], rules };
-  return { ruleSet, selectors, names, keys, policies: refsOf(selecting) };
+  return { ruleSet, audit, selectors, names, keys, policies: refsOf(selecting) };
 }
 
 type WeighedRule = readonly [draft: PolicyDraft, rule: RuleDraft, precedence: number];
@@ -178,6 +186,7 @@ function policiesOf({ policies }: Snapshot, labels: Labels): PolicyLists {
 }
 
 function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: RoutingDecision): NodeState {
+  const audits = new Map<number, RuleSetId>();
   const state = {
     subjects: new Map<number, RuleSetId>(),
     ruleSets: new Map<RuleSetId, RuleSet>(),
@@ -190,11 +199,16 @@ function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: Routi
     const id = ruleSetId(subject.ruleSet);
     state.subjects.set(identity, id);
     state.ruleSets.set(id, subject.ruleSet);
+    if (subject.audit !== undefined) {
+      const audit = ruleSetId(subject.audit);
+      audits.set(identity, audit);
+      state.ruleSets.set(audit, subject.audit);
+    }
     for (const [key, selector] of subject.selectors) state.selectors.set(key, selector);
     for (const [key, words] of subject.names) state.ruleNames.set(key, words);
     for (const ref of subject.policies) state.policies.set(ref.uid, ref.generation);
   }
-  return state;
+  return audits.size === 0 ? state : { ...state, audits };
 }
 
 /** Two rules of the node have one number: 1 in 4 billion for each pair. */

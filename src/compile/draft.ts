@@ -1,4 +1,6 @@
 /** A policy taken apart, whatever its kind: whom it selects, which directions it closes, what it allows and denies. */
+import { ENFORCEMENT_KEY, isEnforcement } from "../api/enforcement.ts";
+import type { Enforcement } from "../api/enforcement.ts";
 import type { Direction, LabelPeers, NumberedPort, PeerSelector, PolicyRef, PortMatch, SelectorId, Verdict } from "./state.ts";
 import { selectorId } from "./selectors.ts";
 
@@ -23,6 +25,18 @@ export interface PolicyDraft {
   readonly enforces: ReadonlySet<Direction>;
   readonly rules: readonly RuleDraft[];
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
+  /** What the policy itself says; absent: nothing. */
+  readonly enforcement?: Enforcement | undefined;
+  /** Where neither the policy nor its namespace says anything; absent: Enforce. */
+  readonly otherwise?: Enforcement;
+  /** What events that its rules decide carry. */
+  readonly log?: string | undefined;
+}
+
+/** The nearest that says something decides: the policy, its namespace, the cluster. A namespace speaks for its own policies alone. */
+export function isAudited({ ref, enforcement, otherwise = "Enforce" }: Pick<PolicyDraft, "ref" | "enforcement" | "otherwise">, namespace: (key: string) => string | undefined): boolean {
+  const label = ref.namespace === "" ? undefined : namespace(ENFORCEMENT_KEY);
+  return (enforcement ?? (isEnforcement(label) ? label : otherwise)) === "Audit";
 }
 
 export const ANY_PORT: NumberedPort = { protocol: 0, port: 0, prefix: 0 };

@@ -7,6 +7,7 @@ export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export { policySize, withoutRules } from "./size.ts";
 export type { PolicySize } from "./size.ts";
+export { isAudited } from "./draft.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";
 export { readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";

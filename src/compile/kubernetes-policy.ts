@@ -26,7 +26,7 @@ interface Item {
 }
 
 export function draftNetworkPolicy(row: KubernetesPolicyRow): PolicyDraft {
-  const { kind, namespace, name, uid, generation, spec } = row;
+  const { kind, namespace, name, uid, generation, spec, enforcement } = row;
   const ref: PolicyRef = { kind, namespace, name, uid, generation };
   const selectors = new Selectors();
   const enforces = enforcedBy(spec);
@@ -35,7 +35,7 @@ export function draftNetworkPolicy(row: KubernetesPolicyRow): PolicyDraft {
   const ingress = draft("ingress", spec.ingress?.map(({ from, ports }) => ({ peers: from, ports })) ?? []);
   const egress = draft("egress", spec.egress?.map(({ to, ports }) => ({ peers: to, ports })) ?? []);
   const subject = normalized([...requirementsOf(spec.podSelector, ofPods), ofNamespace(namespace)]);
-  return { ref, path: "spec", subject, enforces, rules: [...ingress, ...egress], selectors: selectors.all };
+  return { ref, path: "spec", subject, enforces, rules: [...ingress, ...egress], selectors: selectors.all, enforcement };
 }
 
 /** Without policyTypes: ingress always, and egress where there are rules for it. */

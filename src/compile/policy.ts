@@ -1,5 +1,6 @@
 /** A policy of any kind, taken apart. */
 import { ConfigError } from "../lib/errors.ts";
+import type { Enforcement } from "../api/enforcement.ts";
 import type { PolicyRow } from "../model/snapshot.ts";
 import { draftCiliumPolicy } from "./cilium-policy.ts";
 import type { PolicyDraft } from "./draft.ts";
@@ -10,23 +11,31 @@ import type { PeerScope } from "./state.ts";
 export interface PolicyOptions {
   /** What address blocks of Cilium's kinds match beside the world (`policyCIDRMatchMode`). */
   readonly cidrMatchMode: ReadonlySet<"nodes" | "pods">;
+  /** What policies that say nothing of their enforcement mean; absent: Enforce. */
+  readonly enforcement?: Enforcement;
 }
 
 export const PLAIN_OPTIONS: PolicyOptions = { cidrMatchMode: new Set() };
 
-export function draftPolicy(row: PolicyRow, { cidrMatchMode }: PolicyOptions = PLAIN_OPTIONS): readonly PolicyDraft[] {
-  if (row.kind === "NetworkPolicy") return [draftNetworkPolicy(row)];
-  return draftCiliumPolicy(row, new Set<PeerScope>(["world", ...cidrMatchMode]));
+export function draftPolicy(row: PolicyRow, { cidrMatchMode, enforcement: otherwise = "Enforce" }: PolicyOptions = PLAIN_OPTIONS): readonly PolicyDraft[] {
+  const drafts = row.kind === "NetworkPolicy" ? [draftNetworkPolicy(row)] : draftCiliumPolicy(row, new Set<PeerScope>(["world", ...cidrMatchMode]));
+  return drafts.map((draft) => ({ ...draft, otherwise }));
 }
 
 /** What the installation's settings say. Throws ConfigError with the key's name for what is wrong. */
 export function readPolicyOptions(read: ReadSetting): PolicyOptions {
-  const key = "policy-cidr-match-mode";
-  const words = (read(key) ?? "").split(/[\s,]+/).filter((word) => word !== "");
-  return {
-    cidrMatchMode: new Set(words.map((word) => {
-      if (word !== "nodes" && word !== "pods") throw new ConfigError(key, `${JSON.stringify(word)} is neither nodes nor pods`);
-      return word;
-    })),
-  };
+  return { cidrMatchMode: cidrMatchMode(read("policy-cidr-match-mode") ?? ""), enforcement: auditMode(read("policy-audit-mode") ?? "") ? "Audit" : "Enforce" };
+}
+
+function cidrMatchMode(text: string): PolicyOptions["cidrMatchMode"] {
+  const words = text.split(/[\s,]+/).filter((word) => word !== "");
+  return new Set(words.map((word) => {
+    if (word !== "nodes" && word !== "pods") throw new ConfigError("policy-cidr-match-mode", `${JSON.stringify(word)} is neither nodes nor pods`);
+    return word;
+  }));
+}
+
+function auditMode(text: string): boolean {
+  if (!["", "true", "false"].includes(text)) throw new ConfigError("policy-audit-mode", `${JSON.stringify(text)} is neither true nor false`);
+  return text === "true";
 }

@@ -22,7 +22,7 @@ export type SelectorId = string;
 export type RuleId = number;
 
 export type Direction = "ingress" | "egress";
-export type Verdict = "allow" | "deny" | "audit";
+export type Verdict = "allow" | "deny";
 
 /** One requirement on the labels of a peer. Keys carry their source: `k8s:app`, `reserved:host`. */
 export interface Requirement {
@@ -103,6 +103,8 @@ export interface RuleName {
   readonly policies: readonly PolicyRef[];
   /** Path of the rule inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
+  /** A word of the policy for the events that the rule decides. */
+  readonly log?: string;
 }
 
 export interface PolicyRef {
@@ -131,6 +133,11 @@ export interface RoutingDecision {
 export interface NodeState {
   /** Identity that runs on this node -> its rule set. */
   readonly subjects: ReadonlyMap<number, RuleSetId>;
+  /**
+   * Identity -> the rule set that it would have if the policies that only watch were enforced too. What that one would
+   * drop and the other does not is told. Absent: none watches.
+   */
+  readonly audits?: ReadonlyMap<number, RuleSetId>;
   readonly ruleSets: ReadonlyMap<RuleSetId, RuleSet>;
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
   readonly ruleNames: ReadonlyMap<RuleId, RuleName>;

@@ -117,12 +117,13 @@ export function manifestHash(hashes: readonly string[]): string {
 function recordsOf({ state, marks }: Document): RecordText[] {
   const records: RecordText[] = [["routing", "", ...routingJson(state.routing)]];
   for (const [identity, id] of state.subjects) records.push(["subject", identity, id]);
+  for (const [identity, id] of state.audits ?? []) records.push(["audit", identity, id]);
   for (const [id, set] of state.ruleSets) {
     records.push(["rule-set", id, set.ingressDefault ?? null, set.egressDefault ?? null, set.rules.length]);
     for (let at = 0; at < set.rules.length; at += RULES_PER_RECORD) records.push(["rules", id, at, set.rules.slice(at, at + RULES_PER_RECORD).map(ruleJson)]);
   }
   for (const [id, selector] of state.selectors) records.push(["selector", id, ...selectorJson(selector)]);
-  for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid)]);
+  for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid), ...(name.log === undefined ? [] : [name.log])]);
   for (const [namespace, keys] of state.named ?? []) records.push(["named", namespace, keys]);
   for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
   return records;
@@ -177,9 +178,14 @@ export function decodeDocument(parts: Iterable<string>): Document {
     ruleNames: new Map(sorted(of("name")).map((record) => [Number(record[1]), decodeName(record, marks)])),
     policies: new Map(live.map(({ ref }) => [ref.uid, ref.generation])),
     routing: decodeRouting(routing),
+    ...decodeAudits(sorted(of("audit"))),
     ...decodeNamed(sorted(of("named"))),
   };
   return { state, marks };
+}
+
+function decodeAudits(records: readonly unknown[][]): Pick<NodeState, "audits"> {
+  return records.length === 0 ? {} : { audits: new Map(records.map(([, identity, id]) => [Number(identity), String(id)])) };
 }
 
 function decodeNamed(records: readonly unknown[][]): Pick<NodeState, "named"> {
@@ -254,13 +260,13 @@ function decodeSelector(record: unknown[]): PeerSelector {
 }
 
 function decodeName(record: unknown[], marks: ReadonlyMap<string, PolicyMark>): RuleName {
-  const [, id, kind, direction, path, uids] = record as [string, number, RuleName["kind"], RuleName["direction"], string, string[]];
+  const [, id, kind, direction, path, uids, log] = record as [string, number, RuleName["kind"], RuleName["direction"], string, string[], string | undefined];
   const policies = uids.map((uid) => {
     const mark = marks.get(uid);
     if (mark === undefined) throw new FormatError(`rule ${id} names policy ${uid}, which is not in the node state`);
     return mark.ref;
   });
-  return { kind, direction, policies, path };
+  return { kind, direction, policies, path, ...(log === undefined ? {} : { log }) };
 }
 
 /**
@@ -295,12 +301,14 @@ function policyRefs(state: NodeState): ReadonlyMap<string, PolicyRef> {
 function policyContents(state: NodeState): ReadonlyMap<string, string> {
   const contents = new Map<string, string[]>();
   const subjectsOf = Map.groupBy(state.subjects, ([, id]) => id);
+  const auditedBy = Map.groupBy(state.audits ?? [], ([, id]) => id);
   for (const [id, set] of state.ruleSets) {
-    const identities = (subjectsOf.get(id) ?? []).map(([identity]) => identity).sort((a, b) => a - b);
+    const identitiesOf = (users: ReadonlyMap<string, readonly (readonly [number, string])[]>): number[] => (users.get(id) ?? []).map(([identity]) => identity).sort((a, b) => a - b);
+    const [identities, audited] = [identitiesOf(subjectsOf), identitiesOf(auditedBy)];
     const add = (rule: number | undefined, words: unknown): void => {
       for (const ref of rule === undefined ? [] : (state.ruleNames.get(rule)?.policies ?? [])) {
         const list = contents.get(ref.uid) ?? [];
-        list.push(canonicalJson([identities, words]));
+        list.push(canonicalJson(audited.length === 0 ? [identities, words] : [identities, words, audited]));
         contents.set(ref.uid, list);
       }
     };

@@ -9,6 +9,9 @@
  *   4  also selectors that name churning labels, the namespaces where those are part of identities, and denials of
  *      kube-apiserver
  *   5  also a record of more than a part can hold, in pieces
+ *
+ * What an older agent overlooks and enforces the same without it needs no format: whom policies watch that do not
+ * enforce (it tells nothing of them), and the words that a policy gives its events.
  */
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";

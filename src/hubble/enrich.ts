@@ -70,7 +70,7 @@ export function describeRule(id: number, context: Pick<EnrichContext, "ruleName"
   const name = context.ruleName(id);
   if (name === undefined) return { id, kind: "rule", policies: [], path: "", references: [] };
   const policies = name.policies.map(({ namespace, name: own }) => (namespace === "" ? own : `${namespace}/${own}`)).sort();
-  return { id, kind: name.kind, policies, path: name.path, references: name.policies };
+  return { id, kind: name.kind, policies, path: name.path, ...(name.log === undefined ? {} : { log: name.log }), references: name.policies };
 }
 
 export function enrich(event: Event, context: EnrichContext): PacketEvent {
@@ -84,7 +84,7 @@ export function enrich(event: Event, context: EnrichContext): PacketEvent {
     node: context.node,
     direction: directionNames.get(event.direction) === "EGRESS" ? "egress" : "ingress",
     verdict: isDrop ? "deny" : (words(verdictNames.get(event.verdict), event.verdict) as PacketEvent["verdict"]),
-    ...(isDrop ? { reason: words(dropReasonNames.get(event.reason), event.reason) } : {}),
+    ...(event.reason === 0 ? {} : { reason: words(dropReasonNames.get(event.reason), event.reason) }),
     source: describePeer(event.source, event.sourcePort, event.sourceIdentity, context),
     destination: describePeer(event.destination, event.destinationPort, event.destinationIdentity, context),
     protocol: protocolName(event.protocol),

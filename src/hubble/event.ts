@@ -31,6 +31,8 @@ export interface EventRule {
   readonly policies: readonly string[];
   /** Path inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
+  /** The word that the policy gives the events of its rules. */
+  readonly log?: string;
   readonly references: readonly PolicyRef[];
 }
 
@@ -41,7 +43,7 @@ export interface PacketEvent {
   readonly node: string;
   readonly direction: "ingress" | "egress";
   readonly verdict: "allow" | "deny" | "audit";
-  /** Of a drop, such as `policy-denied`; absent for verdicts. */
+  /** Of a drop, or of what verdict audit let pass, such as `policy-denied`; absent for other verdicts. */
   readonly reason?: string;
   readonly source: EventPeer;
   readonly destination: EventPeer;

@@ -20,6 +20,8 @@ export interface PolicyEndpointRow extends IdentityWords {
   readonly egress: string;
   readonly rules: number;
   readonly policies: readonly PolicyRef[];
+  /** Those that only watch: what they would drop passes and is told. */
+  readonly audited: readonly PolicyRef[];
 }
 
 export const policyEndpoints = erased<PolicyEndpointRow>({
@@ -34,6 +36,7 @@ export const policyEndpoints = erased<PolicyEndpointRow>({
     { head: "EGRESS", cell: ({ egress }) => egress },
     { head: "RULES", cell: ({ rules }) => String(rules) },
     { head: "POLICIES", cell: ({ policies }) => listText(policies.map(policyText), ", ") },
+    { head: "AUDITED", cell: ({ audited }) => listText(audited.map(policyText), ", ") },
     { head: "LABELS", cell: ({ labels }) => labelsText(labels) },
   ],
   rows: async function* (source) {
@@ -48,7 +51,6 @@ export const policyEndpoints = erased<PolicyEndpointRow>({
 });
 
 function endpointRow({ id, identity }: Endpoint, subject: Subject | undefined, { state, names }: Source): PolicyEndpointRow {
-  const ruleSet = state?.ruleSets.get(state.subjects.get(identity) ?? "");
   const number = subject?.ruleSet ?? 0;
   return {
     endpoint: id,
@@ -57,9 +59,20 @@ function endpointRow({ id, identity }: Endpoint, subject: Subject | undefined, {
     ruleSet: number,
     ingress: openOrClosed(number, subject?.ingressEnforced ?? 1),
     egress: openOrClosed(number, subject?.egressEnforced ?? 1),
-    rules: ruleSet?.rules.length ?? 0,
-    policies: state === undefined || ruleSet === undefined ? [] : policiesOf(state, idsOf(ruleSet)),
+    ...loadedFor(identity, state),
   };
+}
+
+function loadedFor(identity: number, state: NodeState | undefined): Pick<PolicyEndpointRow, "rules" | "policies" | "audited"> {
+  const rulesOf = (id: string | undefined): RuleId[] => {
+    const found = state?.ruleSets.get(id ?? "");
+    return found === undefined ? [] : idsOf(found);
+  };
+  const rules = rulesOf(state?.subjects.get(identity));
+  const policies = state === undefined ? [] : policiesOf(state, rules);
+  const enforced = new Set(policies.map(({ uid }) => uid));
+  const watching = state === undefined ? [] : policiesOf(state, rulesOf(state.audits?.get(identity)));
+  return { rules: state?.ruleSets.get(state.subjects.get(identity) ?? "")?.rules.length ?? 0, policies, audited: watching.filter(({ uid }) => !enforced.has(uid)) };
 }
 
 function idsOf({ rules, ingressDefault, egressDefault }: RuleSet): RuleId[] {

@@ -4,6 +4,7 @@ import type { BatchMap } from "../kernel/port.ts";
 import { describePeer, describeRule, labelsOf, protocolName } from "../hubble/index.ts";
 import type { EnrichContext, EventPeer, EventRule } from "../hubble/index.ts";
 import { formatCidr } from "../lib/ip.ts";
+import { ownerOf } from "../targets/index.ts";
 import type { NamedPorts } from "../targets/index.ts";
 import { viewOf } from "./table.ts";
 
@@ -73,7 +74,8 @@ export class Names {
   }
 
   /** An identity, or where the pods' own port names count, their class. */
-  owner(owner: number): IdentityWords & { readonly ports?: readonly string[] } {
+  owner(number: number): IdentityWords & { readonly ports?: readonly string[] } {
+    const owner = ownerOf(number);
     const named = owner >= CLASS_PORTS ? this.facts.portClass(owner) : undefined;
     if (named === undefined) return this.identity(owner);
     return { ...this.identity(named.identity), ports: portWords(named.ports) };

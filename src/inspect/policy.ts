@@ -5,6 +5,7 @@ import {
 import { words } from "../hubble/index.ts";
 import type { EventRule } from "../hubble/index.ts";
 import { formatCidr } from "../lib/ip.ts";
+import { ownerOf } from "../targets/index.ts";
 import type { IdentityWords, PeerWords } from "./names.ts";
 import { mapTable, viewOf } from "./table.ts";
 import { NONE, flagWords, labelsText, listText, peerWordsText, portText, ruleText } from "./text.ts";
@@ -67,6 +68,8 @@ interface SubjectRow {
   readonly ingressDefault: EventRule | undefined;
   readonly egressDefault: EventRule | undefined;
   readonly flags: readonly string[];
+  /** enforced, or audit: what would hold if policies that only watch were enforced too. */
+  readonly holds: "enforced" | "audit";
 }
 
 const FLAGS = [[SUBJECT_INGRESS_BLOCKS, "ingress-blocks"], [SUBJECT_EGRESS_BLOCKS, "egress-blocks"], [SUBJECT_NAMED_PORTS, "named-ports"]] as const;
@@ -82,6 +85,7 @@ export const subject = mapTable<SubjectRow>({
     { head: "SLOT", cell: ({ slot }) => String(slot) },
     { head: "IDENTITY", cell: ({ owner }) => String(owner.identity) },
     { head: "RULE SET", cell: ({ ruleSet }) => String(ruleSet) },
+    { head: "HOLDS", cell: ({ holds }) => holds },
     { head: "GENERATION", cell: ({ generation }) => String(generation) },
     { head: "INGRESS", cell: ({ ingress }) => ingress },
     { head: "EGRESS", cell: ({ egress }) => egress },
@@ -102,6 +106,7 @@ export const subject = mapTable<SubjectRow>({
       ingressDefault: names.rule(found.ingressDefault),
       egressDefault: names.rule(found.egressDefault),
       flags: flagWords(found.flags, FLAGS),
+      holds: ownerOf(found.owner) === found.owner ? "enforced" : "audit",
     };
   },
 });

@@ -11,7 +11,8 @@ export interface StatsRow {
   /** The same on all nodes as long as their states agree; policy and path say which rule it is. */
   readonly rule: RuleId;
   readonly kind: "rule" | "default-deny" | "unknown";
-  readonly verdict: Verdict | undefined;
+  /** audit: of a policy that only watches; its hits are what it would have dropped. */
+  readonly verdict: Verdict | "audit" | undefined;
   readonly direction: Direction | undefined;
   /** One, or of a default deny all that close the direction. */
   readonly policies: readonly PolicyRef[];
@@ -46,7 +47,7 @@ export const policyStats = erased<StatsRow>({
   ],
   rows: async function* (source) {
     const hits = await readHits(source);
-    const rules = source.state === undefined ? new Map<RuleId, Verdict>() : verdictsOf(source.state);
+    const rules = source.state === undefined ? new Map<RuleId, Verdict | "audit">() : verdictsOf(source.state);
     const named = [...rules].map(([rule, verdict]) => rowOf(rule, verdict, hits.get(rule) ?? NEVER, source));
     // What was hit and has left the node state since: the counter is deleted soon.
     const gone = [...hits].filter(([rule]) => !rules.has(rule)).map(([rule, hit]) => rowOf(rule, undefined, hit, source));
@@ -70,17 +71,19 @@ export function hitsOf(value: Uint8Array): Hits {
   }), NEVER);
 }
 
-/** Every rule and default deny that some pod of the node obeys. */
-export function verdictsOf({ ruleSets }: NodeState): ReadonlyMap<RuleId, Verdict> {
-  const verdicts = new Map<RuleId, Verdict>();
-  for (const { rules, ingressDefault, egressDefault } of ruleSets.values()) {
-    for (const { id, verdict } of rules) verdicts.set(id, verdict);
-    for (const id of [ingressDefault, egressDefault]) if (id !== undefined) verdicts.set(id, "deny");
+/** Every rule and default deny that some pod of the node obeys, or that watches one. */
+export function verdictsOf({ subjects, ruleSets }: NodeState): ReadonlyMap<RuleId, Verdict | "audit"> {
+  const obeyed = new Set(subjects.values());
+  const verdicts = new Map<RuleId, Verdict | "audit">();
+  for (const [id, { rules, ingressDefault, egressDefault }] of [...ruleSets].sort(([a], [b]) => Number(obeyed.has(a)) - Number(obeyed.has(b)))) {
+    const isObeyed = obeyed.has(id);
+    for (const rule of rules) verdicts.set(rule.id, isObeyed ? rule.verdict : "audit");
+    for (const rule of [ingressDefault, egressDefault]) if (rule !== undefined) verdicts.set(rule, isObeyed ? "deny" : "audit");
   }
   return verdicts;
 }
 
-function rowOf(rule: RuleId, verdict: Verdict | undefined, { packets, bytes, lastNs }: Hits, { state, names }: Source): StatsRow {
+function rowOf(rule: RuleId, verdict: Verdict | "audit" | undefined, { packets, bytes, lastNs }: Hits, { state, names }: Source): StatsRow {
   const name: RuleName | undefined = state?.ruleNames.get(rule);
   return {
     rule,

@@ -3,6 +3,8 @@
  * in the policy's own status as text. Pure.
  */
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
+import { annotatedEnforcement, isOfAnnotation } from "../api/enforcement.ts";
+import type { Enforcement } from "../api/enforcement.ts";
 import type { NetworkPolicy } from "../api/network-policy.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import type { Problem } from "../api/problem.ts";
@@ -12,7 +14,7 @@ import type { PolicyRow } from "./snapshot.ts";
 /** Of the kind that comes with it; CiliumClusterwideNetworkPolicy has the schema of CiliumNetworkPolicy. */
 export type PolicyObject = CiliumNetworkPolicy | NetworkPolicy;
 /** What of an object is the policy. */
-type PolicyContent = Pick<CiliumNetworkPolicy, "spec" | "specs"> | Pick<NetworkPolicy, "spec">;
+type PolicyContent = Pick<CiliumNetworkPolicy, "spec" | "specs"> | (Pick<NetworkPolicy, "spec"> & { readonly enforcement?: Enforcement });
 
 export interface PolicyVersion {
   /** Of the current version. */
@@ -24,7 +26,8 @@ export interface PolicyVersion {
 /** @param remembered the version that counted before, of the same object: it goes before what the status says. */
 export function versionOf(kind: PolicyKind, object: PolicyObject, validator: Validator, remembered?: PolicyRow): PolicyVersion {
   const problems = validator.policy(object, kind);
-  if (problems.length === 0) return { problems, effective: rowOf(kind, object, object.metadata.generation ?? 0, contentOf(kind, object)) };
+  // An annotation that says nothing of ours weakens nothing: it is told, and the policy is enforced.
+  if (problems.every(isOfAnnotation)) return { problems, effective: rowOf(kind, object, object.metadata.generation ?? 0, contentOf(kind, object)) };
   return { problems, effective: remembered ?? lastValid(kind, object, validator) };
 }
 
@@ -38,7 +41,7 @@ export function lastValid(kind: PolicyKind, object: PolicyObject, validator: Val
   } catch {
     return undefined;
   }
-  if (validator.policy({ metadata: object.metadata, ...content }, kind).length > 0) return undefined;
+  if (!validator.policy({ metadata: object.metadata, ...content }, kind).every(isOfAnnotation)) return undefined;
   return rowOf(kind, object, stored.generation, content);
 }
 
@@ -48,7 +51,10 @@ function parsed(field: "spec" | "specs", text: string | undefined): object {
 
 export function contentOf(kind: PolicyKind, object: PolicyObject): PolicyContent {
   const { spec, specs } = object as CiliumNetworkPolicy;
-  if (kind === "NetworkPolicy") return { spec: (object as NetworkPolicy).spec ?? {} };
+  if (kind === "NetworkPolicy") {
+    const enforcement = annotatedEnforcement(object);
+    return { spec: (object as NetworkPolicy).spec ?? {}, ...(enforcement === undefined ? {} : { enforcement }) };
+  }
   return { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
 }
 

@@ -2,6 +2,7 @@
  * What the compiler reads. Rows are immutable; the maps are live views that do not change while a compilation runs,
  * as that is synchronous: a snapshot of 100,000 pods costs nothing.
  */
+import type { Enforcement } from "../api/enforcement.ts";
 import type { NetworkPolicySpec } from "../api/network-policy.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import type { Labels } from "./labels.ts";
@@ -24,6 +25,8 @@ export interface CiliumPolicyRow extends PolicyHead {
 export interface KubernetesPolicyRow extends PolicyHead {
   readonly kind: "NetworkPolicy";
   readonly spec: NetworkPolicySpec;
+  /** Of its annotation. */
+  readonly enforcement?: Enforcement | undefined;
 }
 
 /** A policy in the version that is enforced: its last valid one. */

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isIPv6 } from "node:net";
 import { readEncryption, readPolicyOptions, readRouting } from "../compile/index.ts";
-import type { EncryptionDecision, RoutingDecision } from "../compile/index.ts";
+import type { EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
@@ -23,8 +23,7 @@ export interface OperatorConfig {
   readonly routing: RoutingDecision;
   /** undefined: none. */
   readonly encryption: EncryptionDecision | undefined;
-  /** What address blocks of Cilium's policies match beside the world. */
-  readonly policyCidrMatchMode: ReadonlySet<"nodes" | "pods">;
+  readonly policyOptions: PolicyOptions;
   readonly healthPort: number;
   /** 0: no metrics. */
   readonly metricsPort: number;
@@ -56,7 +55,7 @@ export function readConfig(env: NodeJS.ProcessEnv): OperatorConfig {
     identity: nonEmpty(env["POD_NAME"]) ?? nonEmpty(env["HOSTNAME"]) ?? `cilium-operator-${process.pid}`,
     routing,
     encryption: readEncryption((key) => keys.get(key), routing),
-    policyCidrMatchMode: readPolicyOptions((key) => keys.get(key)).cidrMatchMode,
+    policyOptions: readPolicyOptions((key) => keys.get(key)),
     healthPort: integer(keys, "operator-health-port", 9891, 0, 65535),
     metricsPort: integer(keys, "operator-prometheus-port", 9963, 0, 65535),
     metricsAllowFrom: cidrs(keys, "operator-prometheus-allow-from"),

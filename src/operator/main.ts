@@ -30,7 +30,7 @@ function wire(config: OperatorConfig, logger: Logger): Lifecycle {
     createCrds: config.createCrds,
     routing: config.routing,
     encryption: config.encryption,
-    policyOptions: { cidrMatchMode: config.policyCidrMatchMode },
+    policyOptions: config.policyOptions,
     identityQuietMs: config.identityQuietMs,
   });
   const election = new LeaderElection({

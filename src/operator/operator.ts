@@ -151,7 +151,7 @@ export class CiliumOperator extends SafeOperator {
     };
     this.#sources = sources;
     if (this.#options.createCrds) this.#createAbsentCrds();
-    sources.namespaces.subscribe({ changed: (name, value) => this.#cluster.namespaceChanged(name, value) });
+    sources.namespaces.subscribe({ changed: (name, value) => (this.#cluster.namespaceChanged(name, value), this.#addPoliciesOf(name)) });
     sources.identities.subscribe({ changed: (_key, value, previous) => this.#identityChanged(value, previous) });
     sources.pods.subscribe({ changed: (_key, value, previous) => this.#cluster.podChanged(value, previous) });
     sources.policies.subscribe({ changed: (key, value) => this.#policies.changed("CiliumNetworkPolicy", key, value) });
@@ -209,7 +209,7 @@ export class CiliumOperator extends SafeOperator {
       leadership,
       onMarks: (uids) => this.#addPolicies(uids),
     });
-    const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, agents: this.#agents });
+    const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, namespaces: sources.namespaces, policyOptions, agents: this.#agents });
     const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
     const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS), routing: this.#queue("routing", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;

@@ -20,6 +20,8 @@ export interface Findings {
   readonly endpoints: number;
   /** Every node that counts, sorted by name. */
   readonly nodes: readonly NodeStanding[];
+  /** Parts of the policy, such as `spec`, that only watch; absent: it enforces all of them. */
+  readonly audited?: { readonly paths: readonly string[]; readonly isWhole: boolean };
 }
 
 const MAX_NODES = 10;
@@ -34,14 +36,16 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
   const valid = validity(entry);
   const resolved = resolution(entry);
   const enforcement = entry.problems.length === 0 ? enforcementOf(findings, entry.refusal) : notCurrent(entry, findings);
+  const isWatching = findings.audited?.isWhole === true;
   const verdicts: readonly (readonly [string, Verdict])[] = [
-    ["Enforced", enforcement],
+    ...auditing(findings),
+    ["Enforced", isWatching && enforcement.status === "True" ? watching(findings) : enforcement],
     ["Ready", readiness(valid, enforcement, resolved)],
     ["Valid", valid],
     ...resolved.map((verdict) => ["Resolved", verdict] as const),
   ];
   return {
-    enforced: `${enforced}/${findings.nodes.length}`,
+    enforced: `${isWatching ? "audit " : ""}${enforced}/${findings.nodes.length}`,
     endpoints: findings.endpoints,
     ...(failing.length === 0 ? {} : { failingNodes: failing.map(({ node, message }) => ({ node, message })) }),
     ...lastValid(entry),
@@ -91,6 +95,16 @@ function enforcementOf({ nodes }: Findings, refusal?: string): Verdict {
   return { status: "True", reason: "Enforced", message: count };
 }
 
+/** It is on the nodes as it should be, and no packet is dropped for it. */
+function watching({ nodes }: Findings): Verdict {
+  return { status: "False", reason: "Audited", message: nodes.length === 0 ? "no pod is selected; it would drop nothing" : `${nodes.length} of ${nodes.length} nodes judge by it, and what it would drop passes` };
+}
+
+function auditing({ audited }: Findings): readonly (readonly [string, Verdict])[] {
+  if (audited === undefined) return [];
+  return [["Audit", { status: "True", reason: "Audit", message: `${audited.paths.join(", ")}: what it would drop passes and is told with verdict audit; what it allows opens nothing` }]];
+}
+
 function list(nodes: readonly NodeStanding[]): string {
   const shown = nodes.slice(0, MAX_NODES).map(({ node, message }) => (message === "" ? node : `${node} (${message.slice(0, 150)})`));
   return shown.join(", ") + (nodes.length > MAX_NODES ? ` and ${nodes.length - MAX_NODES} more` : "");
@@ -125,7 +139,7 @@ export function transitions(before: PolicyStatus | undefined, after: PolicyStatu
     const was = before?.conditions?.find((other) => other.type === type);
     const is = after.conditions?.find((other) => other.type === type);
     if (is === undefined || !isNews(was, is)) return [];
-    return [{ severity: is.status === "True" ? "Normal" : "Warning", reason: is.reason, message: is.message }];
+    return [{ severity: is.status === "True" || is.reason === "Audited" ? "Normal" : "Warning", reason: is.reason, message: is.message }];
   });
 }
 

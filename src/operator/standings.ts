@@ -1,14 +1,14 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { draftPolicy, maySelect, reachOf, selects, withoutRules } from "../compile/index.ts";
+import { draftPolicy, isAudited, maySelect, reachOf, selects, withoutRules } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
-import type { LabelPeers, PolicyDraft } from "../compile/index.ts";
+import type { LabelPeers, PolicyDraft, PolicyOptions } from "../compile/index.ts";
 import type { Source } from "../kube/source.ts";
 import type { Labels } from "../model/index.ts";
 import type { NodeStates } from "./node-states.ts";
 import type { PolicyEntry } from "./policies.ts";
 import type { Findings, NodeStanding } from "./policy-status.ts";
-import type { AgentRow, EndpointRow, NodeRow, NodeStateRow } from "./rows.ts";
+import type { AgentRow, EndpointRow, NamespaceRow, NodeRow, NodeStateRow } from "./rows.ts";
 
 /** Endpoints counted by namespace, identity and node, so that a policy never looks at single pods. */
 export class EndpointCounts {
@@ -77,6 +77,8 @@ export interface StandingsOptions {
   readonly nodeStates: NodeStates;
   readonly nodes: Source<NodeRow>;
   readonly states: Source<NodeStateRow>;
+  readonly namespaces: Source<NamespaceRow>;
+  readonly policyOptions: PolicyOptions;
   readonly agents: Agents;
 }
 
@@ -95,7 +97,7 @@ export class Standings {
   of(entry: PolicyEntry): Findings {
     const { effective } = entry;
     if (effective === undefined) return { endpoints: 0, nodes: [] };
-    const drafts = draftPolicy(entry.refusal === undefined ? effective : withoutRules(effective));
+    const drafts = draftPolicy(entry.refusal === undefined ? effective : withoutRules(effective), this.#options.policyOptions);
     const { endpoints, selected, undecided } = this.#subjects(effective.namespace, drafts);
     const waiting = this.#undecidedPeers(drafts);
     const standings: NodeStanding[] = [];
@@ -108,7 +110,13 @@ export class Standings {
       const isWaiting = wait !== undefined && ["pending", "enforced"].includes(standing.standing);
       standings.push(isWaiting ? { node, standing: "pending", message: wait } : standing);
     }
-    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)) };
+    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)), ...this.#auditOf(effective.namespace, drafts) };
+  }
+
+  #auditOf(namespace: string, drafts: readonly PolicyDraft[]): Pick<Findings, "audited"> {
+    const labels = this.#options.namespaces.objects.get(namespace)?.labels ?? {};
+    const paths = drafts.filter((draft) => isAudited(draft, (key) => (Object.hasOwn(labels, key) ? labels[key] : undefined))).map(({ path }) => path);
+    return paths.length === 0 ? {} : { audited: { paths, isWhole: paths.length === drafts.length } };
   }
 
   #subjects(namespace: string, drafts: readonly PolicyDraft[]): Subjects {

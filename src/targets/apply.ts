@@ -179,9 +179,14 @@ export class MapApplier implements Applier {
 
   #applyPolicy(state: NodeState, subjects: Subjects, { identities, synced, isApiServerUnknown = false }: DesiredState): PolicyResult {
     const selectors = this.#resolver.resolve(state.selectors, identities);
-    const ruleSets = this.#expander.expand(state.ruleSets, subjects.values(), selectors, this.#classes.byIdentity, isApiServerUnknown ? ofApiServer(state.selectors) : new Set());
-    const contents = new Map<number, ContentId>([...subjects].map(([owner, { id, ports }]) => [owner, contentId(id, state.ruleSets.get(id), ports)]));
-    return this.#policy.apply({ subjects: contents, ruleSets, isComplete: synced });
+    const audits = new Map([...subjects].flatMap(([owner, { identity, ports }]) => {
+      const id = state.audits?.get(identity);
+      return id === undefined ? [] : [[owner, { id, ports }] as const];
+    }));
+    const wanted = [...subjects.values(), ...audits.values()];
+    const ruleSets = this.#expander.expand(state.ruleSets, wanted, selectors, this.#classes.byIdentity, isApiServerUnknown ? ofApiServer(state.selectors) : new Set());
+    const contents = (owners: ReadonlyMap<number, Wanted>): ReadonlyMap<number, ContentId> => new Map([...owners].map(([owner, { id, ports }]) => [owner, contentId(id, state.ruleSets.get(id), ports)]));
+    return this.#policy.apply({ subjects: contents(subjects), audits: contents(audits), ruleSets, isComplete: synced });
   }
 
   #retireClasses(peers: ReadonlyMap<string, PeerValue>, rows: ReadonlyMap<string, EndpointValue>): boolean {

@@ -27,9 +27,9 @@ export interface Expanded {
 }
 
 /** A subject without what is chosen when it is written. */
-export type Header = Omit<Subject, "generation" | "ruleSet" | "owner">;
+export type Header = Omit<Subject, "generation" | "ruleSet" | "owner" | "audit">;
 
-const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, audit: Verdict.AUDIT } as const;
+const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
 const DIRECTIONS = { ingress: Direction.INGRESS, egress: Direction.EGRESS } as const;
 const ANY_PEER = 0;
 

@@ -8,6 +8,7 @@ export { identityOfNode, outsideApiServers, ownLabels } from "./api-server-peers
 export { MapApplier } from "./apply.ts";
 export type { ApplierOptions, MapName } from "./apply.ts";
 export { FlowCollector, PRESSURE, nextWalkMs, quotaStepNs } from "./flows.ts";
+export { ownerOf } from "./policy.ts";
 export { pruneRuleHits } from "./rule-hits.ts";
 export type { FlowsReport } from "./flows.ts";
 export { RESERVED_LABELS, selects } from "./resolve.ts";

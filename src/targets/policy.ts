@@ -27,6 +27,8 @@ import type { Image, PolicyMaps } from "./policy-store.ts";
 export interface PolicyDesired<Id> {
   /** Rule set of each owner that is here. */
   readonly subjects: ReadonlyMap<number, Id>;
+  /** What each owner would obey if the policies that only watch were enforced too; of owners for whom some watch. */
+  readonly audits?: ReadonlyMap<number, Id>;
   /** Content of each rule set, or why it cannot be known: its subjects then keep what they have. */
   readonly ruleSets: ReadonlyMap<Id, Expanded | Error>;
   /**
@@ -50,6 +52,12 @@ export interface PolicyResult {
   readonly failures: readonly PolicyFailure[];
 }
 
+/**
+ * Set in an owner's number, it stands for what the owner would obey if watching policies were enforced. No identity and no
+ * number of a class reaches it.
+ */
+export const AUDIT_OWNER = 0x40000000;
+
 /** A program runs for microseconds. */
 const READERS_DONE_MS = 500;
 
@@ -64,6 +72,9 @@ export class PolicyTarget {
   readonly #leftAt = new Map<number, number>();
   /** Rule set -> what it is known to hold, so that what did not change is not compared entry by entry. */
   readonly #contents = new Map<number, Expanded>();
+  /** Of the last apply: the numbers that stand for what watches, and those of them that changed. */
+  #audited: ReadonlySet<number> = new Set();
+  #reaudited = new Set<number>();
   #generation = 0;
   #written = 0;
   #removed = 0;
@@ -92,19 +103,27 @@ export class PolicyTarget {
     const enforced = new Set<number>();
     const failures: PolicyFailure[] = [];
     this.#trySweep(failures); // makes room first
-    for (const [id, all] of usersByRuleSet(desired.subjects)) {
-      const owners = desired.isComplete ? all : all.filter((owner) => !this.#isInForce(owner));
+    // What watches goes before what names its slot.
+    const audits = new Map([...(desired.audits ?? [])].map(([owner, id]) => [auditOf(owner), id]));
+    this.#audited = new Set(audits.keys());
+    this.#reaudited = new Set();
+    for (const subjects of [audits, desired.subjects]) this.#applySubjects(subjects, desired, enforced, failures);
+    this.#trySweep(failures);
+    return { written: this.#written, removed: this.#removed, slots: this.slots(), enforced, failures };
+  }
+
+  #applySubjects<Id>(subjects: ReadonlyMap<number, Id>, { ruleSets, isComplete }: PolicyDesired<Id>, enforced: Set<number>, failures: PolicyFailure[]): void {
+    for (const [id, all] of usersByRuleSet(subjects)) {
+      const owners = isComplete ? all : all.filter((owner) => !this.#isInForce(owner));
       try {
-        const content = desired.ruleSets.get(id) ?? new CodedError("UNKNOWN_RULE_SET", `rule set ${String(id)} is not in the node state`);
+        const content = ruleSets.get(id) ?? new CodedError("UNKNOWN_RULE_SET", `rule set ${String(id)} is not in the node state`);
         if (content instanceof Error) throw content;
         if (owners.length > 0) this.#program(owners, content);
         for (const owner of all) if (this.#obeys(owner, content)) enforced.add(owner);
       } catch (thrown) {
-        failures.push({ owners, error: asError(thrown) });
+        failures.push({ owners: owners.map(ownerOf), error: asError(thrown) });
       }
     }
-    this.#trySweep(failures);
-    return { written: this.#written, removed: this.#removed, slots: this.slots(), enforced, failures };
   }
 
   /** Owner -> slot, of all that have a rule set in the kernel, current or last good. */
@@ -127,7 +146,7 @@ export class PolicyTarget {
     const subject = this.#subjectOf(owner);
     if (subject === undefined || subject.ruleSet === 0) return false;
     const { ruleSet, generation } = subject;
-    return sameFields(subject, { ...content.header, owner, ruleSet, generation }) && this.#holds(ruleSet, content);
+    return sameFields(subject, { ...content.header, owner, ruleSet, generation, audit: this.#auditSlot(owner) }) && this.#holds(ruleSet, content);
   }
 
   #program(owners: readonly number[], content: Expanded): void {
@@ -135,9 +154,18 @@ export class PolicyTarget {
     for (const owner of owners) {
       const slot = this.#slotFor(owner);
       const now = this.#store.subjects.get(slot);
-      const wanted = { ...content.header, owner, ruleSet, generation: now?.generation ?? 0 };
-      if (isChanged || now === undefined || !sameFields(now, wanted)) this.#flip(slot, wanted);
+      const wanted = { ...content.header, owner, ruleSet, generation: now?.generation ?? 0, audit: this.#auditSlot(owner) };
+      if (!isChanged && now !== undefined && sameFields(now, wanted) && !this.#reaudited.has(auditOf(owner))) continue;
+      this.#flip(slot, wanted);
+      // Its flows are judged again with the owner's own, so that those are told which a change would cut.
+      if (this.#audited.has(owner)) this.#reaudited.add(owner);
     }
+  }
+
+  /** Where what watches the owner is judged; 0: nothing does. */
+  #auditSlot(owner: number): number {
+    const audit = auditOf(owner);
+    return owner !== audit && this.#audited.has(audit) && this.#isInForce(audit) ? (this.#slots.get(audit) ?? 0) : 0;
   }
 
   /** Sees to it that `content` stands under some number. Subjects are not flipped yet, all of `owners` must be. */
@@ -225,19 +253,22 @@ export class PolicyTarget {
   }
 
   /**
-   * Frees the slots of owners other than these: call it when no endpoint in the kernel refers to another. A
-   * freed slot is closed, not deleted: its generation keeps the counter growing.
+   * Frees the slots of owners other than these, and what watches nobody any more: call it when no endpoint in the kernel
+   * refers to another. A freed slot is closed, not deleted: its generation keeps the counter growing.
    */
   release(keep: ReadonlySet<number>): readonly PolicyFailure[] {
-    for (const owner of this.#slots.keys()) if (!keep.has(owner)) this.#slots.delete(owner);
-    const taken = new Set(this.#slots.values());
+    for (const owner of this.#slots.keys()) if (!keep.has(owner) && !(this.#audited.has(owner) && keep.has(ownerOf(owner)))) this.#slots.delete(owner);
     const failures: PolicyFailure[] = [];
-    for (const [slot, subject] of this.#store.subjects) {
-      if (taken.has(slot) || subject.ruleSet === 0) continue;
-      try {
-        this.#flip(slot, { ...CLOSED, owner: 0, ruleSet: 0 });
-      } catch (thrown) {
-        failures.push({ owners: [], error: asError(thrown) });
+    // Whoever names a slot of what watches goes before it.
+    for (const isWatch of [false, true]) {
+      const taken = new Set([...this.#slots.values(), ...[...this.#store.subjects.values()].map(({ audit }) => audit)]);
+      for (const [slot, subject] of this.#store.subjects) {
+        if (taken.has(slot) || subject.ruleSet === 0 || (ownerOf(subject.owner) !== subject.owner) !== isWatch) continue;
+        try {
+          this.#flip(slot, { ...CLOSED, owner: 0, ruleSet: 0, audit: 0 });
+        } catch (thrown) {
+          failures.push({ owners: [], error: asError(thrown) });
+        }
       }
     }
     this.#trySweep(failures);
@@ -274,6 +305,16 @@ export class PolicyTarget {
     const leftAt = this.#leftAt.get(ruleSet);
     return leftAt !== undefined && this.#nowMs() - leftAt < READERS_DONE_MS;
   }
+}
+
+/** Bitwise operators have 32 bits with a sign; numbers of classes use the highest. */
+function auditOf(owner: number): number {
+  return (owner | AUDIT_OWNER) >>> 0;
+}
+
+/** Whose number it is, also of one that stands for what watches. */
+export function ownerOf(number: number): number {
+  return (number & ~AUDIT_OWNER) >>> 0;
 }
 
 function usersByRuleSet<Id>(subjects: ReadonlyMap<number, Id>): ReadonlyMap<Id, readonly number[]> {

@@ -15,12 +15,14 @@ export function retain(next: NodeState, last: NodeState | undefined, inUse: Iter
     if (ruleSet !== undefined && !next.subjects.has(identity)) subjects.set(identity, ruleSet);
   }
   if (last === undefined || subjects.size === 0) return next;
-  const ruleSets = pick(last.ruleSets, subjects.values());
+  const audits = pick(last.audits ?? new Map<number, RuleSetId>(), subjects.keys());
+  const ruleSets = pick(last.ruleSets, [...subjects.values(), ...audits.values()]);
   const rules: Rule[] = [...ruleSets.values()].flatMap((ruleSet) => ruleSet.rules);
   const selectorIds: SelectorId[] = rules.flatMap((rule) => rule.peer ?? []);
   return {
     ...next,
     subjects: new Map([...next.subjects, ...subjects]),
+    ...(next.audits === undefined && audits.size === 0 ? {} : { audits: new Map([...(next.audits ?? []), ...audits]) }),
     ruleSets: new Map([...ruleSets, ...next.ruleSets]),
     selectors: new Map([...pick(last.selectors, selectorIds), ...next.selectors]),
   };

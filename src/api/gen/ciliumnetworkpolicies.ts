@@ -77,6 +77,19 @@ export interface CiliumNetworkPolicy {
       }[];
     };
     /**
+     * Enforce drops what is not allowed. Audit lets it pass and tells it, with verdict audit and the rule; what such a policy allows opens nothing. Absent, as the label cilium.io/enforcement of the policy's namespace says, else as the chart's policyAuditMode does.
+     */
+    enforcement?: "Enforce" | "Audit";
+    /**
+     * What events that a rule of this policy decides carry.
+     */
+    log?: {
+      /**
+       * A word for whoever reads the events.
+       */
+      value?: string;
+    };
+    /**
      * Whether a direction is closed for everything that no policy allows. Absent, each direction that the policy has a section for is. One policy that closes a direction is enough.
      */
     enableDefaultDeny?: {
@@ -993,12 +1006,6 @@ export interface CiliumNetworkPolicy {
      * Nodes by their labels. Not supported yet.
      */
     nodeSelector?: {
-      [k: string]: unknown;
-    };
-    /**
-     * A word for flow logs. Not supported yet.
-     */
-    log?: {
       [k: string]: unknown;
     };
   };
@@ -1067,6 +1074,19 @@ export interface CiliumNetworkPolicy {
       }[];
     };
     /**
+     * Enforce drops what is not allowed. Audit lets it pass and tells it, with verdict audit and the rule; what such a policy allows opens nothing. Absent, as the label cilium.io/enforcement of the policy's namespace says, else as the chart's policyAuditMode does.
+     */
+    enforcement?: "Enforce" | "Audit";
+    /**
+     * What events that a rule of this policy decides carry.
+     */
+    log?: {
+      /**
+       * A word for whoever reads the events.
+       */
+      value?: string;
+    };
+    /**
      * Whether a direction is closed for everything that no policy allows. Absent, each direction that the policy has a section for is. One policy that closes a direction is enough.
      */
     enableDefaultDeny?: {
@@ -1985,12 +2005,6 @@ export interface CiliumNetworkPolicy {
     nodeSelector?: {
       [k: string]: unknown;
     };
-    /**
-     * A word for flow logs. Not supported yet.
-     */
-    log?: {
-      [k: string]: unknown;
-    };
   }[];
   /**
    * What the operator found and what the nodes do. Written by the operator only.
@@ -2037,13 +2051,13 @@ export interface CiliumNetworkPolicy {
       specs?: string;
     };
     /**
-     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist), which Ready then needs too.
+     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist), which Ready then needs too; of one that only watches, Audit.
      *
      * Items: One condition.
      */
     conditions?: {
       /**
-       * Valid, Enforced, Ready or Resolved.
+       * Valid, Enforced, Ready, Resolved or Audit.
        */
       type: string;
       /**

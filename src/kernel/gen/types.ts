@@ -353,12 +353,13 @@ export interface Subject {
   readonly ingressEnforced: number;
   readonly egressEnforced: number;
   readonly flags: number;
+  readonly audit: number;
 }
 
 export const subjectCodec: Codec<Subject> = {
-  size: 32,
+  size: 36,
   encode(value, into, at = 0) {
-    clear(into, at, 32);
+    clear(into, at, 36);
     into.setUint32(at + 0, value.ruleSet, true);
     into.setUint32(at + 4, value.generation, true);
     into.setUint32(at + 8, value.owner, true);
@@ -369,6 +370,7 @@ export const subjectCodec: Codec<Subject> = {
     into.setUint8(at + 28, value.ingressEnforced);
     into.setUint8(at + 29, value.egressEnforced);
     into.setUint16(at + 30, value.flags, true);
+    into.setUint32(at + 32, value.audit, true);
   },
   decode(from, at = 0) {
     return {
@@ -382,12 +384,13 @@ export const subjectCodec: Codec<Subject> = {
       ingressEnforced: from.getUint8(at + 28),
       egressEnforced: from.getUint8(at + 29),
       flags: from.getUint16(at + 30, true),
+      audit: from.getUint32(at + 32, true),
     };
   },
 };
 
 /** Changes when the layout of struct subject does. */
-export const subjectLayout = "54642077";
+export const subjectLayout = "105412d1";
 
 export interface BlockKey {
   readonly prefix: number;

@@ -237,7 +237,7 @@ export class World {
   subject(one: Pod, changes: Partial<Subject>): void {
     const before = this.#generations.get(one.id);
     const fresh: Subject = {
-      ruleSet: one.id, owner: one.identity, flags: 0, ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 0, egressEnforced: 0,
+      ruleSet: one.id, owner: one.identity, flags: 0, ingressDefault: 0, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 0, egressEnforced: 0, audit: 0,
       ...(Object.keys(changes).length === 0 ? {} : before), ...changes, generation: this.#nextGeneration++,
     };
     this.#generations.set(one.id, fresh);

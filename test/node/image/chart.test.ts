@@ -69,6 +69,12 @@ describe("what stands in the manifests", () => {
     assert.equal(template("policyCIDRMatchMode={world}").ok, false);
   });
 
+  it("tells the operator what policies mean that say nothing of their enforcement", () => {
+    const mode = (...sets: string[]): string => find(objects(...sets), "ConfigMap", "cilium-config").data["policy-audit-mode"];
+    assert.deepEqual([mode(), mode("policyAuditMode=true")], ["false", "true"]);
+    assert.equal(template("policyAuditMode=sometimes").ok, false);
+  });
+
   it("carries the routing to the agent and the operator as both read it", () => {
     const { data } = find(objects("routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8", "enableIPv6Masquerade=false", "nonMasqueradeCIDRs={fd00::/8,192.168.0.0/16}"), "ConfigMap", "cilium-config");
     const routing = readRouting((key: string) => data[key]);

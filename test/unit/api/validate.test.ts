@@ -32,7 +32,7 @@ test("the article's manifests: the first is valid, the L7 placement of the secon
 test("the samples of every kind are valid", () => {
   const [group, importer] = loadAll(readFileSync(join(import.meta.dirname, "../../../samples/api-server-and-partners.yaml"), "utf8"));
   assert.deepEqual([validator.cidrGroup(group), validator.policy(importer)], [[], []]);
-  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml"]) {
+  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml", "watch-before-enforcing.yaml"]) {
     const object = load(readFileSync(join(import.meta.dirname, "../../../samples", name), "utf8")) as { readonly kind: PolicyKind };
     assert.deepEqual(validator.policy(object, object.kind), [], name);
   }
@@ -66,7 +66,7 @@ test("every field of the field's language that is not built is refused by its na
   for (const name of ["rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"]) {
     refused(ingress({ toPorts: [{ ports: [{ port: "80" }], [name]: {} }] }), `spec.ingress[0].toPorts[0].${name}`);
   }
-  for (const name of ["nodeSelector", "log"]) refused(problems({ endpointSelector: {}, ingress: [], [name]: {} }), `spec.${name}`);
+  for (const name of ["nodeSelector"]) refused(problems({ endpointSelector: {}, ingress: [], [name]: {} }), `spec.${name}`);
 });
 
 test("what denies, opens and describes is accepted; blocks, entities, messages, names and ranges are", () => {

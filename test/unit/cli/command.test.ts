@@ -102,6 +102,7 @@ test("monitor's filters never hide a loss", () => {
   assert.ok(matches(DROP, none));
   assert.ok(matches(DROP, { types: new Set(["drop"]), namespace: "production", pod: "api-1" }));
   assert.ok(!matches(DROP, { types: new Set(["policy-verdict"]) }));
+  assert.deepEqual([new Set(["deny"]), new Set(["audit"])].map((verdicts) => matches(DROP, { ...none, verdicts })), [true, false]);
   assert.ok(!matches(DROP, { ...none, namespace: "default" }));
   assert.ok(!matches(DROP, { ...none, pod: "default/api-1" }));
   assert.ok(matches({ ...DROP, endpoint: { namespace: "default", pod: "forger" } }, { ...none, namespace: "default", pod: "forger" }), "whatever addresses it claims");

@@ -22,7 +22,8 @@ const name: fc.Arbitrary<RuleName> = record({
   direction,
   policies: fc.uniqueArray(uid, { minLength: 1, maxLength: 3 }).map((ids) => ids.map(ref)),
   path: text,
-});
+  log: fc.option(text, { nil: undefined }),
+}).map(({ log, ...rest }) => (log === undefined ? rest : { ...rest, log }));
 const number = fc.integer({ min: 1, max: 0xffffffff });
 const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
 const protocol = fc.nat(255);
@@ -32,7 +33,7 @@ const rule: fc.Arbitrary<Rule> = record({
   direction,
   peer: fc.option(hex, { nil: undefined }),
   ports: fc.array(port, { maxLength: 3 }),
-  verdict: fc.constantFrom("allow" as const, "deny" as const, "audit" as const),
+  verdict: fc.constantFrom("allow" as const, "deny" as const),
   precedence: fc.nat(),
 });
 const requirement = record({ key: text, operator: fc.constantFrom("In" as const, "NotIn" as const, "Exists" as const, "DoesNotExist" as const), values: fc.array(text, { maxLength: 3 }) });
@@ -50,6 +51,7 @@ function sortedMap<K extends string | number, V>(entries: readonly (readonly [K,
 
 const document: fc.Arbitrary<Document> = record({
     subjects: fc.array(fc.tuple(fc.integer({ min: 256, max: 1 << 24 }), hex)),
+    audits: fc.array(fc.tuple(fc.integer({ min: 256, max: 1 << 24 }), hex), { maxLength: 3 }),
     ruleSets: fc.array(fc.tuple(hex, record({ ingressDefault: fc.option(number, { nil: undefined }), egressDefault: fc.option(number, { nil: undefined }), rules: fc.array(rule, { maxLength: 40 }) }))),
     selectors: fc.array(fc.tuple(hex, selector)),
     ruleNames: fc.array(fc.tuple(number, name)),
@@ -72,6 +74,7 @@ const document: fc.Arbitrary<Document> = record({
       policies: new Map([...all].filter(([, mark]) => !mark.removed).map(([id, mark]) => [id, mark.ref.generation])),
       // Direct routes are of native routing alone.
       routing: { ...routing, directRoutes: routing.directRoutes && routing.mode === "native" },
+      ...(rest.audits.length === 0 ? {} : { audits: sortedMap(rest.audits) }),
       ...(named.length === 0 ? {} : { named: sortedMap(named) }),
     };
     return { state, marks: all };

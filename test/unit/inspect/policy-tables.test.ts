@@ -34,10 +34,10 @@ test("nodes are summed by policy and rule, exactly, whatever number each gave th
 test("which rule set a pod obeys, and of which policies it is; without rules in force it is closed", async () => {
   const value = { ifindex: 12, identity: 300, subject: 1, ports: 0, id: 4, mtu: 1450, flags: types.ENDPOINT_READY, mac: new Uint8Array(6), hostMac: new Uint8Array(6), ipv4: new Uint8Array(16), ipv6: new Uint8Array(16) };
   const interfaces = new TestMap("interfaces", 4, types.endpointCodec.size).put(u32, 12, types.endpointCodec, value).put(u32, 13, types.endpointCodec, { ...value, id: 5, identity: 301, subject: 0, flags: 0 });
-  const subjects = new TestMap("subjects", 4, types.subjectCodec.size).put(u32, 1, types.subjectCodec, { ruleSet: 5, generation: 1, owner: 300, ingressDefault: CLOSED, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 0, flags: 0 });
+  const subjects = new TestMap("subjects", 4, types.subjectCodec.size).put(u32, 1, types.subjectCodec, { ruleSet: 5, generation: 1, owner: 300, ingressDefault: CLOSED, egressDefault: 0, ingressPorts: 0, egressPorts: 0, ingressEnforced: 1, egressEnforced: 0, flags: 0, audit: 0 });
   assert.deepEqual(cells("policy-endpoints", await rowsOf("policy-endpoints", interfaces, subjects)), [
-    { POD: "endpoint 5", IDENTITY: "301", "RULE SET": "0", INGRESS: "closed", EGRESS: "closed", RULES: "0", POLICIES: "-", LABELS: "k8s:app=frontend" },
-    { POD: "production/api-1", IDENTITY: "300", "RULE SET": "5", INGRESS: "closed", EGRESS: "open", RULES: "1", POLICIES: "CiliumNetworkPolicy production/allow-frontend", LABELS: "k8s:app=api" },
+    { POD: "endpoint 5", IDENTITY: "301", "RULE SET": "0", INGRESS: "closed", EGRESS: "closed", RULES: "0", POLICIES: "-", AUDITED: "-", LABELS: "k8s:app=frontend" },
+    { POD: "production/api-1", IDENTITY: "300", "RULE SET": "5", INGRESS: "closed", EGRESS: "open", RULES: "1", POLICIES: "CiliumNetworkPolicy production/allow-frontend", AUDITED: "-", LABELS: "k8s:app=api" },
   ]);
 });
 

@@ -182,3 +182,28 @@ test("blocks of groups, times their exceptions, are counted before anything is m
   const left = policies.effective.get("ns")?.find(({ kind }) => kind === "NetworkPolicy") ?? assert.fail();
   assert.deepEqual(draftPolicy(left).map(({ rules, enforces }) => [rules.length, [...enforces]]), [[0, ["ingress", "egress"]]]);
 });
+
+test("a policy that only watches says so: its nodes judge by it, nothing is enforced, it is ready", () => {
+  const { policies } = book();
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(GOOD, 4));
+  const entry = policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail();
+  const of = (standing: NodeStanding["standing"], isWhole = true): PolicyStatus => policyStatus(entry, { endpoints: 1, nodes: [node("a", standing)], audited: { paths: ["spec"], isWhole } }, T1);
+  assert.deepEqual(words(of("enforced")), ["Audit True Audit", "Enforced False Audited", "Ready True Enforced", "Valid True Valid"]);
+  assert.equal(of("enforced").enforced, "audit 1/1");
+  assert.deepEqual(words(of("pending")), ["Audit True Audit", "Enforced False Pending", "Ready False Pending", "Valid True Valid"]);
+  assert.deepEqual(words(of("enforced", false)).slice(0, 2), ["Audit True Audit", "Enforced True Enforced"]);
+  assert.deepEqual(transitions(undefined, of("enforced")).map(({ severity, reason }) => `${severity} ${reason}`), ["Normal Valid", "Normal Audited"]);
+});
+
+test("the annotation of a NetworkPolicy says whether it is enforced; a word that is none weakens nothing and is told", () => {
+  const { policies } = book();
+  const change = (text: string) => policies.changed("NetworkPolicy", "ns/n", { metadata: { namespace: "ns", name: "n", uid: "n", generation: 1, annotations: { "cilium.io/enforcement": text } }, spec: { podSelector: {} } });
+  const now = () => (policies.effective.get("ns")?.[0] as { readonly enforcement?: string } | undefined)?.enforcement;
+  change("Audit");
+  assert.equal(now(), "Audit");
+  change("Off");
+  assert.deepEqual([policies.effective.get("ns")?.length, now()], [1, undefined]);
+  assert.match(policies.get("NetworkPolicy:ns/n")?.problems[0]?.message ?? "", /Enforce, Audit/);
+  change("Enforce");
+  assert.equal(now(), "Enforce");
+});

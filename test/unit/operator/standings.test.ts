@@ -9,6 +9,7 @@ import { Agents, EndpointCounts, Standings } from "../../../src/operator/standin
 
 const UID = "u";
 const NODES = ["n1", "n2"];
+const NAMESPACES = { ns: { labels: {} }, watched: { labels: { "cilium.io/enforcement": "Audit" } } };
 
 function podLabels(namespace: string, named: readonly string[], own: Record<string, string>): Labels {
   return identityLabels({ metadata: { name: "p", labels: own } }, { metadata: { name: namespace } }, named);
@@ -20,7 +21,7 @@ function entryOf(spec: object): PolicyEntry {
 }
 
 /** Every node has acknowledged what it was told of the policy. */
-function standingsOf(identities: Record<number, Labels>, endpoints: readonly EndpointRow[]): Standings {
+function standingsOf(identities: Record<number, Labels>, endpoints: readonly EndpointRow[], enforcement?: "Audit"): Standings {
   const counts = new EndpointCounts();
   for (const endpoint of endpoints) counts.changed(endpoint, undefined);
   const agents = new Agents();
@@ -29,7 +30,7 @@ function standingsOf(identities: Record<number, Labels>, endpoints: readonly End
   const nodeStates = { records: new Map(NODES.map((node) => [node, { document: { marks: new Map([[UID, mark]]) } }])), leaving: () => [], acknowledged: () => 1, refusal: () => undefined } as unknown as NodeStates;
   const source = <T>(objects: ReadonlyMap<string, T>): never => ({ objects }) as never;
   const labels = new Map(Object.entries(identities).map(([number, set]) => [Number(number), set]));
-  return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), agents });
+  return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), namespaces: source(new Map(Object.entries(NAMESPACES))), policyOptions: { cidrMatchMode: new Set(), ...(enforcement === undefined ? {} : { enforcement }) }, agents });
 }
 
 const words = (standings: Standings, spec: object): string[] => standings.of(entryOf(spec)).nodes.map(({ node, standing }) => `${node} ${standing}`);
@@ -47,4 +48,16 @@ test("rules whose peers are named by a churning label wait until these pods, whe
   assert.deepEqual(words(standingsOf(labels, [API, { ...untold, identity: 302 }]), DENY), ["n1 enforced"], "they have moved");
   assert.deepEqual(words(standingsOf(labels, [API, { ...untold, namespace: "third", identity: 303 }]), DENY), ["n1 enforced"], "pods that it cannot mean");
   assert.deepEqual(words(before, { endpointSelector: { matchLabels: { app: "api" } }, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "x" } }] }] }), ["n1 enforced"]);
+});
+
+test("who only watches: the policy says it, else its namespace, else the cluster; a clusterwide policy is no namespace's to weaken", () => {
+  const audited = (namespace: string, spec: object, mode?: "Audit") => {
+    const entry = entryOf({ endpointSelector: {}, ...spec });
+    const kind = namespace === "" ? "CiliumClusterwideNetworkPolicy" : "CiliumNetworkPolicy";
+    return standingsOf({}, [], mode).of({ ...entry, kind, effective: { ...entry.effective, kind, namespace } as PolicyRow }).audited?.isWhole ?? false;
+  };
+  assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, {})), [false, true, false]);
+  assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, {}, "Audit")), [true, true, true]);
+  assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, { enforcement: "Enforce" }, "Audit")), [false, false, false]);
+  assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, { enforcement: "Audit" })), [true, true, true]);
 });

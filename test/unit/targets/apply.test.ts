@@ -33,8 +33,8 @@ const endpoint = (id: number, identity: number): EndpointRow => ({
 });
 const peer = (identity: number): PeerRow => ({ identity, node: "192.168.0.2", flags: types.PEER_TUNNEL });
 
-function nodeState(subjects: ReadonlyMap<number, string>): NodeState {
-  return { subjects, ruleSets: RULE_SETS, selectors: SELECTORS, ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
+function nodeState(subjects: ReadonlyMap<number, string>, audits?: ReadonlyMap<number, string>): NodeState {
+  return { subjects, ...(audits === undefined ? {} : { audits }), ruleSets: RULE_SETS, selectors: SELECTORS, ruleNames: new Map(), policies: new Map(), routing: { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] } };
 }
 
 const EMPTY: DesiredState = { nodeState: nodeState(new Map()), identities: new Map(), endpoints: new Map(), peers: new Map(), cidrs: new Map(), nodes: new Map(), synced: true };
@@ -43,12 +43,13 @@ const desired: fc.Arbitrary<DesiredState> = fc
   .record({
     known: fc.subarray([301, 302, 303]),
     local: fc.array(fc.constantFrom(undefined, ...RULE_SETS.keys()), { minLength: 2, maxLength: 2 }),
+    audits: fc.array(fc.constantFrom(undefined, undefined, ...RULE_SETS.keys()), { minLength: 2, maxLength: 2 }),
     endpoints: fc.array(fc.constantFrom(undefined, 256, 257), { minLength: 3, maxLength: 3 }),
     peers: fc.array(fc.constantFrom(undefined, 301, 302, 303), { minLength: 3, maxLength: 3 }),
     nodes: fc.subarray(["192.168.0.2", "192.168.0.3"]),
   })
-  .map(({ known, local, endpoints, peers, nodes }) => ({
-    nodeState: nodeState(new Map(local.flatMap((set, i) => (set === undefined ? [] : [[256 + i, set] as const])))),
+  .map(({ known, local, audits, endpoints, peers, nodes }) => ({
+    nodeState: nodeState(new Map(local.flatMap((set, i) => (set === undefined ? [] : [[256 + i, set] as const]))), new Map(audits.flatMap((set, i) => (set === undefined || local[i] === undefined ? [] : [[256 + i, set] as const])))),
     identities: new Map([256, 257, ...known].map((identity) => [identity, LABELS.get(identity) ?? []])),
     endpoints: new Map(endpoints.flatMap((identity, i) => (identity === undefined ? [] : [[`c${i}`, endpoint(i + 1, identity)] as const]))),
     peers: new Map(peers.flatMap((identity, i) => (identity === undefined ? [] : [[`10.0.1.${i}`, peer(identity)] as const]))),
@@ -152,6 +153,29 @@ describe("MapApplier", () => {
         if (subjects.join() === pods.join()) assert.equal(kernel.writes, writes, "a restart writes nothing");
       }),
     );
+  });
+
+  it("what watches has a slot of its own that its owner names; a change of it judges flows again, and its end leaves nothing", () => {
+    const kernel = new Kernel();
+    const applier = kernel.applier();
+    const state = (set: string, audit?: string): DesiredState => ({ ...EMPTY, nodeState: nodeState(new Map([[256, set]]), audit === undefined ? undefined : new Map([[256, audit]])), identities: LABELS, endpoints: new Map([["c1", endpoint(1, 256)]]) });
+    const subject = (slot: number): types.Subject => kernel.policy.picture().subjects.get(slot) ?? assert.fail(`no slot ${slot}`);
+    const own = (): types.Subject => subject(kernel.endpoints()[0]?.subject ?? 0);
+    const passes = (slot: number, from: number): boolean => judge(slot, { direction: "ingress", peer: from, address: "10.0.1.2", scope: "pods", names: [], protocol: 6, port: 80 }, () => kernel.policy.picture());
+    const report = applier.apply(state("open", "notA"));
+    assert.deepEqual([...report.enforced], [256]);
+    const { audit, generation } = own();
+    assert.notEqual(audit, 0);
+    assert.deepEqual([passes(kernel.endpoints()[0]?.subject ?? 0, 302), passes(audit, 302), passes(audit, 301)], [true, false, true]);
+    applier.apply(state("open", "a80"));
+    assert.equal(own().audit, audit);
+    assert.ok(own().generation > generation, "flows are judged again, so that those are told that a change would cut");
+    applier.apply(state("a80"));
+    assert.equal(own().audit, 0);
+    assert.equal(subject(audit).ruleSet, 0, "nobody names its slot any more: it is closed");
+    kernel.now += 1000;
+    applier.sweep();
+    assert.deepEqual(new Set([...kernel.policy.picture().policy.keys()].map((key) => Number(key.split(":")[0]))), new Set([own().ruleSet]));
   });
 
   it("slots that a version wrote which kept no owners are nobody else's while a pod has them", () => {

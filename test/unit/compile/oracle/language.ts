@@ -41,6 +41,8 @@ export interface Policy {
   readonly namespace: string;
   readonly spec?: Dictionary;
   readonly specs?: readonly Dictionary[];
+  /** Annotation of a NetworkPolicy. */
+  readonly enforcement?: "Enforce" | "Audit";
 }
 type Direction = Packet["direction"];
 
@@ -51,7 +53,7 @@ export const GROUPS: Readonly<Record<string, { readonly labels: Readonly<Record<
   nobody: { labels: { kind: "vpn" }, cidrs: [] },
 };
 
-export const NAMESPACES: Readonly<Record<string, Readonly<Record<string, string>>>> = { red: { team: "a" }, blue: { team: "b" } };
+export const NAMESPACES: Readonly<Record<string, Readonly<Record<string, string>>>> = { red: { team: "a" }, blue: { team: "b" }, green: { team: "b", "cilium.io/enforcement": "Audit" } };
 
 // ------------------------------------------------------------------ labels
 
@@ -223,20 +225,39 @@ function nativeOpinion(spec: Dictionary, packet: Packet, subject: Workload, name
 
 // ------------------------------------------------------------------ together
 
-function opinions(policy: Policy, subject: Workload, packet: Packet): readonly Opinion[] {
+export const NAMESPACE_AUDIT = "cilium.io/enforcement";
+
+/** The policy, then its namespace, then the cluster: who speaks first. The namespace speaks for its own policies alone. */
+function watches(policy: Policy, spec: Dictionary, cluster: boolean): boolean {
+  const own = policy.kind === "NetworkPolicy" ? policy.enforcement : spec["enforcement"];
+  const word = own ?? (policy.namespace === "" ? undefined : namespaceLabel(policy.namespace, NAMESPACE_AUDIT)) ?? (cluster ? "Audit" : "Enforce");
+  return word === "Audit";
+}
+
+/** `enforced`: without what only watches. */
+function opinions(policy: Policy, subject: Workload, packet: Packet, enforced: boolean, cluster: boolean): readonly Opinion[] {
   if (policy.namespace !== "" && policy.namespace !== subject.namespace) return [];
+  const counts = (spec: Dictionary): boolean => !enforced || !watches(policy, spec, cluster);
   if (policy.kind === "NetworkPolicy") {
     const spec = policy.spec ?? {};
     const isSelected = meets((spec["podSelector"] as Selector | undefined) ?? {}, (key) => (Object.hasOwn(subject.labels, key) ? subject.labels[key] : undefined));
-    return isSelected ? [nativeOpinion(spec, packet, subject, policy.namespace)] : [];
+    return isSelected && counts(spec) ? [nativeOpinion(spec, packet, subject, policy.namespace)] : [];
   }
-  const specs = [...(policy.spec === undefined ? [] : [policy.spec]), ...(policy.specs ?? [])];
+  const specs = [...(policy.spec === undefined ? [] : [policy.spec]), ...(policy.specs ?? [])].filter(counts);
   return specs.filter((spec) => meets(spec["endpointSelector"] as Selector, (key) => labelOf(subject, key))).map((spec) => ciliumOpinion(spec, packet, subject, policy.namespace));
 }
 
-/** Whether the subject may receive or send the packet. A denial beats everything; what no policy closes is open. */
-export function naive(policies: readonly Policy[], subject: Workload, packet: Packet): boolean {
-  const all = policies.flatMap((policy) => opinions(policy, subject, packet));
+function verdictOf(all: readonly Opinion[]): boolean {
   if (all.some(({ denies }) => denies)) return false;
   return !all.some(({ closes }) => closes) || all.some(({ allows }) => allows);
+}
+
+/** Whether the subject may receive or send the packet. A denial beats everything; what no policy closes is open. */
+export function naive(policies: readonly Policy[], subject: Workload, packet: Packet, cluster = false): boolean {
+  return verdictOf(policies.flatMap((policy) => opinions(policy, subject, packet, true, cluster)));
+}
+
+/** The same if the policies that only watch were enforced too. */
+export function naiveOfAll(policies: readonly Policy[], subject: Workload, packet: Packet): boolean {
+  return verdictOf(policies.flatMap((policy) => opinions(policy, subject, packet, false, false)));
 }

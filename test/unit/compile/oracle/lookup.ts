@@ -42,7 +42,16 @@ function isPort(match: PortMatch, packet: Packet, named: readonly NamedPort[]): 
 }
 
 export function lookup(state: NodeState, identity: number, subject: Workload, packet: Packet): boolean {
-  const set = state.ruleSets.get(state.subjects.get(identity) ?? "");
+  return judge(state, state.subjects.get(identity), subject, packet);
+}
+
+/** The same if the policies that only watch were enforced too. */
+export function lookupOfAll(state: NodeState, identity: number, subject: Workload, packet: Packet): boolean {
+  return judge(state, state.audits?.get(identity) ?? state.subjects.get(identity), subject, packet);
+}
+
+function judge(state: NodeState, id: string | undefined, subject: Workload, packet: Packet): boolean {
+  const set = state.ruleSets.get(id ?? "");
   assert.ok(set, "every subject has a rule set");
   const byDefault = packet.direction === "ingress" ? set.ingressDefault : set.egressDefault;
   const rules = set.rules.filter(({ direction }) => direction === packet.direction);

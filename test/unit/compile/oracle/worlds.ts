@@ -102,10 +102,12 @@ const ciliumSpec = fc
       egress: section("to"),
       ingressDeny: section("from"),
       egressDeny: section("to"),
+      enforcement: fc.constantFrom(undefined, undefined, undefined, "Audit", "Enforce"),
       enableDefaultDeny: fc.record({ ingress: fc.boolean(), egress: fc.boolean() }, optional),
     },
     { requiredKeys: ["endpointSelector"] },
   )
+  .map(({ enforcement, ...spec }) => (enforcement === undefined ? spec : { ...spec, enforcement }))
   .filter((spec) => [spec.ingress, spec.egress, spec.ingressDeny, spec.egressDeny].some((items) => items !== undefined));
 
 const nativeKey = fc.constantFrom(...keys);
@@ -132,7 +134,7 @@ const content = fc.oneof({ weight: 3, arbitrary: fc.record({ spec: ciliumSpec })
 const policy = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(fc.constantFrom(...namespaces), content).map(([namespace, rest]) => ({ kind: "CiliumNetworkPolicy", namespace, ...rest }) as Policy) },
   { weight: 1, arbitrary: content.map((rest) => ({ kind: "CiliumClusterwideNetworkPolicy", namespace: "", ...rest }) as Policy) },
-  { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...namespaces), nativeSpec).map(([namespace, spec]) => ({ kind: "NetworkPolicy", namespace, spec }) as Policy) },
+  { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...namespaces), nativeSpec, fc.constantFrom(undefined, undefined, "Audit", "Enforce")).map(([namespace, spec, enforcement]) => ({ kind: "NetworkPolicy", namespace, spec, ...(enforcement === undefined ? {} : { enforcement }) }) as Policy) },
 );
 export const policies: fc.Arbitrary<Policy[]> = fc.array(policy, { maxLength: 4 });
 

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compileSubject } from "../../../src/compile/index.ts";
+import { draftPolicy } from "../../../src/compile/policy.ts";
+import { identityLabels } from "../../../src/model/index.ts";
+import type { PolicyRow } from "../../../src/model/index.ts";
+
+const row = (uid: string, spec: object): PolicyRow => ({ kind: "CiliumNetworkPolicy", namespace: "ns", name: uid, uid, generation: 1, spec: { endpointSelector: {}, ...spec } }) as PolicyRow;
+const POD = identityLabels({ metadata: { name: "p", namespace: "ns" } }, { metadata: { name: "ns" } });
+const compile = (...rows: readonly PolicyRow[]) => compileSubject(POD, rows.flatMap((each) => draftPolicy(each)));
+
+test("a policy that only watches is in the second rule set alone, which holds what is enforced too", () => {
+  const open = row("open", { ingress: [{ fromEntities: ["all"] }] });
+  const watch = row("watch", { enforcement: "Audit", ingressDeny: [{ fromEntities: ["world"] }], egress: [] });
+  const { ruleSet, audit, names, policies } = compile(open, watch);
+  const words = (ids: readonly (number | undefined)[]) => ids.map((id) => names.get(id ?? 0)?.policies.map(({ uid }) => uid).join());
+  assert.deepEqual(words([ruleSet.ingressDefault, ruleSet.egressDefault, ...ruleSet.rules.map(({ id }) => id)]), ["open", undefined, "open"]);
+  assert.deepEqual(words([audit?.ingressDefault, audit?.egressDefault, ...(audit?.rules.map(({ id }) => id) ?? [])]), ["open,watch", "watch", "open", "watch"]);
+  assert.deepEqual(policies.map(({ uid }) => uid), ["open", "watch"]);
+  assert.equal(compile(open).audit, undefined, "without one that watches there is no second rule set");
+});
+
+test("a pod whose policies all watch is open", () => {
+  const { ruleSet, audit } = compile(row("watch", { enforcement: "Audit", ingress: [], egress: [] }));
+  assert.deepEqual(ruleSet, { ingressDefault: undefined, egressDefault: undefined, rules: [] });
+  assert.ok(audit?.ingressDefault !== undefined && audit.egressDefault !== undefined);
+});
+
+test("the word of a policy's log is with each of its rules", () => {
+  const { ruleSet, names } = compile(row("told", { log: { value: "ticket-7" }, ingress: [{ fromEntities: ["all"] }] }), row("other", { ingressDeny: [{ fromEntities: ["world"] }] }));
+  assert.deepEqual(ruleSet.rules.map(({ id }) => names.get(id)?.log), [undefined, "ticket-7"]);
+});
