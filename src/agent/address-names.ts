@@ -1,6 +1,7 @@
-/** Address → name of the pod or node that has it, for people who read events. Built again only when something moved. */
+/** Address → name of the pod or node that has it, for people who read events. Other nodes' pods are looked up one by one. */
 import type { Attachment } from "../cni/index.ts";
 import type { AddressName, PodName } from "../hubble/enrich.ts";
+import { podOf } from "./endpoint-rows.ts";
 import type { LocalState } from "./local-state.ts";
 import type { Tables } from "./tables.ts";
 
@@ -8,13 +9,13 @@ const REBUILD_MS = 1_000;
 
 export class AddressNames {
   readonly #state: LocalState;
-  readonly #tables: Tables;
+  readonly #tables: Pick<Tables, "nodes">;
   readonly #attachments: ReadonlyMap<string, Attachment>;
   #names = new Map<string, AddressName>();
   #endpoints = new Map<number, PodName>();
   #builtMs = -Infinity;
 
-  constructor(state: LocalState, tables: Tables, attachments: ReadonlyMap<string, Attachment>) {
+  constructor(state: LocalState, tables: Pick<Tables, "nodes">, attachments: ReadonlyMap<string, Attachment>) {
     this.#state = state;
     this.#tables = tables;
     this.#attachments = attachments;
@@ -23,7 +24,10 @@ export class AddressNames {
   /** At most a second old: names in events are a courtesy, identities in them are what was judged. */
   get(ip: string): AddressName | undefined {
     this.#refresh();
-    return this.#names.get(ip);
+    const known = this.#names.get(ip);
+    if (known !== undefined) return known;
+    const owner = this.#state.ownerOf(ip);
+    return owner === undefined ? undefined : podOf(owner);
   }
 
   /** The pod of this node that has this endpoint id. */
@@ -42,7 +46,6 @@ export class AddressNames {
 
   #build(): Map<string, AddressName> {
     const names = new Map<string, AddressName>();
-    for (const { ips, namespace, name } of this.#tables.endpoints.objects.values()) for (const ip of ips) names.set(ip, { namespace, pod: name });
     for (const { name, internalIps, routerIps } of this.#tables.nodes.objects.values()) for (const ip of [...internalIps, ...routerIps]) names.set(ip, { node: name });
     const { name, internalIps, routerIps, deviceIps = [] } = this.#state.local;
     for (const ip of [...internalIps, ...routerIps, ...deviceIps]) names.set(ip, { node: name });

@@ -5,7 +5,7 @@ import { describeError } from "../lib/errors.ts";
 import type { Change } from "./change.ts";
 import type { PodIdentities } from "./identities.ts";
 import type { PodRow } from "./objects.ts";
-import { namesOf } from "./peers.ts";
+import { namesOf } from "./objects.ts";
 
 export interface PodAdmissionOptions {
   /** `namespace/name` -> pod of this node. */
@@ -67,7 +67,7 @@ export class PodAdmission implements Admission {
     const identity = this.#options.identities.of(pod);
     if (identity.id === undefined) return identity.missing;
     if (!this.#options.isEnforced(identity.id)) return `the policy of its identity ${identity.id} is not in force on this node yet`;
-    return { pod: { namespace: pod.namespace, name: pod.name, uid: pod.uid }, identity: identity.id, ...namesOf(pod) };
+    return { pod: { namespace: pod.namespace, name: pod.name, uid: pod.uid }, identity: identity.id, ...namesOf(pod.namedPorts) };
   }
 }
 

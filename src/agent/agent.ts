@@ -33,7 +33,7 @@ import { inspectSource } from "./inspect-source.ts";
 import { awaitLocalNode, movedNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
-import { decodePod } from "./objects.ts";
+import { decodePod, isPlacedAlike } from "./objects.ts";
 import type { RoutingStatus } from "./objects.ts";
 import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
@@ -139,16 +139,16 @@ export class Agent {
 
   /** Every table tells the parts that are made of it that it has moved. */
   #follow(core: Core, tables: Tables): void {
-    const moved = (name: "identities" | "nodes" | "endpoints"): void => {
-      core.state.moved(name);
-      if (name === "endpoints") core.enforcer.touchPeers();
-      else core.enforcer.touch();
-      core.change.notify();
-    };
+    const touch = (): void => (core.enforcer.touch(), core.change.notify());
+    const moved = (name: "identities" | "nodes"): void => (core.state.moved(name), touch());
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
     tables.apiServers.subscribe({ changed: () => moved("nodes"), synced: () => moved("nodes") });
-    tables.endpoints.subscribe({ changed: () => moved("endpoints"), synced: () => moved("endpoints") });
-    tables.nodes.subscribe({ changed: () => (moved("nodes"), this.#routes?.add("routes")), synced: () => moved("nodes") });
+    tables.endpoints.subscribe({ changed: (_, row, previous) => void (core.state.endpointMoved(row, previous) && core.enforcer.touchPeers()), synced: touch });
+    tables.nodes.subscribe({
+      // What a node says of its encryption, again and again, says nothing of where its pods are.
+      changed: (_, row, previous) => void (isPlacedAlike(row, previous) || (moved("nodes"), this.#routes?.add("routes"))),
+      synced: () => moved("nodes"),
+    });
     tables.pods.subscribe({
       changed: (_, row, previous) => {
         if (JSON.stringify(row?.namedPorts) !== JSON.stringify(previous?.namedPorts)) {

@@ -9,7 +9,7 @@ import { CILIUM_ENDPOINTS, refOf } from "../kube/index.ts";
 import type { KubeClient } from "../kube/index.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import { formatPorts } from "./objects.ts";
-import type { EndpointObjectRow } from "./objects.ts";
+import type { EndpointObjectRow } from "./endpoint-rows.ts";
 import type { NamedPorts } from "../targets/index.ts";
 import type { LocalNode } from "./peers.ts";
 
@@ -41,8 +41,8 @@ export class EndpointWriter implements Reconciler {
     const attachment = this.#attachmentOf(key);
     const current = objects.get(key);
     if (attachment === undefined || this.#options.isGone(attachment)) {
-      if (isSynced() && current !== undefined && this.#isOurs(current)) {
-        const { uid, resourceVersion } = current;
+      if (isSynced() && current?.own !== undefined) {
+        const { uid, resourceVersion } = current.own;
         await client.delete(CILIUM_ENDPOINTS, refOf(key), { uid, resourceVersion, signal });
       }
       return {};
@@ -50,10 +50,6 @@ export class EndpointWriter implements Reconciler {
     const wanted = this.#objectOf(attachment);
     if (current === undefined || !this.#isEqual(current, attachment, wanted)) await client.apply(CILIUM_ENDPOINTS, wanted, MANAGER, signal);
     return {};
-  }
-
-  #isOurs(row: EndpointObjectRow): boolean {
-    return row.nodeName === this.#options.local().name;
   }
 
   /** Of two sandboxes of one pod the later endpoint id is the newer one. */
@@ -68,13 +64,14 @@ export class EndpointWriter implements Reconciler {
 
   #isEqual(current: EndpointObjectRow, attachment: Attachment, wanted: CiliumEndpoint): boolean {
     const ips = [attachment.ipv4, attachment.ipv6].filter((ip) => ip !== undefined);
+    const { own } = current;
     return (
-      this.#isOurs(current) &&
-      current.ownerUid === attachment.uid &&
-      current.id === attachment.endpointId &&
+      own !== undefined &&
+      own.ownerUid === attachment.uid &&
+      own.id === attachment.endpointId &&
       current.identity === attachment.identity &&
-      current.state === wanted.status?.state &&
-      current.node === wanted.status.networking.node &&
+      own.state === wanted.status?.state &&
+      own.node === wanted.status.networking.node &&
       current.ips.join() === ips.join() &&
       JSON.stringify(current.namedPorts) === JSON.stringify(this.#options.namedPorts(attachment))
     );

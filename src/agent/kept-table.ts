@@ -19,6 +19,10 @@ export interface KeptTableOptions<T> {
 
 /** At most this often to disk: the state may be a few seconds old after a crash of the machine. */
 const KEEP_INTERVAL_MS = 5_000;
+/** A large table rests that many times as long as it took to write. */
+const KEEP_REST = 50;
+/** So many rows are made text at once: neither the event loop nor the memory sees the whole table. */
+const ROWS_AT_ONCE = 500;
 const FORMAT = 1;
 
 export class KeptTable<T> {
@@ -28,6 +32,10 @@ export class KeptTable<T> {
   #isLoaded = false;
   /** By this process; the first time is not put off. */
   #isKept = false;
+  #restMs = KEEP_INTERVAL_MS;
+  #isKeeping = false;
+  /** Something changed since the rows were last read for the disk. */
+  #isStale = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: KeptTableOptions<T>) {
@@ -88,20 +96,42 @@ export class KeptTable<T> {
   }
 
   #keepSoon(): void {
-    if (this.#timer !== undefined || !this.synced) return;
-    this.#timer = setTimeout(() => void this.#keep(), this.#isKept ? KEEP_INTERVAL_MS : 0);
+    this.#isStale = true;
+    if (this.#isKeeping || this.#timer !== undefined || !this.synced) return;
+    this.#timer = setTimeout(() => void this.#keep(), this.#isKept ? this.#restMs : 0);
     this.#timer.unref();
   }
 
   async #keep(): Promise<void> {
-    const { file, name, logger, toJson } = this.#options;
-    const rows = [...this.objects].map(([key, value]) => [key, toJson(value)]);
+    const { file, name, logger } = this.#options;
+    const startedMs = performance.now();
+    this.#timer = undefined;
     this.#isKept = true;
+    this.#isKeeping = true;
+    this.#isStale = false;
     try {
-      await writeAtomic(file, JSON.stringify({ format: FORMAT, rows }), { mode: 0o600, durable: false });
+      await writeAtomic(file, this.#text(), { mode: 0o600, durable: false });
     } catch (thrown) {
       logger.warn("the state of the cluster could not be kept on disk", { table: name, error: asError(thrown) });
     }
-    this.#timer = undefined;
+    this.#isKeeping = false;
+    this.#restMs = Math.max(KEEP_INTERVAL_MS, KEEP_REST * (performance.now() - startedMs));
+    if (this.#isStale) this.#keepSoon();
+  }
+
+  /** Rows that change meanwhile are in it as they were or as they are, and are written again. */
+  *#text(): Iterable<string> {
+    const { toJson } = this.#options;
+    yield `{"format":${FORMAT},"rows":[`;
+    let rows: string[] = [];
+    let separator = "";
+    for (const [key, value] of this.objects) {
+      rows.push(JSON.stringify([key, toJson(value)]));
+      if (rows.length < ROWS_AT_ONCE) continue;
+      yield separator + rows.join(",");
+      [rows, separator] = [[], ","];
+    }
+    if (rows.length > 0) yield separator + rows.join(",");
+    yield "]}";
   }
 }

@@ -10,17 +10,20 @@
  *   Pod ──────────── named ports ┘
  *
  * Each part is built again only when what it reads has moved; an unmoved part keeps its reference, which tells the
- * applier that there is nothing to do.
+ * applier that there is nothing to do. The pods of other nodes, of which there may be very many, are followed one by one.
  */
 import type { NodeState, RoutingDecision } from "../compile/state.ts";
 import type { Attachment } from "../cni/index.ts";
 import { formatLabels } from "../model/index.ts";
 import type { DesiredState, EndpointRow, NamedPorts, PeerRow } from "../targets/index.ts";
-import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, PodRow } from "./objects.ts";
-import { namesOf, nodeTables, remotePods } from "./peers.ts";
+import type { EndpointObjectRow } from "./endpoint-rows.ts";
+import { namesOf } from "./objects.ts";
+import type { CiliumNodeRow, IdentityRow, PodRow } from "./objects.ts";
+import { PeerTable } from "./peer-table.ts";
+import { nodeTables } from "./peers.ts";
 import type { LocalNode, NodeTables, RemoteCidr } from "./peers.ts";
 
-export type Table = "identities" | "nodes" | "endpoints" | "attachments";
+export type Table = "identities" | "nodes" | "attachments";
 
 export interface LocalSources {
   readonly identities: ReadonlyMap<string, IdentityRow>;
@@ -39,20 +42,20 @@ export interface LocalSources {
 export class LocalState {
   readonly #sources: LocalSources;
   readonly #mode: RoutingDecision["mode"];
-  readonly #moved = new Set<Table>(["identities", "nodes", "endpoints", "attachments"]);
+  readonly #moved = new Set<Table>(["identities", "nodes", "attachments"]);
   #local: LocalNode;
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
   #ownLabels: NodeTables["labels"] | undefined;
   #tables: NodeTables | undefined;
   #desiredTables: NodeTables | undefined;
-  #remote: ReadonlyMap<string, PeerRow> = new Map();
-  #peers: ReadonlyMap<string, PeerRow> = new Map();
+  readonly #peers: PeerTable;
   #endpoints: ReadonlyMap<string, EndpointRow> = new Map();
 
   constructor(local: LocalNode, sources: LocalSources, mode: RoutingDecision["mode"]) {
     this.#local = local;
     this.#mode = mode;
     this.#sources = sources;
+    this.#peers = new PeerTable(local.name);
   }
 
   get local(): LocalNode {
@@ -66,6 +69,16 @@ export class LocalState {
 
   moved(table: Table): void {
     this.#moved.add(table);
+  }
+
+  /** An object of `endpoints` is another than it was. False: for the kernel it means the same. */
+  endpointMoved(row: EndpointObjectRow | undefined, previous: EndpointObjectRow | undefined): boolean {
+    return this.#peers.endpoint(row, previous);
+  }
+
+  /** The object of the other node's pod that has the address. */
+  ownerOf(ip: string): EndpointObjectRow | undefined {
+    return this.#peers.owner(ip);
   }
 
   /** Number -> sorted labels, of all cluster identities and of those that are this node's own. */
@@ -86,18 +99,12 @@ export class LocalState {
 
   desired(nodeState: NodeState, synced: boolean): DesiredState {
     const identities = this.identities;
-    const before = this.#desiredTables;
     const tables = this.#tablesNow();
-    const nodesMoved = before !== tables;
+    if (tables !== this.#desiredTables) this.#peers.nodes(tables, () => this.#sources.endpoints.values());
     this.#desiredTables = tables;
-    const remoteMoved = this.#moved.delete("endpoints") || nodesMoved;
-    if (remoteMoved) this.#remote = remotePods(this.#local.name, this.#sources.endpoints.values(), tables.places);
-    const attachmentsMoved = this.#moved.delete("attachments");
-    if (attachmentsMoved) this.#endpoints = endpointRows(this.#sources);
-    if (nodesMoved || remoteMoved || attachmentsMoved) {
-      const peers = new Map(this.#remote);
-      for (const rows of [localPods(this.#sources), tables.peers]) for (const [address, row] of rows) peers.set(address, row);
-      this.#peers = peers;
+    if (this.#moved.delete("attachments")) {
+      this.#endpoints = endpointRows(this.#sources);
+      this.#peers.local(new Map(localPods(this.#sources)));
     }
     return { nodeState, identities, endpoints: this.#endpoints, peers: this.#peers, cidrs: tables.cidrs, nodes: tables.nodes, synced, isApiServerUnknown: !this.#sources.areApiServersKnown() };
   }
@@ -119,14 +126,14 @@ function namedPorts({ namespace, pod: name, uid, namedPorts: admitted }: Attachm
   if (pod?.uid === uid) return pod.namedPorts;
   if (admitted !== undefined) return admitted;
   const written = endpoints.get(`${namespace}/${name}`);
-  return written?.ownerUid === uid ? written.namedPorts : undefined;
+  return written?.own?.ownerUid === uid ? written.namedPorts : undefined;
 }
 
 function endpointRows(sources: LocalSources): ReadonlyMap<string, EndpointRow> {
   const rows = new Map<string, EndpointRow>();
   for (const [key, attachment] of sources.attachments) {
     const { endpointId, hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6 } = attachment;
-    rows.set(key, { id: endpointId, ifindex: hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6, ...namesOf({ namedPorts: namedPorts(attachment, sources) }) });
+    rows.set(key, { id: endpointId, ifindex: hostIfindex, identity, mtu, mac, hostMac, ipv4, ipv6, ...namesOf(namedPorts(attachment, sources)) });
   }
   return rows;
 }
@@ -134,7 +141,7 @@ function endpointRows(sources: LocalSources): ReadonlyMap<string, EndpointRow> {
 function* localPods(sources: LocalSources): Iterable<readonly [string, PeerRow]> {
   for (const attachment of sources.attachments.values()) {
     const { identity, ipv4, ipv6 } = attachment;
-    const row = { identity, node: undefined, flags: 0, ...namesOf({ namedPorts: namedPorts(attachment, sources) }) };
+    const row = { identity, node: undefined, flags: 0, ...namesOf(namedPorts(attachment, sources)) };
     for (const ip of [ipv4, ipv6]) if (ip !== undefined) yield [ip, row];
   }
 }

@@ -1,10 +1,8 @@
 /** The Kubernetes objects that the agent follows, cut down to what it uses. */
-import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { isFinished } from "../api/core.ts";
 import type { EndpointSlice, Node, Pod } from "../api/core.ts";
-import type { ObjectMeta } from "../api/meta.ts";
 import { PORT_PROTOCOLS, identityNumber, labelsOf, portNames } from "../model/index.ts";
 import type { Labels, PortName } from "../model/index.ts";
 import type { NamedPorts } from "../targets/index.ts";
@@ -36,12 +34,18 @@ export function decodePod(pod: Pod): PodRow {
     hostNetwork: pod.spec?.hostNetwork === true,
     finished: isFinished(pod),
     ips: (pod.status?.podIPs ?? []).map((item) => item.ip ?? "").filter((ip) => ip !== ""),
-    ...withNames(portNames(pod)),
+    ...namesOf(portNumbers(portNames(pod))),
   };
 }
 
-function withNames(names: readonly PortName[]): { readonly namedPorts?: NamedPorts } {
-  return names.length === 0 ? {} : { namedPorts: names.map(({ name, port, protocol }) => ({ name, port, protocol: PORT_PROTOCOLS[protocol] })) };
+/** The field, absent when there is none. */
+export function namesOf(namedPorts: NamedPorts | undefined): { readonly namedPorts?: NamedPorts } {
+  return namedPorts === undefined ? {} : { namedPorts };
+}
+
+/** undefined: there is none. */
+export function portNumbers(names: readonly PortName[]): NamedPorts | undefined {
+  return names.length === 0 ? undefined : names.map(({ name, port, protocol }) => ({ name, port, protocol: PORT_PROTOCOLS[protocol] }));
 }
 
 /** As CiliumEndpoint has them. */
@@ -58,51 +62,6 @@ export function podAddresses(pods: Iterable<PodRow>): ReadonlyMap<string, string
     for (const ip of ips) if (isAddress(ip)) owners.set(formatAddress(parseAddress(ip)), uid);
   }
   return owners;
-}
-
-export interface EndpointObjectRow {
-  readonly namespace: string;
-  readonly name: string;
-  readonly id: number;
-  readonly identity: number;
-  readonly state: string;
-  readonly ips: readonly string[];
-  readonly nodeName: string;
-  /** Underlay address of its node. */
-  readonly node: string;
-  readonly ownerUid: string;
-  /** Absent when it names none. */
-  readonly namedPorts?: NamedPorts;
-  /** Of objects of this node: to delete this very version only. Empty for others, which we never write. */
-  readonly uid: string;
-  readonly resourceVersion: string;
-  /** When it was last changed: of two objects that name one address, the one written later is right. */
-  readonly written: string;
-}
-
-export function decodeEndpoint(object: CiliumEndpoint, localNode: string): EndpointObjectRow | undefined {
-  const { status, metadata } = object;
-  if (status === undefined) return undefined;
-  const isLocal = status.networking.nodeName === localNode;
-  return {
-    namespace: metadata.namespace ?? "", name: metadata.name,
-    id: status.id, identity: status.identity.id, state: status.state,
-    ips: status.networking.addressing.flatMap((pair) => [pair.ipv4 ?? "", pair.ipv6 ?? ""]).filter((ip) => ip !== ""),
-    nodeName: status.networking.nodeName, node: status.networking.node,
-    ownerUid: metadata.ownerReferences?.find((owner) => owner.kind === "Pod")?.uid ?? "",
-    ...withNames(status["named-ports"] ?? []),
-    uid: isLocal ? (metadata.uid ?? "") : "",
-    resourceVersion: isLocal ? (metadata.resourceVersion ?? "") : "",
-    written: lastWritten(metadata),
-  };
-}
-
-/**
- * Not the time of creation: a pod whose sandbox is made anew keeps its object and has another address in it. RFC 3339
- * times of the API server are all in UTC and of one length, so that they compare as text.
- */
-function lastWritten({ creationTimestamp = "", managedFields = [] }: ObjectMeta): string {
-  return managedFields.reduce((latest, { time = "" }) => (time > latest ? time : latest), creationTimestamp);
 }
 
 /** Addresses of one slice, in canonical text. */
@@ -146,6 +105,13 @@ export function decodeCiliumNode({ metadata, spec, status }: CiliumNode): Cilium
     ...(status?.encryption === undefined ? {} : { encryption: encryptionStatus(status.encryption) }),
     ...(status?.routing === undefined ? {} : { routing: routingStatus(status.routing) }),
   };
+}
+
+/** Both, or neither, are there, with the same addresses and pod CIDRs. */
+export function isPlacedAlike(a: CiliumNodeRow | undefined, b: CiliumNodeRow | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  const place = ({ internalIps, routerIps, podCidrs }: CiliumNodeRow): string => JSON.stringify([internalIps, routerIps, podCidrs]);
+  return place(a) === place(b);
 }
 
 /** One order of the fields, so that equal ones are equal as text. */

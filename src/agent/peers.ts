@@ -1,14 +1,11 @@
-/**
- * Which address is whom: nodes, routers and pods of the cluster, from CiliumNode and CiliumEndpoint objects and
- * from this node's own attachments. Pure.
- */
+/** Which address is a node's or a router's, and where the pods of each node are, from CiliumNode objects. Pure. */
 import type { RoutingDecision } from "../compile/index.ts";
 import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
-import type { NamedPorts, NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
-import type { CiliumNodeRow, EndpointObjectRow } from "./objects.ts";
+import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
+import type { CiliumNodeRow } from "./objects.ts";
 
 export interface LocalNode {
   readonly name: string;
@@ -66,7 +63,7 @@ function validCidrs(texts: readonly string[]): string[] {
   });
 }
 
-function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
+export function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
   const address = parseAddress(ip);
   return place.podCidrs.some((cidr) => cidrContains(cidr, address));
 }
@@ -114,31 +111,4 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
   return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, labels: ownLabels(own, apiServers) };
-}
-
-/**
- * Pods of other nodes. An address is believed only inside the pod CIDRs of the node that it is said to be on: an
- * object that names another's address must not take over its traffic. Of two objects with one address the one written
- * later is right: nobody writes that of a pod that is gone.
- */
-export function remotePods(localName: string, endpoints: Iterable<EndpointObjectRow>, places: ReadonlyMap<string, Place>): ReadonlyMap<string, PeerRow> {
-  const peers = new Map<string, PeerRow>();
-  const written = new Map<string, string>();
-  for (const endpoint of endpoints) {
-    if (endpoint.nodeName === localName || endpoint.identity === 0) continue;
-    const place = places.get(endpoint.nodeName);
-    if (place === undefined) continue;
-    for (const ip of endpoint.ips) {
-      if (!isAddress(ip) || (written.get(ip) ?? "") > endpoint.written) continue;
-      if (!isOn(place, ip)) continue;
-      peers.set(ip, { identity: endpoint.identity, node: place.node, flags: place.flags, ...namesOf(endpoint) });
-      written.set(ip, endpoint.written);
-    }
-  }
-  return peers;
-}
-
-/** The field, absent when there is none. */
-export function namesOf({ namedPorts }: { readonly namedPorts?: NamedPorts | undefined }): { readonly namedPorts?: NamedPorts } {
-  return namedPorts === undefined ? {} : { namedPorts };
 }

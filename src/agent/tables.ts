@@ -4,8 +4,10 @@ import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, ENDPOINT_SLICES, NAM
 import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeptTable } from "./kept-table.ts";
-import { decodeAddresses, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
-import type { CiliumNodeRow, EndpointObjectRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
+import { EndpointRows } from "./endpoint-rows.ts";
+import type { EndpointObjectRow } from "./endpoint-rows.ts";
+import { decodeAddresses, decodeCiliumNode, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
+import type { CiliumNodeRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
 
 export interface TablesOptions {
   readonly transport: Transport;
@@ -37,7 +39,8 @@ export class Tables {
     this.pods = this.#table("pods", { type: PODS, fieldSelector: `spec.nodeName=${nodeName}`, decode: decodePod }, plain);
     this.namespaces = this.#table("namespaces", { type: NAMESPACES, decode: (object) => object.metadata.labels ?? {} }, plain);
     this.nodes = this.#table("nodes", { type: CILIUM_NODES, decode: decodeCiliumNode }, plain);
-    this.endpoints = this.#table("endpoints", { type: CILIUM_ENDPOINTS, decode: (object) => decodeEndpoint(object, nodeName) }, plain);
+    const rows = new EndpointRows(nodeName);
+    this.endpoints = this.#table("endpoints", { type: CILIUM_ENDPOINTS, decode: (object) => rows.decode(object) }, { toJson: (row) => rows.toJson(row), fromJson: (value) => rows.fromJson(value) });
     const ofApiServer = { namespace: "default", labelSelector: "kubernetes.io/service-name=kubernetes" };
     this.apiServers = this.#table("api-servers", { type: ENDPOINT_SLICES, ...ofApiServer, decode: decodeAddresses }, plain);
     this.identities = this.#table("identities", { type: CILIUM_IDENTITIES, decode: decodeIdentity }, {

@@ -19,8 +19,8 @@ export interface AtomicOptions {
   readonly durable?: boolean;
 }
 
-/** Writes beside and renames (rename(2) replaces in one step). Makes the folder when it is absent. */
-export async function writeAtomic(path: string, content: string | Uint8Array, options: AtomicOptions): Promise<void> {
+/** Writes beside and renames (rename(2) replaces in one step). Makes the folder when it is absent. Of pieces the next is asked for when the one before is written. */
+export async function writeAtomic(path: string, content: string | Uint8Array | Iterable<string>, options: AtomicOptions): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${path.slice(folder.length + 1)}.${process.pid}.tmp`);
   await mkdir(folder, { recursive: true });

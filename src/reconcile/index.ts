@@ -8,3 +8,5 @@ export { MapReconciler } from "./reconciler.ts";
 export type { ReconcilerOptions, StepResult } from "./reconciler.ts";
 export { CapacityExceeded, sameFields } from "./target.ts";
 export type { Failure, Target } from "./target.ts";
+export { Moves, isTracked } from "./tracked.ts";
+export type { Rows, Tracked } from "./tracked.ts";

@@ -8,6 +8,7 @@ import type { Health } from "../lib/lifecycle.ts";
 import { Delta } from "./delta.ts";
 import { CapacityExceeded } from "./target.ts";
 import type { Failure, Target } from "./target.ts";
+import type { Rows } from "./tracked.ts";
 
 export interface ReconcilerOptions<V> {
   readonly equal: (a: V, b: V) => boolean;
@@ -38,50 +39,58 @@ export class MapReconciler<K, V> {
     this.#nowMs = options.nowMs;
   }
 
-  /** What is believed to be in the kernel; read from it when nothing is known. */
-  actual(): ReadonlyMap<K, V> {
+  /** How many entries are believed to be in the kernel; it is read when nothing is known. */
+  get size(): number {
     this.#observe();
-    return this.#delta.actual();
+    return this.#delta.size;
+  }
+
+  /** Entries in the kernel that are not, or not so, in what was last put or pruned. */
+  stale(): Iterable<readonly [K, V]> {
+    this.#observe();
+    return this.#delta.stale();
   }
 
   /**
    * Writes what is absent or different. What there is no room for is left out, the last first, and is written by the
    * first call that finds room. Throws only when the target cannot be listed.
    */
-  put(desired: ReadonlyMap<K, V>): StepResult<K> {
-    this.#observe();
+  put(desired: Rows<K, V>): StepResult<K> {
     this.#delta.desire(desired);
-    const excess = this.#excess();
+    this.#observe();
+    const entries = this.#delta.puts();
+    const excess = this.#excess(entries);
     const left = new Set(excess.map(({ key }) => key));
-    const entries = new Map([...this.#delta.puts()].filter(([key]) => !left.has(key) && this.#isDue(key)));
+    for (const key of [...entries.keys()]) if (left.has(key) || !this.#isDue(key)) entries.delete(key);
     const failures = entries.size === 0 ? [] : this.#target.put(entries);
     for (const { key } of failures) entries.delete(key);
     this.#delta.applied(entries, []);
     this.#settle(entries.keys(), failures);
-    return { done: entries.size, failures: [...this.#outstanding((key) => this.#delta.puts().has(key) && !left.has(key)), ...excess] };
+    return { done: entries.size, failures: [...this.#outstanding((key) => this.#delta.isPut(key) && !left.has(key)), ...excess] };
   }
 
   /** New entries beyond the target's room, all with one error. */
-  #excess(): Failure<K>[] {
-    const actual = this.#delta.actual();
-    const added = [...this.#delta.puts().keys()].filter((key) => !actual.has(key));
-    const room = Math.max(0, this.#target.capacity - actual.size);
+  #excess(puts: ReadonlyMap<K, V>): Failure<K>[] {
+    const { size } = this.#delta;
+    const room = Math.max(0, this.#target.capacity - size);
+    if (puts.size <= room) return [];
+    const added = [...puts.keys()].filter((key) => !this.#delta.isActual(key));
     if (added.length <= room) return [];
-    const error = new CapacityExceeded(this.#target.name, actual.size + added.length, this.#target.capacity);
+    const error = new CapacityExceeded(this.#target.name, size + added.length, this.#target.capacity);
     return added.slice(room).map((key) => ({ key, error }));
   }
 
   /** Removes what is not in `desired`, at once or never: call it only when the desired side is complete. */
-  prune(desired: ReadonlyMap<K, V>): StepResult<K> {
-    this.#observe();
+  prune(desired: Rows<K, V>): StepResult<K> {
     this.#delta.desire(desired);
-    return this.#remove([...this.#delta.removes()]);
+    this.#observe();
+    return this.#remove(this.#delta.removes());
   }
 
   /** Removes these, whatever is desired: what must be gone before something else is written. */
   withdraw(keys: Iterable<K>): StepResult<K> {
     this.#observe();
-    return this.#remove([...keys].filter((key) => this.#delta.actual().has(key)));
+    return this.#remove([...keys].filter((key) => this.#delta.isActual(key)));
   }
 
   #remove(keys: readonly K[]): StepResult<K> {
@@ -91,7 +100,7 @@ export class MapReconciler<K, V> {
     const done = due.filter((key) => !failed.has(key));
     this.#delta.applied(new Map(), done);
     this.#settle(done, failures);
-    return { done: done.length, failures: this.#outstanding((key) => this.#delta.actual().has(key) && !this.#delta.puts().has(key)) };
+    return { done: done.length, failures: this.#outstanding((key) => this.#delta.isActual(key) && !this.#delta.isPut(key)) };
   }
 
   /** The next call reads the kernel again, and tries everything at once. */
@@ -130,7 +139,7 @@ export class MapReconciler<K, V> {
     const found: Failure<K>[] = [];
     for (const [key, { error }] of this.#refused) {
       if (concerns(key)) found.push({ key, error });
-      else if (!this.#delta.puts().has(key) && !this.#delta.actual().has(key)) this.#refused.delete(key);
+      else if (!this.#delta.isPut(key) && !this.#delta.isActual(key)) this.#refused.delete(key);
     }
     return found;
   }

@@ -19,7 +19,7 @@ export interface Target<K, V> {
   /** How many entries it can hold. */
   readonly capacity: number;
   /** What is there now, as far as it is ours. */
-  list(): ReadonlyMap<K, V>;
+  list(): Iterable<readonly [K, V]>;
   /** Creates or replaces; idempotent. One refused entry does not stop the others. */
   put(entries: ReadonlyMap<K, V>): readonly Failure<K>[];
   /** Removing the absent succeeds. */

@@ -9,7 +9,9 @@ import type { StepResult } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
 import type { NodeState } from "../compile/state.ts";
-import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport, PeerRow } from "./desired.ts";
+import { AdmittedPeers, isKnown } from "./admitted.ts";
+import type { PeerValue } from "./admitted.ts";
+import type { ApplyReport, Applier, DesiredState, NodeRow, PartFailure, PartName, PartReport } from "./desired.ts";
 import { EndpointsTarget, ownerOf } from "./endpoints.ts";
 import type { EndpointRow as EndpointValue, EndpointsStep } from "./endpoints.ts";
 import { Expander, contentId } from "./expand.ts";
@@ -18,20 +20,11 @@ import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
 import { PolicyTarget } from "./policy.ts";
 import type { PolicyFailure, PolicyResult } from "./policy.ts";
 import { PortClasses, numberRows } from "./ports.ts";
-import type { Numbered, PortClass } from "./ports.ts";
-import { RESERVED_LABELS, SelectorResolver, ofApiServer } from "./resolve.ts";
+import type { PortClass } from "./ports.ts";
+import { SelectorResolver, ofApiServer } from "./resolve.ts";
 import { retain } from "./retain.ts";
 
 export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks";
-
-type PeerValue = Numbered<PeerRow>;
-
-/** Rows as the maps have them. */
-interface Admitted {
-  readonly from: Pick<DesiredState, "peers" | "identities">;
-  readonly peers: ReadonlyMap<string, PeerValue>;
-  readonly withheld: readonly string[];
-}
 
 export interface ApplierOptions {
   readonly maps: Readonly<Record<MapName, BatchMap>>;
@@ -50,12 +43,13 @@ export class MapApplier implements Applier {
   readonly #resolver = new SelectorResolver();
   readonly #expander = new Expander();
   readonly #classes = new PortClasses();
+  readonly #peers = new AdmittedPeers(this.#classes);
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
   #lastState: NodeState | undefined;
-  /** No address in the kernel has an identity that is not one of these. */
-  #cleanFor: DesiredState["identities"] | undefined;
-  #admitted: Admitted | undefined;
+  #lastEndpoints: DesiredState["endpoints"] | undefined;
+  /** Some class of named ports may be no pod's any more. */
+  #isRetireDue = false;
 
   constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
     const rows = { equal: sameFields<PeerValue>, nowMs };
@@ -68,7 +62,8 @@ export class MapApplier implements Applier {
 
   apply(desired: DesiredState): ApplyReport {
     this.#recover();
-    const { peers, withheld } = this.#admit(desired);
+    const peers = this.#peers;
+    peers.follow(desired);
     const rows = numberRows(desired.endpoints, this.#classes);
     const parts = new Parts();
     const prune = desired.synced;
@@ -78,7 +73,7 @@ export class MapApplier implements Applier {
     // Then gone addresses, before the rules that know their identity: without an entry a pod's address is
     // unknown and so closed; with an entry and without rules, a deny would be missing.
     if (prune) parts.removed("ipcache", this.#ipcache.prune(peers));
-    if (prune) this.#withdrawOrphans(desired, parts);
+    if (prune) parts.removed("ipcache", this.#withdrawOrphans(desired));
     // Nodes before their CIDRs and pods: a tunnelled packet is checked against them.
     parts.written("nodes", this.#nodes.put(desired.nodes));
     // Pod CIDRs before pods: they keep an unknown pod from being taken for the outside.
@@ -99,7 +94,9 @@ export class MapApplier implements Applier {
     // Slots of owners that are here no more: no pod in the kernel refers to one.
     if (prune) parts.refused("policy", this.#policy.release(new Set(subjects.keys())), subjects);
     // Classes that no row in the kernel carries any more, as their pods have another identity or are gone.
-    if (prune && reachable.failures.length + endpoints.failures.length === 0 && this.#retireClasses(peers, rows)) {
+    this.#isRetireDue ||= peers.takeNamesWent() || desired.endpoints !== this.#lastEndpoints;
+    this.#lastEndpoints = desired.endpoints;
+    if (prune && this.#isRetireDue && reachable.failures.length + endpoints.failures.length === 0 && this.#retireClasses(rows)) {
       parts.policy(this.#applyPolicy(state, subjects, desired), subjects);
     }
     this.#slots = this.#policy.slots();
@@ -110,14 +107,13 @@ export class MapApplier implements Applier {
     return {
       ...parts.report(),
       enforced: enforcedOf(policy, subjects, desired),
-      withheldPeers: withheld,
+      withheldPeers: peers.withheld,
       readyEndpoints: readyEndpoints(rows, slots, endpoints),
     };
   }
 
   invalidate(): void {
     this.#recovered = false;
-    this.#cleanFor = undefined;
     for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes]) part.invalidate();
   }
 
@@ -128,7 +124,7 @@ export class MapApplier implements Applier {
   entries(): ReadonlyMap<string, number> {
     if (!this.#recovered) return new Map();
     const peers = [["ipcache", this.#ipcache], ["cidrs", this.#cidrs], ["nodes", this.#nodes]] as const;
-    return new Map([...this.#policy.entries(), ...this.#endpoints.entries(), ...peers.map(([name, part]) => [name, part.actual().size] as const)]);
+    return new Map([...this.#policy.entries(), ...this.#endpoints.entries(), ...peers.map(([name, part]) => [name, part.size] as const)]);
   }
 
   /** What the pods of a class of named ports call their ports; undefined: there is none. */
@@ -143,26 +139,13 @@ export class MapApplier implements Applier {
     this.#recovered = true;
   }
 
-  /** Peers whose identity is known; the others stay out, and so closed, until it is. */
-  #admit(desired: DesiredState): Admitted {
-    const last = this.#admitted;
-    if (last?.from.peers === desired.peers && last.from.identities === desired.identities) return last;
-    const withheld: string[] = [];
-    for (const [address, { identity }] of desired.peers) if (!isKnown(desired, identity)) withheld.push(address);
-    const known = withheld.length === 0 ? desired.peers : new Map(desired.peers);
-    if (known !== desired.peers) for (const address of withheld) (known as Map<string, PeerRow>).delete(address);
-    this.#admitted = { from: desired, peers: numberRows(known, this.#classes), withheld };
-    return this.#admitted;
-  }
-
-  /** Addresses in the kernel whose identity or class no rule will know after this call. Only admitted peers are written later. */
-  #withdrawOrphans(desired: DesiredState, parts: Parts): void {
-    if (this.#cleanFor === desired.identities) return;
-    const isOrphan = ({ identity, ports }: PeerValue): boolean => !isKnown(desired, identity) || (ports !== undefined && !this.#classes.has(identity, ports));
-    const orphans = [...this.#ipcache.actual()].filter(([, row]) => isOrphan(row)).map(([address]) => address);
-    const result = this.#ipcache.withdraw(orphans);
-    parts.removed("ipcache", result);
-    if (result.failures.length === 0) this.#cleanFor = desired.identities;
+  /**
+   * Addresses in the kernel whose identity or class no rule will know after this call. Where the kernel has what is
+   * desired, both are known.
+   */
+  #withdrawOrphans({ identities }: DesiredState): StepResult<string> {
+    const isOrphan = ({ identity, ports }: PeerValue): boolean => !isKnown(identities, identity) || (ports !== undefined && !this.#classes.has(identity, ports));
+    return this.#ipcache.withdraw([...this.#ipcache.stale()].filter(([, row]) => isOrphan(row)).map(([address]) => address));
   }
 
   /** Who obeys what: every identity of the node state, and every class of its pods that are here. */
@@ -189,9 +172,11 @@ export class MapApplier implements Applier {
     return this.#policy.apply({ subjects: contents(subjects), audits: contents(audits), ruleSets, isComplete: synced });
   }
 
-  #retireClasses(peers: ReadonlyMap<string, PeerValue>, rows: ReadonlyMap<string, EndpointValue>): boolean {
+  #retireClasses(rows: ReadonlyMap<string, EndpointValue>): boolean {
+    this.#isRetireDue = false;
+    if (this.#classes.byIdentity.size === 0) return false;
     const carried = new Set<number>();
-    for (const all of [peers, rows]) for (const { ports } of all.values()) if (ports !== undefined) carried.add(ports);
+    for (const all of [this.#peers, rows]) for (const [, { ports }] of all) if (ports !== undefined) carried.add(ports);
     return this.#classes.retain(carried) > 0;
   }
 }
@@ -208,10 +193,6 @@ interface SubjectOf extends Wanted {
 function enforcedOf(policy: PolicyResult, subjects: Subjects, { nodeState }: DesiredState): ReadonlySet<number> {
   const failed = new Set([...subjects].filter(([owner]) => !policy.enforced.has(owner)).map(([, { identity }]) => identity));
   return new Set([...nodeState.subjects.keys()].filter((identity) => !failed.has(identity)));
-}
-
-function isKnown({ identities }: DesiredState, identity: number): boolean {
-  return identity === 0 || RESERVED_LABELS.has(identity) || identities.has(identity);
 }
 
 function identitiesOf({ endpoints }: DesiredState): ReadonlySet<number> {

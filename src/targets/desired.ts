@@ -3,9 +3,11 @@
  * other objects. Plain values; addresses are text here and bytes in the maps.
  *
  * A part that is the same object (===) as in the call before is taken as unchanged, so replace maps instead
- * of changing them, and keep the reference of what did not move.
+ * of changing them, and keep the reference of what did not move. Peers may be changed in place instead, and tell what
+ * has moved (Tracked).
  */
 import type { NodeState } from "../compile/state.ts";
+import type { Rows } from "../reconcile/tracked.ts";
 
 /** What a pod calls a port. `protocol` is an IANA number. */
 export interface NamedPortNumber {
@@ -63,7 +65,7 @@ export interface DesiredState {
   readonly identities: ReadonlyMap<number, readonly string[]>;
   readonly endpoints: ReadonlyMap<string, EndpointRow>;
   /** Exact address -> peer: all pods of the cluster with an identity, nodes, routers. */
-  readonly peers: ReadonlyMap<string, PeerRow>;
+  readonly peers: Rows<string, PeerRow>;
   /** CIDR text -> peer: the nodes' pod CIDRs. */
   readonly cidrs: ReadonlyMap<string, PeerRow>;
   /** Each underlay address of every other node -> that node. */

@@ -80,7 +80,7 @@ export class EndpointsTarget {
 
   /** Entries by map. */
   entries(): readonly (readonly [map: string, entries: number])[] {
-    return [["interfaces", this.#interfaces.actual().size], ["endpoints", this.#endpoints.actual().size]];
+    return [["interfaces", this.#interfaces.size], ["endpoints", this.#endpoints.size]];
   }
 
   put(rows: ReadonlyMap<string, EndpointRow>, slots: ReadonlyMap<number, number>): EndpointsStep {

@@ -20,15 +20,13 @@ export class MapTarget<K, V> implements Target<K, V> {
     this.#value = value;
   }
 
-  list(): ReadonlyMap<K, V> {
-    const found = new Map<K, V>();
+  *list(): Iterable<readonly [K, V]> {
     for (const { keys, values, count } of this.#map.batches()) {
       const [keyView, valueView] = [viewOf(keys), viewOf(values)];
       for (let i = 0; i < count; i++) {
-        found.set(this.#key.decode(keyView, i * this.#key.size), this.#value.decode(valueView, i * this.#value.size));
+        yield [this.#key.decode(keyView, i * this.#key.size), this.#value.decode(valueView, i * this.#value.size)];
       }
     }
-    return found;
   }
 
   put(entries: ReadonlyMap<K, V>): readonly Failure<K>[] {

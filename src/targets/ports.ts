@@ -81,17 +81,18 @@ interface Named {
   readonly namedPorts?: NamedPorts;
 }
 
+/** The same object when it names no port. */
+export function numbered<R extends Named>(given: R, classes: PortClasses): Numbered<R> {
+  if (given.namedPorts === undefined) return given;
+  const { namedPorts, ...row } = given;
+  const ports = classes.numberOf(row.identity, namedPorts);
+  return ports === 0 ? row : { ...row, ports };
+}
+
 /** The same map when no row names a port. */
 export function numberRows<R extends Named>(rows: ReadonlyMap<string, R>, classes: PortClasses): ReadonlyMap<string, Numbered<R>> {
-  let numbered: Map<string, Numbered<R>> | undefined;
-  for (const [key, given] of rows) {
-    if (given.namedPorts === undefined) continue;
-    const { namedPorts, ...row } = given;
-    const ports = classes.numberOf(row.identity, namedPorts);
-    numbered ??= new Map<string, Numbered<R>>(rows);
-    numbered.set(key, ports === 0 ? row : { ...row, ports });
-  }
-  return numbered ?? rows;
+  if ([...rows.values()].every(({ namedPorts }) => namedPorts === undefined)) return rows;
+  return new Map([...rows].map(([key, row]) => [key, numbered(row, classes)]));
 }
 
 /** The numbers that a pod gives to the name. Protocol 0: of whatever protocol. */

@@ -154,10 +154,10 @@ describe("rights", () => {
     let isGone = false;
     const writer = new EndpointWriter({ client: stolen, local: () => own, attachments, objects, isSynced: () => true, isReady: () => true, isGone: () => isGone, labels: () => [], namedPorts: () => undefined });
     await writer.reconcile("shop/p", signal);
-    await eventually("the endpoint", () => objects.get("shop/p")?.id === 7);
+    await eventually("the endpoint", () => objects.get("shop/p")?.own?.id === 7);
     attachments.set("c", { ...attachment, endpointId: 8 });
     await writer.reconcile("shop/p", signal);
-    await eventually("the endpoint's next sandbox", () => objects.get("shop/p")?.id === 8);
+    await eventually("the endpoint's next sandbox", () => objects.get("shop/p")?.own?.id === 8);
     isGone = true;
     await writer.reconcile("shop/p", signal);
     assert.equal(await admin.get(CILIUM_ENDPOINTS, { namespace: "shop", name: "p" }), undefined);

@@ -1,18 +1,29 @@
 import { strict as assert } from "node:assert";
 import { describe, it } from "node:test";
-import { decodeEndpoint, decodePod, formatPorts } from "../../../src/agent/objects.ts";
+import { EndpointRows } from "../../../src/agent/endpoint-rows.ts";
+import type { EndpointObjectRow } from "../../../src/agent/endpoint-rows.ts";
+import { decodePod, formatPorts, isPlacedAlike } from "../../../src/agent/objects.ts";
 import { furtherAddresses } from "../../../src/agent/local-node.ts";
 import { tunnelRoutes } from "../../../src/agent/node-routes.ts";
-import { nodeTables, remotePods } from "../../../src/agent/peers.ts";
-import type { LocalNode } from "../../../src/agent/peers.ts";
-import type { CiliumNodeRow, EndpointObjectRow } from "../../../src/agent/objects.ts";
+import { RemotePods } from "../../../src/agent/remote-pods.ts";
+import { nodeTables } from "../../../src/agent/peers.ts";
+import type { LocalNode, Place } from "../../../src/agent/peers.ts";
+import type { CiliumNodeRow } from "../../../src/agent/objects.ts";
 import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../../../src/kernel/gen/types.ts";
 
 const local: LocalNode = { name: "a", uid: "u", internalIps: ["192.168.0.1", "fd00::1"], routerIps: ["10.0.0.1"], podCidrs: ["10.0.0.0/24"] };
 const other: CiliumNodeRow = { name: "b", internalIps: ["192.168.0.2", "fd00::2"], routerIps: ["10.0.1.1", "fd01:1::1"], podCidrs: ["10.0.1.0/24", "fd01:1::/64"] };
 const endpoint = (more: Partial<EndpointObjectRow> = {}): EndpointObjectRow => ({
-  namespace: "ns", name: "p", id: 1, identity: 300, state: "ready", ips: ["10.0.1.5"], nodeName: "b", node: "192.168.0.2", ownerUid: "o", uid: "", resourceVersion: "", written: "2026-01-01T00:00:00Z", ...more,
+  key: "ns/p", identity: 300, ips: ["10.0.1.5"], nodeName: "b", written: 1, namedPorts: undefined, own: undefined, ...more,
 });
+const decodeEndpoint = (object: Parameters<EndpointRows["decode"]>[0], localNode: string) => new EndpointRows(localNode).decode(object);
+
+function remotePods(localName: string, endpoints: readonly EndpointObjectRow[], places: ReadonlyMap<string, Place>) {
+  const pods = new RemotePods(localName, () => undefined);
+  pods.placed(places, () => []);
+  for (const row of endpoints) pods.changed(row, undefined);
+  return new Map([...pods.keys()].map((ip) => [ip, pods.get(ip)]));
+}
 
 describe("peers", () => {
   it("knows nodes, routers and pod CIDRs of both families", () => {
@@ -87,6 +98,11 @@ describe("peers", () => {
     assert.equal(tables.nodes.has("192.168.0.1"), false);
   });
 
+  it("tells what a node says of its encryption from where its pods are", () => {
+    assert.ok(isPlacedAlike({ ...other, publicKey: "k", encryption: { phase: "Confirmed", device: "Kernel", peers: 3 } }, other));
+    assert.ok(!isPlacedAlike({ ...other, podCidrs: [] }, other) && !isPlacedAlike(undefined, other) && !isPlacedAlike({ ...other, routerIps: [] }, other) && !isPlacedAlike({ ...other, internalIps: [] }, other));
+  });
+
   it("survives a node object with nonsense in it", () => {
     const tables = nodeTables(local, [{ name: "c", internalIps: ["192.168.0.3", "x"], routerIps: ["y"], podCidrs: ["z", "10.0.3.1/24", "10.0.4.0/24"] }, { name: "d", internalIps: [], routerIps: [], podCidrs: [] }], "tunnel");
     assert.deepEqual([...tables.cidrs.keys()].sort(), ["10.0.0.0/24", "10.0.4.0/24"]);
@@ -123,7 +139,7 @@ describe("peers", () => {
 
   it("takes the later written of two objects with one address, in any order", () => {
     const { places } = nodeTables(local, [other], "tunnel");
-    const young = endpoint({ name: "new", identity: 400, written: "2026-01-02T00:00:00Z" });
+    const young = endpoint({ key: "ns/new", identity: 400, written: 2 });
     for (const list of [[endpoint(), young], [young, endpoint()]]) assert.equal(remotePods("a", list, places).get("10.0.1.5")?.identity, 400);
   });
 

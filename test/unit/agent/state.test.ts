@@ -17,6 +17,7 @@ import type { Attachment } from "../../../src/cni/index.ts";
 import { Identity } from "../../../src/kernel/gen/types.ts";
 import type { NodeState } from "../../../src/compile/state.ts";
 import type { Source, SourceListener } from "../../../src/kube/index.ts";
+import { isTracked } from "../../../src/reconcile/index.ts";
 import { OK } from "../../../src/lib/lifecycle.ts";
 import type { Logger } from "../../../src/lib/log.ts";
 import type { ApplyReport, DesiredState } from "../../../src/targets/index.ts";
@@ -37,6 +38,11 @@ const local = { name: "a", uid: "n", internalIps: ["192.168.0.1"], routerIps: ["
 const attachment: Attachment = {
   containerId: "c", ifname: "eth0", netns: "/n", netnsId: "1:2", namespace: "ns", pod: "p", uid: "u", endpointId: 4, hostIfname: "lxc1", ipv4: "10.0.0.2", ipv6: undefined, identity: 300, step: "ready", hostIfindex: 9, mac: "m", hostMac: "h", mtu: 1450,
 };
+
+function moved({ peers }: DesiredState): string[] {
+  assert.ok(isTracked(peers));
+  return [...peers.take().keys()];
+}
 
 describe("local state", () => {
   it("gives the host the API server's label when its addresses say so, and takes it back", () => {
@@ -60,6 +66,8 @@ describe("local state", () => {
     const first = state.desired(nodeState, false);
     const second = state.desired(nodeState, true);
     for (const part of ["identities", "endpoints", "peers", "cidrs", "nodes"] as const) assert.equal(second[part], first[part], part);
+    moved(second);
+    assert.deepEqual(moved(state.desired(nodeState, true)), [], "peers are one object, which tells what moved");
     sources.attachments.set("c", attachment);
     state.moved("attachments");
     const third = state.desired(nodeState, true);
@@ -69,7 +77,11 @@ describe("local state", () => {
     assert.deepEqual(third.peers.get("10.0.0.2"), { identity: 300, node: undefined, flags: 0 });
     state.moved("nodes");
     assert.deepEqual(state.remoteCidrs, []);
-    assert.notEqual(state.desired(nodeState, true).peers, third.peers, "also when someone else asked for the CIDRs first");
+    moved(third);
+    sources.nodes.set("b", { name: "b", internalIps: ["192.168.0.2"], routerIps: [], podCidrs: [] });
+    state.moved("nodes");
+    assert.deepEqual(state.remoteCidrs, []);
+    assert.ok(moved(state.desired(nodeState, true)).includes("192.168.0.2"), "also when someone else asked for the CIDRs first");
   });
 
   it("gives a pod's endpoint and addresses what the pod calls its ports, also once the pod is gone from the API server", () => {
@@ -86,7 +98,7 @@ describe("local state", () => {
     assert.deepEqual(seen(), [namedPorts, namedPorts]);
     sources.pods.set("ns/p", { ...pod, uid: "another" });
     assert.deepEqual(seen(), [undefined, undefined]);
-    endpoints.set("ns/p", { ownerUid: "u", namedPorts });
+    endpoints.set("ns/p", { key: "ns/p", identity: 300, ips: [], nodeName: "a", written: 1, namedPorts, own: { ownerUid: "u" } });
     assert.deepEqual(seen(), [namedPorts, namedPorts]);
   });
 
