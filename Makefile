@@ -150,7 +150,7 @@ bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/ben
 	@ROUNDS=$(ROUNDS) PARTS="$(PARTS)" $(NODE) test/bench/main.ts
 bench-kernel: $(BENCH_PROGRAMS) bpf build/bpf-test/outer.o ## What a verdict costs, and how fast maps are filled, into test/bench/KERNEL.md
 	@$(NODE) test/bench/kernel.ts
-bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy changes and memory among 10,000 and 50,000 simulated pods, into test/bench/SCALE.md
+bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy changes and memory among 10,000 and 50,000 simulated pods, into test/bench/SCALE.md (smaller: SIMULATED_NODES, POLICIES, APPS, PODS, ENDPOINTS, CHANGES)
 	@$(NODE) test/bench/scale.ts
 build/bench/kwok:
 	@mkdir -p $(@D)

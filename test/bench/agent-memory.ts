@@ -2,7 +2,7 @@
  * What an agent's view of the cluster costs, without a cluster: its own tables, state and applier in this process, fed
  * with what the API server would stream. The kernel's maps count and keep nothing, so that what remains is the agent's.
  *
- *   node --expose-gc test/bench/agent-memory.ts [pods ...]   one JSON line for each number of pods
+ *   node --expose-gc test/bench/agent-memory.ts SETTLE_MS [PODS ...]   one JSON line for each number of pods, ascending
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,6 @@ const NODES = 200;
 const APPS = 1000;
 const BATCH = 200;
 const CHANGES = 200;
-const SETTLE_MS = 6000;
 const CREATED = "2026-01-01T00:00:00Z";
 const NOTHING: NodeState = {
   subjects: new Map(), ruleSets: new Map(), selectors: new Map(), ruleNames: new Map(), policies: new Map(),
@@ -94,18 +93,18 @@ function endpoint(pod: number, identity = 256 + (pod % APPS)): object {
   };
 }
 
-interface Figures {
+export interface MemoryFigures {
   readonly pods: number;
   /** Held after a collection: heap and buffers. */
   readonly heldKiB: number;
   /** Before that collection, as the machine sees it. */
   readonly anonymousKiB: number;
-  /** Processor time of one pod's change, of many one after the other. */
+  /** Of one pod's change, of many one after the other: processor time, and entries written. */
   readonly changeMs: number;
   readonly writes: number;
 }
 
-async function main(steps: readonly number[]): Promise<void> {
+async function main(settleMs: number, steps: readonly number[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "cilium-memory-"));
   const streams = new Map<string, Stream>();
   const streamOf = (kind: string): Stream => {
@@ -141,13 +140,15 @@ async function main(steps: readonly number[]): Promise<void> {
     }
     await until(() => maps.ipcache.written >= NODES + 2 * step);
     const before = process.cpuUsage();
+    const loaded = maps.ipcache.written;
     for (let change = 0; change < Math.min(CHANGES, step); change++) {
       const written = maps.ipcache.written;
       streamOf("ciliumendpoints").send("MODIFIED", endpoint(change, 256 + ((change + 1 + (step & 511)) % APPS)));
       await until(() => maps.ipcache.written > written);
     }
     const { user, system } = process.cpuUsage(before);
-    const figures: Figures = { pods, ...(await held()), changeMs: (user + system) / 1000 / CHANGES, writes: maps.ipcache.written };
+    const writes = (maps.ipcache.written - loaded) / CHANGES;
+    const figures: MemoryFigures = { pods, ...(await held(settleMs)), changeMs: (user + system) / 1000 / CHANGES, writes };
     process.stdout.write(`${JSON.stringify(figures)}\n`);
     // What was written above counts once more.
     maps.ipcache.written = NODES + 2 * step;
@@ -157,11 +158,11 @@ async function main(steps: readonly number[]): Promise<void> {
   process.exit(0); // the watches are never told to end
 }
 
-async function held(): Promise<Pick<Figures, "heldKiB" | "anonymousKiB">> {
+async function held(settleMs: number): Promise<Pick<MemoryFigures, "heldKiB" | "anonymousKiB">> {
   const collect = globalThis.gc;
   if (collect === undefined) throw new Error("node needs --expose-gc");
   // What is being written to disk, and what is gathered, comes to an end.
-  await sleep(SETTLE_MS);
+  await sleep(settleMs);
   const anonymousKiB = Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
   for (let i = 0; i < 3; i++) collect();
   const { heapUsed, external } = process.memoryUsage();
@@ -172,4 +173,5 @@ async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await sleep(1);
 }
 
-await main(process.argv.slice(2).map(Number));
+const [settleMs = 0, ...steps] = process.argv.slice(2).map(Number);
+await main(settleMs, steps);

@@ -55,6 +55,24 @@ export function benchConfig(env: Readonly<Record<string, string | undefined>> = 
   };
 }
 
+/** How large the simulated cluster gets. */
+export interface ScaleConfig {
+  readonly nodes: number;
+  readonly policies: number;
+  /** Applications, each with an identity of its own. */
+  readonly apps: number;
+  /** Pods that exist, and then endpoints alone: an agent sees no difference. */
+  readonly pods: number;
+  readonly endpoints: number;
+  /** Policy changes, in the empty cluster and in the full one. */
+  readonly changes: number;
+}
+
+export function scaleConfig(env: Readonly<Record<string, string | undefined>> = process.env): ScaleConfig {
+  const of = (name: string, absent: number): number => count(env, name, absent, 100_000);
+  return { nodes: of("SIMULATED_NODES", 200), policies: of("POLICIES", 1000), apps: of("APPS", 1000), pods: of("PODS", 10_000), endpoints: of("ENDPOINTS", 40_000), changes: of("CHANGES", 60) };
+}
+
 function parts(text: string): ReadonlySet<Part> {
   const names = text.split(/[ ,]+/).filter((name) => name !== "");
   const found = names.map((name) => {
@@ -65,9 +83,9 @@ function parts(text: string): ReadonlySet<Part> {
   return new Set(found.length === 0 ? PARTS : found);
 }
 
-function count(env: Readonly<Record<string, string | undefined>>, name: string, absent: number): number {
+function count(env: Readonly<Record<string, string | undefined>>, name: string, absent: number, most = 100): number {
   const text = env[name] ?? "";
   const value = text === "" ? absent : Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 100) throw new Error(`${name}=${text} is not valid: give a number from 1 to 100`);
+  if (!Number.isInteger(value) || value < 1 || value > most) throw new Error(`${name}=${text} is not valid: give a number from 1 to ${most}`);
   return value;
 }

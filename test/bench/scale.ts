@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { sideCluster } from "../e2e/harness/side-cluster.ts";
 import { BenchCluster } from "./cluster.ts";
-import { ROOT } from "./config.ts";
+import { ROOT, type ScaleConfig, scaleConfig } from "./config.ts";
 import { describeMachine, sampleLoad } from "./machine.ts";
 import { type Memory, memory } from "./memory.ts";
 import { type PolicyChange, policyChanges } from "./policy-change.ts";
@@ -16,19 +16,15 @@ import { JUDGED } from "./policies.ts";
 import { type ScaleResults, scaleReport } from "./scale-report.ts";
 import { SimulatedCluster } from "./simulated.ts";
 
-const SIZE = { nodes: 200, policies: 1000, apps: 1000 } as const;
-/** Pods that exist, and then endpoints alone: an agent sees no difference. */
-const [PODS, ENDPOINTS] = [10_000, 40_000];
-const CHANGES = 60;
 /** Until garbage of the load is collected and nothing is left to do. */
 const SETTLE_MS = 45_000;
 
 const say = (text: string): void => void process.stderr.write(`bench-scale: ${new Date().toISOString().slice(11, 19)} ${text}\n`);
 
-async function measure(cluster: BenchCluster): Promise<ScaleResults> {
+async function measure(cluster: BenchCluster, size: ScaleConfig): Promise<ScaleResults> {
   const startedMs = Date.now();
   const load = sampleLoad();
-  const simulated = new SimulatedCluster(cluster, SIZE);
+  const simulated = new SimulatedCluster(cluster, size);
   const at: { pods: number; memory: readonly Memory[] }[] = [];
   const look = async (): Promise<void> => {
     await sleep(SETTLE_MS);
@@ -37,19 +33,19 @@ async function measure(cluster: BenchCluster): Promise<ScaleResults> {
   try {
     await cluster.freshNamespace();
     const [from, to] = await cluster.startPods([{ name: "asker", node: "node-1", app: "bench-asker" }, { name: "judged", node: "node-2", app: JUDGED }]);
-    say(`${CHANGES} policy changes in the empty cluster`);
-    const few: readonly PolicyChange[] = await policyChanges(cluster, { from, to }, CHANGES);
+    say(`${size.changes} policy changes in the empty cluster`);
+    const few: readonly PolicyChange[] = await policyChanges(cluster, { from, to }, size.changes);
     await look();
-    say(`${SIZE.nodes} simulated nodes, ${SIZE.policies} policies, ${PODS} pods`);
+    say(`${size.nodes} simulated nodes, ${size.policies} policies, ${size.pods} pods`);
     await simulated.prepare();
-    await simulated.startPods(PODS);
+    await simulated.startPods(size.pods);
     await look();
-    say(`${CHANGES} policy changes among them`);
-    const many = await policyChanges(cluster, { from, to }, CHANGES);
-    say(`${ENDPOINTS} more endpoints`);
-    await simulated.addEndpoints(ENDPOINTS);
+    say(`${size.changes} policy changes among them`);
+    const many = await policyChanges(cluster, { from, to }, size.changes);
+    say(`${size.endpoints} more endpoints`);
+    await simulated.addEndpoints(size.endpoints);
     await look();
-    return { machine: await describeMachine(cluster), size: SIZE, pods: PODS, startedMs, endedMs: Date.now(), load: load.seen(), few, many, memory: at };
+    return { machine: await describeMachine(cluster), size, pods: size.pods, startedMs, endedMs: Date.now(), load: load.seen(), few, many, memory: at };
   } finally {
     load.stop();
     await simulated.stop();
@@ -57,12 +53,13 @@ async function measure(cluster: BenchCluster): Promise<ScaleResults> {
 }
 
 async function main(): Promise<void> {
+  const size = scaleConfig();
   const side = sideCluster("scale", 91, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
   try {
     say("the cluster");
     await side.start();
     await side.install();
-    const results = await measure(new BenchCluster(side.config));
+    const results = await measure(new BenchCluster(side.config), size);
     mkdirSync(join(ROOT, "build/bench"), { recursive: true });
     writeFileSync(join(ROOT, "build/bench/scale.json"), JSON.stringify(results, null, 1));
     writeFileSync(join(ROOT, "test/bench/SCALE.md"), scaleReport(results));
