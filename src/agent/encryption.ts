@@ -6,10 +6,12 @@
 import { generateKeyPairSync } from "node:crypto";
 import { check } from "../kernel/command.ts";
 import { EncryptedRoutes, Links, WIREGUARD_DEVICE, WireGuard } from "../kernel/index.ts";
-import type { BpfMap, Device, Run, Sysctl, WireGuardState } from "../kernel/index.ts";
+import type { Device, Run, Sysctl, WireGuardState } from "../kernel/index.ts";
+import { Backoff } from "../lib/backoff.ts";
 import { describeError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import type { Enforcement } from "./encryption-enforcement.ts";
 import { encryptionPlan, encryptionStatus } from "./encryption-plan.ts";
 import type { EncryptionPlan } from "./encryption-plan.ts";
 import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
@@ -32,8 +34,7 @@ export interface NodeEncryptionOptions {
   readonly nodes: () => Iterable<CiliumNodeRow>;
   /** The nodes are all known, from the API server or from the disk. */
   readonly isUsable: () => boolean;
-  /** The map `encryption`. */
-  readonly map: BpfMap;
+  readonly enforcement: Enforcement;
   /** UDP port of WireGuard, on every node. */
   readonly port: number;
   readonly tunnelPort: number;
@@ -45,10 +46,9 @@ export interface NodeEncryptionOptions {
 }
 
 const LOOK_AGAIN_MS = 10_000;
-const LOOK_SOON_MS = 500;
+/** While nothing changes, ever more rarely: a node that is away must not cost the others. */
+const LOOK_SOON = { firstMs: 500, maxMs: 5_000 };
 const NO_DEVICE: WireGuardState = { privateKey: undefined, publicKey: undefined, port: 0, peers: new Map() };
-const KEY = new Uint8Array(4);
-const word = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 
 export class NodeEncryption implements Reconciler {
   readonly #options: NodeEncryptionOptions;
@@ -57,6 +57,7 @@ export class NodeEncryption implements Reconciler {
   readonly #wireguard: WireGuard;
   readonly #routes: EncryptedRoutes;
   readonly #decided = Promise.withResolvers<void>();
+  readonly #soon = new Backoff(LOOK_SOON);
   #keys: KeyPair | undefined;
   #report: EncryptionReport | undefined;
 
@@ -86,13 +87,15 @@ export class NodeEncryption implements Reconciler {
   }
 
   async reconcile(): Promise<ReconcileResult> {
-    if (!this.#options.isUsable()) return { requeueAfterMs: LOOK_SOON_MS };
+    const { isUsable, enforcement } = this.#options;
     // First, and whatever fails later: until there are routes to WireGuard nothing leaves.
-    if (this.#plan(NO_DEVICE, "").enforce) this.#enforce();
+    if (await enforcement.restore()) this.#decided.resolve();
+    if (!isUsable()) return { requeueAfterMs: LOOK_SOON.firstMs };
+    if (this.#plan(NO_DEVICE, "").enforce) await enforcement.begin();
     this.#decided.resolve();
     const device = await this.#links.find(this.#device);
     const isDone = device === undefined ? this.#withoutDevice() : await this.#withDevice(device).catch((thrown: unknown) => this.#failed(thrown));
-    return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : LOOK_SOON_MS };
+    return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : this.#soon.next() };
   }
 
   #plan(now: WireGuardState, publicKey: string): EncryptionPlan {
@@ -121,7 +124,7 @@ export class NodeEncryption implements Reconciler {
     await this.#open(device);
     if (await this.#wireguard.apply(now, { privateKey: keys.privateKey, port, peers: plan.peers })) logger.info("WireGuard's peers changed", { peers: plan.peers.length, reached: plan.reached });
     await this.#routes.sync(tunnelPort, plan.routes);
-    if (plan.enforce) this.#enforce();
+    if (plan.enforce) await this.#options.enforcement.begin();
     this.#tell({ publicKey: keys.publicKey, status: encryptionStatus(plan, device.kind === "wireguard" ? "Kernel" : "Userspace") });
     return plan.confirmed && plan.enforce;
   }
@@ -134,25 +137,21 @@ export class NodeEncryption implements Reconciler {
   }
 
   get #isInForce(): boolean {
-    return this.#options.map.lookup(KEY)?.some((byte) => byte !== 0) === true;
-  }
-
-  #enforce(): void {
-    if (this.#isInForce) return;
-    this.#options.map.update(KEY, word(1));
-    this.#options.logger.info("encryption is in force: what would leave for another node's pods in clear is dropped");
+    return this.#options.enforcement.isInForce;
   }
 
   #tell(report: EncryptionReport): void {
     const isSame = JSON.stringify(report) === JSON.stringify(this.#report);
     this.#report = report;
-    if (!isSame) this.#options.onReport();
+    if (isSame) return;
+    this.#soon.reset();
+    this.#options.onReport();
   }
 }
 
 /** Off is gone, and with it the enforcement first: what is no longer encrypted must pass. A process takes its device along. */
-export async function removeEncryption(run: Run, map: BpfMap | undefined): Promise<void> {
-  if (map !== undefined) map.update(KEY, word(0));
+export async function removeEncryption(run: Run, enforcement: Enforcement | undefined): Promise<void> {
+  await enforcement?.end();
   const routes = new EncryptedRoutes(run, WIREGUARD_DEVICE);
   await routes.remove();
   const links = new Links(run);

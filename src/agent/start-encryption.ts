@@ -7,6 +7,7 @@ import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import type { AgentConfig } from "./config.ts";
 import { NodeEncryption, removeEncryption } from "./encryption.ts";
+import { Enforcement } from "./encryption-enforcement.ts";
 import type { KnownEncryption } from "./node-writer.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { LocalNode } from "./peers.ts";
@@ -41,8 +42,9 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
   const { config, network, tables, signal } = parts;
   const map = network.port.map("encryption");
   if (map === undefined) throw new Error("no BPF object declares the map encryption");
+  const enforcement = new Enforcement({ map, file: join(config.paths.state, "encryption-in-force"), logger: parts.logger });
   if (config.encryption === undefined) {
-    await removeEncryption(runCommand, map);
+    await removeEncryption(runCommand, enforcement);
     return { known: { report: undefined }, facts: async () => undefined, touch: () => undefined };
   }
   const encryption = new NodeEncryption({
@@ -52,7 +54,7 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
     local: parts.local,
     nodes: () => tables.nodes.objects.values(),
     isUsable: () => tables.nodes.isUsable,
-    map,
+    enforcement,
     port: config.encryption.port,
     tunnelPort: config.routing.tunnelPort,
     mtu: network.encryptedMtu,

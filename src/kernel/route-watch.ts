@@ -1,4 +1,4 @@
-/** Tells when the kernel loses routes of ours: `ip monitor` in a child process, which sees what anybody deletes. */
+/** Tells when the kernel loses routes or rules of ours: `ip monitor` in a child process, which sees what anybody deletes. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -7,7 +7,7 @@ import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links
 
 const AGAIN_MS = 1000;
 /**
- * A route of ours that is deleted; and any change of a device that is no pod's, since the kernel takes the routes of a
+ * A route or rule of ours that is deleted; and any change of a device that is no pod's, since the kernel takes the routes of a
  * device that goes down without a word for each.
  */
 const LOSS = new RegExp(`^Deleted .* proto (${ROUTE_PROTOCOL}|${UNREACHABLE_PROTOCOL})\\b|^(Deleted )?\\d+: (?!${POD_DEVICE_PREFIX}|tmp)`);
@@ -15,7 +15,7 @@ const LOSS = new RegExp(`^Deleted .* proto (${ROUTE_PROTOCOL}|${UNREACHABLE_PROT
 /** Until the signal aborts. May call `onLoss` without a loss, never the reverse, except while the process is started again. */
 export async function watchRoutes(onLoss: () => void, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    const child = spawn("ip", ["-oneline", "monitor", "route", "link"], { stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn("ip", ["-oneline", "monitor", "route", "rule", "link"], { stdio: ["ignore", "pipe", "ignore"] });
     const end = (): void => void child.kill();
     signal.addEventListener("abort", end, { once: true });
     createInterface({ input: child.stdout }).on("line", (line) => void (LOSS.test(line) && onLoss()));
