@@ -27,6 +27,18 @@ interface Encryption {
 
 const state = async (): Promise<string> => `${await kubectl("get", "ciliumencryptions,ciliumnodes", "-o", "yaml")}\n${await kubectl("-n", "kube-system", "get", "pods", "-o", "wide")}`;
 
+/** Bytes that a node's device has sent and received. */
+async function encryptedBytes(number: number): Promise<number> {
+  const lines = (await wg(number, "show", "cilium_wg0", "transfer")).split("\n").filter((line) => line !== "");
+  return lines.flatMap((line) => line.split("\t").slice(1).map(Number)).reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** The last handshake with each peer of a node, in seconds since 1970. */
+async function handshakes(number: number): Promise<number[]> {
+  const lines = (await wg(number, "show", "cilium_wg0", "latest-handshakes")).split("\n").filter((line) => line !== "");
+  return lines.map((line) => Number(line.split("\t")[1]));
+}
+
 async function isEncrypted(): Promise<void> {
   await waitFor("every node encrypts", async () => {
     const { status } = await get<Encryption>("ciliumencryption", "default");
@@ -180,8 +192,11 @@ describe("encryption by one flag", () => {
     }
     // A pod from before has a link of the old size; in the middle of its connections it learns the new one.
     const old = pods[2] as Pod;
-    const script = `dd if=/dev/zero bs=1000 count=2000 2>/dev/null | timeout 60 nc -w 30 ${far.ipv4} 8080 > /dev/null; echo done`;
-    assert.match(await old.exec(script), /done/);
+    // All of it must arrive; the receiver's own side stays open, or the sender would end with it.
+    const received = far.exec("mkfifo /tmp/open; exec 3<>/tmp/open; timeout 100 nc -l -p 7777 <&3 | wc -c");
+    const sent = old.exec(`for i in $(seq 200); do dd if=/dev/zero bs=1000 count=2000 2>/dev/null | timeout 100 nc ${far.ipv4} 7777 >/dev/null 2>&1 && break; sleep 0.2; done`);
+    assert.equal((await received).trim(), "2000000");
+    await sent;
     for (const address of far.addresses) await waitFor(`${mtu} bytes of an old pod → ${address}`, async () => ((await old.ask("udp", address, 8080, { size: mtu })).answered ? true : undefined), state);
   });
 
@@ -190,6 +205,10 @@ describe("encryption by one flag", () => {
       const flow = (pods[0] as Pod).flow("tcp", (pods[1] as Pod).ipv4, 8080, 20, 240);
       await killAgent(1);
       await readyCluster();
+      // The status may be the one from before: what the device carries from here on is the proof.
+      const before = await encryptedBytes(1);
+      await reachAll();
+      assert.ok((await encryptedBytes(1)) > before, "what the pods said went through WireGuard");
       await isEncrypted();
       const result = await flow.stop();
       assert.equal(result.answered, result.sent, JSON.stringify({ ...result, tenths: undefined }));
@@ -201,16 +220,20 @@ describe("encryption by one flag", () => {
     if (status?.userspace === 0) return context.skip("these nodes' kernel has WireGuard of its own: there is no process");
     await nothingInClear(async () => {
       const flow = (pods[0] as Pod).flow("udp", (pods[1] as Pod).ipv4, 8080, 50, 240);
+      const since = Math.floor(Date.now() / 1000);
       process.kill(containerPid(await wireguardPod(1)), "SIGKILL");
       await waitFor("the device is back", async () => ((await wg(1, "show", "cilium_wg0", "peers")).split("\n").filter((line) => line !== "").length === NODES.length - 1 ? true : undefined), state, { timeoutMs: 120_000 });
       await reachAll();
+      await waitFor("a handshake with every node since then", async () => ((await handshakes(1)).every((at) => at >= since) ? true : undefined), state, { timeoutMs: 120_000 });
       await isEncrypted();
       await flow.stop();
     });
   });
 
-  test("a route to WireGuard that somebody deletes is back; until then nothing leaves", { timeout: 180_000 }, async () => {
+  test("a rule or route to WireGuard that somebody deletes is back; until then nothing leaves", { timeout: 180_000 }, async () => {
     await nothingInClear(async () => {
+      await inNode("node-1", ["ip", "rule", "delete", "priority", "193", "table", "193"]);
+      await waitFor("the rule", async () => ((await inNode("node-1", ["ip", "rule", "show"])).includes("lookup 193") ? true : undefined), state);
       await inNode("node-1", ["ip", "route", "flush", "table", "193"]);
       await waitFor("routes", async () => ((await inNode("node-1", ["ip", "route", "show", "table", "193"])).includes(node(2).ipv4) ? true : undefined), state);
     });

@@ -31,8 +31,8 @@ const pods = await createPods(ns.name, [
   { name: "pinged", node: 2, labels: { app: "pinged" } },
   { name: "groups", node: 1, labels: { app: "groups" } },
   { name: "client", node: 1, labels: { app: "client" } },
-  { name: "set-0", node: 1, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-0" } },
-  { name: "set-1", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-1" } },
+  { name: "set-0", node: 1, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-0", "job-name": "job-0" } },
+  { name: "set-1", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-1", "job-name": "job-1" } },
   { name: "peer", node: 1, labels: { app: "peer" } },
   { name: "other", node: 2, labels: { app: "other" } },
 ]);
@@ -122,6 +122,12 @@ describe("the policy language", { concurrency: 3 }, () => {
     const late = (await createPods(ns.name, [{ name: "set-2", node: 2, labels: { app: "set", "statefulset.kubernetes.io/pod-name": "set-2" } }]))["set-2"] ?? assert.fail("no pod set-2");
     await counted("later");
     await Promise.all([toPod(pod("set-1"), late, 8080, true), toPod(pod("set-0"), late, 8080, false), toPod(peer, late, 8080, false)]);
+  });
+
+  test("a denial of one pod of a workload is enforced from when it is told so, and denies that pod alone", async () => {
+    const denial = { endpointSelector: selects("peer"), ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "set", "job-name": "job-0" } }] }], enableDefaultDeny: { ingress: false } };
+    await enforce(ns.name, policy("one-denied", denial));
+    await Promise.all([toPod(pod("set-0"), peer, 8080, false), toPod(pod("set-1"), peer, 8080, true), toPod(other, peer, 8080, true)]);
   });
 
   test("blocks mean the outside and no pod; what is excepted is not meant", async () => {

@@ -12,13 +12,13 @@ const ip = (...args: string[]): string => execFileSync("ip", ["-n", NETNS, ...ar
 const PATIENCE_MS = 90_000;
 
 let watcher: ChildProcess | undefined;
-let losses = 0;
+const seen = { losses: 0 };
 
 /** Does it again until it was noticed: the first time the watch may not have begun. */
 async function noticed(what: string, undo: () => void, loss: () => void): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
-  const before = losses;
-  while (losses === before) {
+  const before = seen.losses;
+  while (seen.losses === before) {
     if (performance.now() > end) assert.fail(`not noticed: ${what}`);
     undo();
     loss();
@@ -31,7 +31,7 @@ before(() => {
   ip("link", "set", "lo", "up");
   const script = `import { watchRoutes } from ${JSON.stringify(WATCH)}; await watchRoutes(() => console.log("loss"), new AbortController().signal);`;
   watcher = spawn("ip", ["netns", "exec", NETNS, process.execPath, "--input-type=module", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
-  watcher.stdout?.on("data", (chunk: Buffer) => (losses += chunk.toString().split("loss").length - 1));
+  watcher.stdout?.on("data", (chunk: Buffer) => (seen.losses += chunk.toString().split("loss").length - 1));
 });
 
 after(async () => {
