@@ -30,7 +30,7 @@ export async function groundOfCluster(cluster: Cluster): Promise<Ground> {
 /** @param cidrMatchMode as the chart's policyCIDRMatchMode, with commas. */
 export async function groundOfFiles(paths: readonly string[], cidrMatchMode: string): Promise<Ground> {
   const objects = readable(await readManifests(paths));
-  return { world: worldOf(objects, { validator: validator(), live: false }), policy: readPolicyOptions(() => cidrMatchMode) };
+  return { world: worldOf(objects, { validator: validator(), live: false }), policy: readPolicyOptions((key) => (key === "policy-cidr-match-mode" ? cidrMatchMode : undefined)) };
 }
 
 /** An answer from half of the files might be wrong. */

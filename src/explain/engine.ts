@@ -3,12 +3,12 @@
  * and its rules are expanded to the entries that an agent would write. Each is done once, by identity and never by pod.
  */
 import { SubjectCompiler, compileNode, readRouting } from "../compile/index.ts";
-import type { Direction, NodeState, PeerScope, PolicyOptions, RuleId, RuleName, RuleSet } from "../compile/index.ts";
+import type { Direction, NodeState, PeerScope, PolicyOptions, RuleId, RuleName, RuleSetId } from "../compile/index.ts";
 import { Identity } from "../kernel/gen/types.ts";
 import { parseAddress } from "../lib/ip.ts";
 import { FIRST_IDENTITY, formatLabels, labelsKey } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
-import { identityOfNode, ownLabels } from "../targets/index.ts";
+import { identityOfNode, ownLabels } from "../targets/api-server-peers.ts";
 import { expandRuleSet } from "../targets/expand.ts";
 import type { Expanded } from "../targets/expand.ts";
 import { PortClasses } from "../targets/ports.ts";
@@ -24,8 +24,9 @@ export interface EngineOptions {
 
 /** What a subject must obey where it runs. */
 export interface Subject {
-  readonly ruleSet: RuleSet;
   readonly expanded: Expanded;
+  /** With the policies that only watch; undefined: none does. */
+  readonly audit: Expanded | undefined;
   readonly names: ReadonlyMap<RuleId, RuleName>;
   readonly selectors: NodeState["selectors"];
 }
@@ -39,7 +40,9 @@ export interface Known {
   readonly ports: number;
 }
 
-export interface Judged extends Judgement {
+/** `audit`: it passes, and policies that only watch would drop it. */
+export interface Judged extends Omit<Judgement, "verdict"> {
+  readonly verdict: Judgement["verdict"] | "audit";
   readonly subject: Subject;
   readonly known: Known;
 }
@@ -92,10 +95,14 @@ export class Engine {
     const known = this.#subjects.get(key);
     if (known !== undefined) return known;
     const state = this.#stateOf(identity);
-    const ruleSet = state.ruleSets.get(state.subjects.get(identity) ?? "");
-    if (ruleSet === undefined) throw new Error(`identity ${identity} has no rule set`);
-    const expanded = expandRuleSet(ruleSet, view.resolve(state.selectors, this.#identities), { own: workload.ports, classes: this.#classes.byIdentity });
-    const subject: Subject = { ruleSet, expanded, names: state.ruleNames, selectors: state.selectors };
+    const selectors = view.resolve(state.selectors, this.#identities);
+    const expand = (id: RuleSetId | undefined): Expanded => {
+      const ruleSet = state.ruleSets.get(id ?? "");
+      if (ruleSet === undefined) throw new Error(`identity ${identity} has no rule set`);
+      return expandRuleSet(ruleSet, selectors, { own: workload.ports, classes: this.#classes.byIdentity });
+    };
+    const audit = state.audits?.get(identity);
+    const subject: Subject = { expanded: expand(state.subjects.get(identity)), audit: audit === undefined ? undefined : expand(audit), names: state.ruleNames, selectors: state.selectors };
     this.#subjects.set(key, subject);
     return subject;
   }
@@ -104,7 +111,10 @@ export class Engine {
   judge(direction: Direction, workload: Workload, other: Party, { protocol, port }: PortSpec): Judged {
     const subject = this.subject(workload);
     const known = this.know(workload, other);
-    return { ...judge(subject.expanded, { direction, peer: known.identity, scope: known.scope, address: known.address, ports: known.ports, protocol, port }), subject, known };
+    const question = { direction, peer: known.identity, scope: known.scope, address: known.address, ports: known.ports, protocol, port };
+    const judged = judge(subject.expanded, question);
+    const watched = judged.verdict === "deny" || subject.audit === undefined ? undefined : judge(subject.audit, question);
+    return watched?.verdict === "deny" ? { ...watched, verdict: "audit", subject, known } : { ...judged, subject, known };
   }
 
   /** Whom the node of `workload` takes the other side for. */

@@ -27,13 +27,12 @@ export interface Question {
 }
 
 export interface Judgement {
-  readonly verdict: "allow" | "deny" | "audit";
+  readonly verdict: "allow" | "deny";
   /** The rule that the event of such a packet names; 0: nothing is enforced. */
   readonly rule: RuleId;
   readonly by: "rule" | "default-deny" | "unknown-peer" | "nothing";
 }
 
-const VERDICTS: ReadonlyMap<number, Judgement["verdict"]> = new Map([[Verdict.ALLOW, "allow"], [Verdict.DENY, "deny"], [Verdict.AUDIT, "audit"]]);
 const ANY_PEER = 0;
 const PORT_BITS = 16;
 const ALL_BITS = 0xffff;
@@ -46,7 +45,7 @@ export function judge(rules: Expanded, question: Question): Judgement {
   const fallback = isIngress ? header.ingressDefault : header.egressDefault;
   if (question.peer === 0 && (isEnforced || mask !== 0)) return { verdict: "deny", rule: fallback, by: "unknown-peer" };
   const found = search(rules, question, mask);
-  if (found !== undefined) return { verdict: VERDICTS.get(found.verdict) ?? "allow", rule: found.rule, by: "rule" };
+  if (found !== undefined) return { verdict: found.verdict === Verdict.DENY ? "deny" : "allow", rule: found.rule, by: "rule" };
   return isEnforced ? { verdict: "deny", rule: fallback, by: "default-deny" } : { verdict: "allow", rule: 0, by: "nothing" };
 }
 

@@ -121,7 +121,7 @@ function isRule(name: RuleName, uid: string, path: string): boolean {
 
 /** Where it is denied, what would have allowed it; where it is allowed, what would have denied it. */
 function nearOf(world: World, misses: readonly Miss[], judged: Judged): readonly Near[] {
-  const wanted = judged.verdict === "deny" ? "allow" : "deny";
+  const wanted = judged.verdict === "allow" ? "deny" : "allow";
   const close = misses.filter(({ rule, missed }) => rule.verdict === wanted && missed.length > 0 && missed.length <= NEAR_MISSES);
   const sorted = close.toSorted((a, b) => a.missed.length - b.missed.length);
   return distinct(sorted).slice(0, NEAR_SHOWN).map((miss) => ({ rule: wordsOfMiss(world, miss), verdict: miss.rule.verdict, missed: miss.missed }));

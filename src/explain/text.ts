@@ -8,7 +8,8 @@ export function answerText({ from, to, port, verdict, egress, ingress, notes }: 
 }
 
 function sideLines(direction: string, side: SideAnswer): readonly string[] {
-  const head = `  ${direction} of ${side.subject}: ${side.verdict}, ${reason(side)}`;
+  const words = side.verdict === "audited" ? "allowed, as policies only watch that would drop it" : side.verdict;
+  const head = `  ${direction} of ${side.subject}: ${words}, ${reason(side)}`;
   const also = side.also.map((rule) => `    also by ${ruleText(rule)}`);
   const near = side.near.flatMap(({ rule, verdict, missed }) => [`    close: ${ruleText(rule)} would ${verdict} it, but`, ...missed.map((text) => `      ${text}`)]);
   return [head, ...also, ...near];

@@ -119,7 +119,9 @@ function contains(outer: Cidr, inner: Cidr): boolean {
 // ------------------------------------------------------------------ shadowed by a denial
 
 function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (denying: PolicyDraft) => string): readonly Warning[] {
-  const denials = denying.filter(({ subject }) => isWider(subject, draft.subject)).flatMap((other) => other.rules.filter(({ verdict }) => verdict === "deny").map((rule) => ({ other, rule })));
+  // A denial that only watches takes nothing back from what is enforced.
+  const counts = ({ enforcement }: PolicyDraft): boolean => enforcement === "Enforce" || enforcement === draft.enforcement;
+  const denials = denying.filter((other) => counts(other) && isWider(other.subject, draft.subject)).flatMap((other) => other.rules.filter(({ verdict }) => verdict === "deny").map((rule) => ({ other, rule })));
   if (denials.length === 0) return [];
   // An item with several peers has a rule for each: it is shadowed when all of them are.
   const allows = Map.groupBy(draft.rules.filter(({ verdict }) => verdict === "allow"), ({ path }) => path);

@@ -46,6 +46,7 @@ import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses } from "./policy-statuses.ts";
+import { PolicyWarnings } from "./policy-warnings.ts";
 import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
 import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
 import { defaultRouting } from "./routing.ts";
@@ -109,6 +110,7 @@ export class CiliumOperator extends SafeOperator {
   readonly #options: CiliumOperatorOptions;
   readonly #cluster: Cluster;
   readonly #policies: PolicyBook;
+  readonly #warnings = new PolicyWarnings();
   readonly #counts = new EndpointCounts();
   readonly #agents = new Agents();
   #sources: Sources | undefined;
@@ -158,7 +160,7 @@ export class CiliumOperator extends SafeOperator {
     sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
     sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
-    sources.nodes.subscribe({ changed: (node) => (this.#work?.nodes.add(node), this.#addDefaults()) });
+    sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults()) });
     sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
     sources.routings.subscribe({ changed: () => this.#work?.routing.add(DEFAULT_OBJECT) });
     sources.ciliumNodes.subscribe({ changed: () => this.#addDefaults() });
@@ -210,7 +212,7 @@ export class CiliumOperator extends SafeOperator {
       onMarks: (uids) => this.#addPolicies(uids),
     });
     const standings = new Standings({ endpoints: this.#counts, labels: this.#cluster.identities.labels, nodeStates, nodes: sources.nodes, states: sources.states, namespaces: sources.namespaces, policyOptions, agents: this.#agents });
-    const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, events, now: () => new Date() });
+    const statuses = new PolicyStatuses({ client, policies: this.#policies, standings, warnings: this.#warnings, events, now: () => new Date() });
     const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS), routing: this.#queue("routing", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
     this.#work = work;

@@ -2,6 +2,7 @@
 import { formatProblems } from "../api/index.ts";
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { canonicalJson } from "../lib/hash.ts";
+import type { Warning } from "../explain/warnings.ts";
 import type { PolicyEntry, PolicyObject } from "./policies.ts";
 
 export type PolicyStatus = NonNullable<CiliumNetworkPolicy["status"]>;
@@ -18,6 +19,8 @@ export interface NodeStanding {
 export interface Findings {
   /** Pods that the policy selects. */
   readonly endpoints: number;
+  /** `spec`, or items of `specs`, that select no pod. */
+  readonly unselected?: readonly string[];
   /** Every node that counts, sorted by name. */
   readonly nodes: readonly NodeStanding[];
   /** Parts of the policy, such as `spec`, that only watch; absent: it enforces all of them. */
@@ -29,7 +32,8 @@ const MAX_MESSAGE = 2000;
 
 type Verdict = Pick<Condition, "status" | "reason" | "message">;
 
-export function policyStatus(entry: PolicyEntry, findings: Findings, now: string): PolicyStatus {
+/** @param warnings what the policy alone shows that it probably does not mean. */
+export function policyStatus(entry: PolicyEntry, findings: Findings, now: string, warnings: readonly Warning[] = []): PolicyStatus {
   const { object } = entry;
   const enforced = findings.nodes.filter(({ standing }) => standing === "enforced").length;
   const failing = findings.nodes.filter(({ standing }) => standing !== "enforced").slice(0, MAX_NODES);
@@ -43,6 +47,7 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
     ["Ready", readiness(valid, enforcement, resolved)],
     ["Valid", valid],
     ...resolved.map((verdict) => ["Resolved", verdict] as const),
+    ...warned(entry, findings, warnings).map((verdict) => ["Warnings", verdict] as const),
   ];
   return {
     enforced: `${isWatching ? "audit " : ""}${enforced}/${findings.nodes.length}`,
@@ -74,6 +79,16 @@ function resolution({ unresolved }: PolicyEntry): readonly Verdict[] {
   if (unresolved === undefined) return [];
   if (unresolved.length === 0) return [{ status: "True", reason: "Resolved", message: "the groups of blocks that it names exist" }];
   return [{ status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }];
+}
+
+/** Of a valid policy that probably does not mean what it says; else the condition is absent. */
+function warned({ problems }: PolicyEntry, { unselected = [] }: Findings, warnings: readonly Warning[]): readonly Verdict[] {
+  const unselecting = unselected.filter((path) => !warnings.some((known) => known.reason === "SelectsNothing" && known.path.startsWith(`${path}.`)));
+  const all: readonly Warning[] = [...warnings, ...unselecting.map((path) => ({ reason: "SelectsNothing" as const, path, message: "it selects no pod" }))];
+  const [first] = all;
+  if (first === undefined || problems.length > 0) return [];
+  const reason = all.every((each) => each.reason === first.reason) ? first.reason : "Several";
+  return [{ status: "True", reason, message: formatProblems(all).slice(0, MAX_MESSAGE) }];
 }
 
 function notCurrent({ object, effective, refusal }: PolicyEntry, findings: Findings): Verdict {

@@ -13,12 +13,14 @@ import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { PolicyBook, PolicyEntry, PolicyObject } from "./policies.ts";
 import { policyStatus, statusOf, transitions } from "./policy-status.ts";
 import type { PolicyStatus } from "./policy-status.ts";
+import type { PolicyWarnings } from "./policy-warnings.ts";
 import type { Standings } from "./standings.ts";
 
 export interface PolicyStatusesOptions {
   readonly client: KubeClient;
   readonly policies: PolicyBook;
   readonly standings: Standings;
+  readonly warnings: PolicyWarnings;
   readonly events: EventRecorder;
   readonly now: () => Date;
 }
@@ -42,14 +44,14 @@ export class PolicyStatuses implements Reconciler {
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
-    const { policies, standings, events, now } = this.#options;
+    const { policies, standings, warnings, events, now } = this.#options;
     const entry = policies.get(key);
     if (entry === undefined) {
       this.#written.delete(key);
       return {};
     }
     const current = this.#current(key, entry);
-    const status = policyStatus({ ...entry, object: withStatus(entry.object, current) }, standings.of(entry), now().toISOString().replace(/\.\d+Z$/, "Z"));
+    const status = policyStatus({ ...entry, object: withStatus(entry.object, current) }, standings.of(entry), now().toISOString().replace(/\.\d+Z$/, "Z"), warnings.of(entry.effective));
     if (current !== undefined && canonicalJson(current) === canonicalJson(status)) return {};
     if (!(await this.#write(entry, status, signal))) return {};
     this.#written.set(key, { uid: entry.object.metadata.uid, status });

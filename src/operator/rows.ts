@@ -43,10 +43,14 @@ export function decodeCidrGroup({ metadata, spec }: CiliumCIDRGroup): CidrGroup 
 
 export interface NodeRow {
   readonly uid: string;
+  /** As the Node says them; absent when it says none. */
+  readonly podCidrs?: readonly string[];
 }
 
 export function decodeNode(node: Node): NodeRow | undefined {
-  return node.metadata.uid === undefined ? undefined : { uid: node.metadata.uid };
+  const { metadata, spec = {} } = node;
+  const podCidrs = spec.podCIDRs ?? (spec.podCIDR === undefined ? [] : [spec.podCIDR]);
+  return metadata.uid === undefined ? undefined : { uid: metadata.uid, ...(podCidrs.length === 0 ? {} : { podCidrs }) };
 }
 
 /** What a node's agent says of its work. */

@@ -62,6 +62,8 @@ export class Agents {
 interface Subjects {
   /** Pods that the policy selects. */
   readonly endpoints: number;
+  /** `spec`, or items of `specs`, that select none. */
+  readonly unselected: readonly string[];
   /** Nodes of these pods. */
   readonly selected: ReadonlySet<string>;
   /** Nodes with pods whose identity does not tell yet whether they are selected. */
@@ -98,7 +100,7 @@ export class Standings {
     const { effective } = entry;
     if (effective === undefined) return { endpoints: 0, nodes: [] };
     const drafts = draftPolicy(entry.refusal === undefined ? effective : withoutRules(effective), this.#options.policyOptions);
-    const { endpoints, selected, undecided } = this.#subjects(effective.namespace, drafts);
+    const { endpoints, unselected, selected, undecided } = this.#subjects(effective.namespace, drafts);
     const waiting = this.#undecidedPeers(drafts);
     const standings: NodeStanding[] = [];
     for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.leaving(effective.uid)])) {
@@ -110,7 +112,7 @@ export class Standings {
       const isWaiting = wait !== undefined && ["pending", "enforced"].includes(standing.standing);
       standings.push(isWaiting ? { node, standing: "pending", message: wait } : standing);
     }
-    return { endpoints, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)), ...this.#auditOf(effective.namespace, drafts) };
+    return { endpoints, unselected, nodes: standings.sort((a, b) => (a.node < b.node ? -1 : 1)), ...this.#auditOf(effective.namespace, drafts) };
   }
 
   #auditOf(namespace: string, drafts: readonly PolicyDraft[]): Pick<Findings, "audited"> {
@@ -120,15 +122,17 @@ export class Standings {
   }
 
   #subjects(namespace: string, drafts: readonly PolicyDraft[]): Subjects {
-    const subjects = drafts.map(({ subject }) => subject);
+    const selecting = new Set<PolicyDraft>();
     const selected = new Set<string>();
     const undecided = new Set<string>();
     let endpoints = 0;
     for (const [identity, nodes] of this.#options.endpoints.of(namespace)) {
       const labels = this.#options.labels.get(identity);
       if (labels === undefined) continue;
-      if (!subjects.some((subject) => selects(subject, labels))) {
-        if (subjects.some((subject) => maySelect(subject, labels))) for (const node of nodes.keys()) undecided.add(node);
+      const meant = drafts.filter(({ subject }) => selects(subject, labels));
+      for (const draft of meant) selecting.add(draft);
+      if (meant.length === 0) {
+        if (drafts.some(({ subject }) => maySelect(subject, labels))) for (const node of nodes.keys()) undecided.add(node);
         continue;
       }
       for (const [node, count] of nodes) {
@@ -136,7 +140,7 @@ export class Standings {
         selected.add(node);
       }
     }
-    return { endpoints, selected, undecided };
+    return { endpoints, selected, undecided, unselected: drafts.filter((draft) => !selecting.has(draft)).map(({ path }) => path) };
   }
 
   /** Where pods are whose identity does not tell yet whether a rule means them, in words; undefined: nowhere. */

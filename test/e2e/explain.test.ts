@@ -8,7 +8,7 @@ import { after, describe, test } from "node:test";
 import type { Answer, PairChange } from "../../src/explain/index.ts";
 import { command, get, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
 import { createPods, type Pod, type Protocol } from "./harness/pods.ts";
-import { enforce, monitor, policy, remove, settled } from "./harness/policy.ts";
+import { enforce, monitor, policy, remove, settled, waitCondition } from "./harness/policy.ts";
 
 await readyCluster();
 const ns = await namespace("explain");
@@ -87,6 +87,19 @@ describe("questions about policies", () => {
     assert.deepEqual([ingress.subject, ingress.near[0]?.missed], [`${ns.name}/api`, ['the sender: it needs the label app=web; it has "job"']]);
     assert.equal((await explained("node-1", `${ns.name}/api`, "9090/TCP")).ingress.because, "own-node");
     assert.equal((await explained("node-2", `${ns.name}/api`, "9090/TCP")).verdict, "denied");
+  });
+
+  test("a policy that probably does not mean what it says has the condition Warnings with the paths", async () => {
+    const name = "doubtful";
+    const spec = { endpointSelector: { matchLabels: { app: "job" } }, egress: [{ toEndpoints: [{ matchLabels: { app: "api" } }] }, { toCIDR: [`${api.ipv4}/32`] }], egressDeny: [{ toEndpoints: [{}] }] };
+    await enforce(ns.name, policy(name, spec));
+    const { status } = await waitCondition(ns.name, name, "Warnings", "True");
+    const message = status?.conditions?.find(({ type }) => type === "Warnings")?.message ?? "";
+    assert.match(message, /spec\.egress\[0\]: all that it allows is denied by spec\.egressDeny\[0\]/);
+    assert.match(message, /spec\.egress\[1\]: .* is of pods, and blocks of addresses mean the outside alone/);
+    assert.equal((await explained(`${ns.name}/job`, `${ns.name}/api`, "8080/TCP")).egress.rule?.path, "spec.egressDeny[0]");
+    await remove(ns.name, name);
+    await settled();
   });
 
   test("a forecast of a change, and of a deletion, comes true; recorded packets are foretold as well", async () => {

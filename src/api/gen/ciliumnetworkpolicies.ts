@@ -2051,13 +2051,13 @@ export interface CiliumNetworkPolicy {
       specs?: string;
     };
     /**
-     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist), which Ready then needs too; of one that only watches, Audit.
+     * Valid (the language is understood), Enforced (all nodes enforce it) and Ready (both); of a policy that names groups of blocks, Resolved (they exist), which Ready then needs too; of one that only watches, Audit; of one that probably does not mean what it says, Warnings.
      *
      * Items: One condition.
      */
     conditions?: {
       /**
-       * Valid, Enforced, Ready, Resolved or Audit.
+       * Valid, Enforced, Ready, Resolved, Audit or Warnings.
        */
       type: string;
       /**

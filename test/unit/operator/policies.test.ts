@@ -6,6 +6,7 @@ import { draftPolicy } from "../../../src/compile/index.ts";
 import { NAMESPACE_QUOTA, PolicyQuota } from "../../../src/operator/policy-quota.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
 import { policyStatus, transitions } from "../../../src/operator/policy-status.ts";
+import { PolicyWarnings } from "../../../src/operator/policy-warnings.ts";
 import type { NodeStanding, PolicyStatus } from "../../../src/operator/policy-status.ts";
 
 type Spec = NonNullable<CiliumNetworkPolicy["spec"]>;
@@ -105,6 +106,26 @@ test("conditions for each way the nodes can stand", () => {
   assert.deepEqual(words(statusOf(GOOD, [node("a", "unheard"), node("b", "pending")])), ["Enforced Unknown NodesNotHeardFrom", "Ready Unknown NodesNotHeardFrom", "Valid True Valid"]);
   assert.deepEqual(words(statusOf(GOOD, [node("a", "failing"), node("b", "unheard")])), ["Enforced False NodesFailing", "Ready False NodesFailing", "Valid True Valid"]);
   assert.deepEqual(words(statusOf(BAD, [])), ["Enforced False Invalid", "Ready False Invalid", "Valid False Invalid"]);
+});
+
+test("what a valid policy probably does not mean is a condition with paths, in every item of specs, and no condition when there is nothing", () => {
+  const { policies } = book();
+  const shadowed = { ...GOOD, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "TCP" as const }] }] }], ingressDeny: [{ fromEntities: ["all" as const] }] };
+  policies.changed("CiliumNetworkPolicy", "ns/p", { metadata: { name: "p", namespace: "ns", uid: "u", generation: 1 }, specs: [GOOD, shadowed, { ...GOOD, egress: [{ toCIDR: ["10.0.3.4"] }] }] });
+  const entry = policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail();
+  const warnings = new PolicyWarnings();
+  const of = (unselected: string[]): PolicyStatus => policyStatus(entry, { endpoints: 1, unselected, nodes: [] }, T1, warnings.of(entry.effective));
+  const said = ({ conditions = [] }: PolicyStatus): string[] => conditions.filter(({ type }) => type === "Warnings").map(({ status, reason, message }) => `${status} ${reason} ${message.split("; ").map((text) => text.split(":")[0]).join(" ")}`);
+  assert.deepEqual(said(of([])), ["True ShadowedByDeny specs[1].ingress[0].toPorts[0]"]);
+  assert.deepEqual(said(of(["specs[0]"])), ["True Several specs[1].ingress[0].toPorts[0] specs[0]"]);
+  warnings.nodeChanged("n", { uid: "n", podCidrs: ["10.0.3.0/24"] });
+  assert.deepEqual(said(of([])), ["True Several specs[1].ingress[0].toPorts[0] specs[2].egress[0]"]);
+  assert.equal(warnings.of(entry.effective), warnings.of(entry.effective), "found once");
+  warnings.nodeChanged("n", undefined);
+  assert.deepEqual(said(of([])), ["True ShadowedByDeny specs[1].ingress[0].toPorts[0]"]);
+  assert.deepEqual(words(statusOf(GOOD, [])).filter((text) => text.startsWith("Warnings")), []);
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 2));
+  assert.deepEqual(said(policyStatus(policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail(), { endpoints: 0, unselected: ["spec"], nodes: [] }, T1)), [], "what is not valid says that first");
 });
 
 test("failing nodes are the first ten, the count is of all", () => {
