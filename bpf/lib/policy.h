@@ -4,6 +4,10 @@
  * blocks around its address, by the class of its named ports, and as any peer. The subject says which of them the
  * rule set uses, and which port prefix lengths; those are tried, and the greatest precedence decides, not the
  * narrowest key: a broad deny must not lose to a narrow allow.
+ *
+ * An administrator's tier has keys of its own and is asked first. One of its rules may pass the packet on to the next
+ * tier, for which its weaker rules then do not count: precedence in one space of keys could not say that, as the peer
+ * of the one rule may be an identity and of the other a class of blocks, which no key can name together.
  */
 #ifndef CILIUM_POLICY_H
 #define CILIUM_POLICY_H
@@ -95,6 +99,21 @@ __attribute__((noinline)) int search_policy(__u32 peer, __u32 port_be, __u32 por
 	return 0;
 }
 
+/* The deciding entry of the first tier that has one and does not pass the packet on. */
+static __always_inline void search_tiers(struct packet *p, __u32 peer, __u32 ports, __u32 has_admin)
+{
+	if (has_admin) {
+		p->policy.tier = TIER_ADMIN;
+		search_policy(peer, p->port_be, ports);
+		if (p->matched && p->verdict != VERDICT_PASS)
+			return;
+		p->rule = 0;
+		p->verdict = VERDICT_ALLOW;
+	}
+	p->policy.tier = TIER_POLICIES;
+	search_policy(peer, p->port_be, ports);
+}
+
 /*
  * What the subject's rules say of the flow in hand, whose side `other` has `address`: GO_ON or the drop reason, with
  * p->matched, rule and verdict of the entry that decided.
@@ -102,12 +121,13 @@ __attribute__((noinline)) int search_policy(__u32 peer, __u32 port_be, __u32 por
 static __always_inline int ask_rules(struct packet *p, const struct subject *subject, const struct side *other,
 				     const struct address *address)
 {
-	__u32 ports, enforced, fallback, with_blocks;
+	__u32 ports, enforced, fallback, with_blocks, with_admin;
 
 	ports = p->direction == DIRECTION_EGRESS ? subject->egress_ports : subject->ingress_ports;
 	enforced = p->direction == DIRECTION_EGRESS ? subject->egress_enforced : subject->ingress_enforced;
 	fallback = p->direction == DIRECTION_EGRESS ? subject->egress_default : subject->ingress_default;
 	with_blocks = p->direction == DIRECTION_EGRESS ? SUBJECT_EGRESS_BLOCKS : SUBJECT_INGRESS_BLOCKS;
+	with_admin = p->direction == DIRECTION_EGRESS ? SUBJECT_EGRESS_ADMIN : SUBJECT_INGRESS_ADMIN;
 	/* A pod that is not known yet may be one that a rule names. */
 	if (other->identity == IDENTITY_UNKNOWN && (enforced || ports)) {
 		p->rule = fallback;
@@ -121,7 +141,7 @@ static __always_inline int ask_rules(struct packet *p, const struct subject *sub
 		p->block_class = find_block_class(p, subject->rule_set, other, address);
 	if (p->direction == DIRECTION_EGRESS && (subject->flags & SUBJECT_NAMED_PORTS))
 		p->ports_class = other->ports;
-	search_policy(other->identity, p->port_be, ports);
+	search_tiers(p, other->identity, ports, subject->flags & with_admin);
 	if (!p->matched && enforced) {
 		p->rule = fallback;
 		return -DROP_POLICY_DENIED;

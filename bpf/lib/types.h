@@ -57,6 +57,13 @@ enum verdict {
 	VERDICT_ALLOW = 0,
 	VERDICT_DENY = 1,
 	VERDICT_AUDIT = 2, /* passes; a policy that only watches would have dropped it */
+	VERDICT_PASS = 3,  /* of TIER_ADMIN: the next tier decides. Never in an event. */
+};
+
+/* Tiers of rules, the first to be asked. A key of `policy` belongs to one. */
+enum tier {
+	TIER_POLICIES = 0, /* policies, and what an administrator puts below them */
+	TIER_ADMIN = 1,    /* before all others */
 };
 
 enum event_type {
@@ -155,6 +162,8 @@ struct peer {
 #define SUBJECT_INGRESS_BLOCKS 1u /* `blocks` has entries of the rule set, and `policy` their classes */
 #define SUBJECT_EGRESS_BLOCKS 2u
 #define SUBJECT_NAMED_PORTS 4u    /* its egress names ports: `policy` has entries of destination pods' classes */
+#define SUBJECT_INGRESS_ADMIN 8u  /* `policy` has entries of TIER_ADMIN */
+#define SUBJECT_EGRESS_ADMIN 16u
 
 /* Value of `subjects`: slot -> what pods that run on this node must obey. One update flips them from one rule
  * set to the next. The generation only grows; conntrack entries judged under another one are judged again. */
@@ -194,10 +203,11 @@ struct policy_key {
 	unsigned char protocol;
 	unsigned char direction;      /* enum direction */
 	unsigned char port_prefix;    /* 0..16 */
-	unsigned char pad[3];
+	unsigned char tier;           /* enum tier */
+	unsigned char pad[2];
 };
 
-/* Of all entries that match, the greatest precedence decides (deny is greater than allow). */
+/* Of all entries of a tier that match, the greatest precedence decides (deny is greater than allow). */
 struct policy_entry {
 	unsigned int precedence;
 	unsigned int rule;            /* rule id, as in CiliumNodeState */

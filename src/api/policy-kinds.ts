@@ -1,2 +1,2 @@
 /** The kinds whose objects are policies. */
-export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+export type PolicyKind = "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy" | "ClusterNetworkPolicy";

@@ -12,21 +12,14 @@ import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
 import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
-import { ANY_PORT, isAudited } from "./draft.ts";
-import type { PolicyDraft, RuleDraft } from "./draft.ts";
+import { isAudited } from "./draft.ts";
+import type { PolicyDraft } from "./draft.ts";
 import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
 import type { PolicyOptions } from "./policy.ts";
 import { selects } from "./selectors.ts";
+import { combine } from "./tiers.ts";
+import type { WeighedRule } from "./tiers.ts";
 import type { Direction, NodeState, PeerSelector, PolicyRef, RoutingDecision, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
-
-/**
- * Precedences: the greatest decides, whatever the width of peers or ports. Deny beats allow always. There is room above
- * for tiers that an administrator puts before these policies, and below for those that he puts after them.
- */
-export const DENY_PRECEDENCE = 2000;
-export const ALLOW_PRECEDENCE = 1000;
-/** What a direction that no policy closes lets through, where policies only deny. */
-export const OPEN_PRECEDENCE = 100;
 
 /** What one identity must obey, with the words of its rules. `keys` says which number each rule's key was given. */
 export interface CompiledSubject {
@@ -65,20 +58,19 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     return id;
   };
   const selectors = new Map<SelectorId, PeerSelector>();
-  const add = (draft: PolicyDraft, { direction, path, peer, ports, verdict }: RuleDraft, precedence: number): Rule => {
+  const add = ({ draft, rule: { direction, path, peer, ports, verdict }, precedence, tier }: WeighedRule): Rule => {
     const log = draft.log === undefined ? {} : { log: draft.log };
     const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path, ...log });
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
     if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
-    return { id, direction, peer, ports, verdict, precedence };
+    return { id, direction, peer, ports, verdict, precedence, ...(tier === undefined ? {} : { tier }) };
   };
   const ruleSetOf = (all: readonly PolicyDraft[]): RuleSet => {
     const rules: Rule[] = [];
     const defaults = DIRECTIONS.map((direction) => {
-      const closers = all.filter((draft) => draft.enforces.has(direction));
-      const parts = closers.length > 0 ? all.flatMap((draft) => rulesOf(draft, direction)) : all.flatMap((draft) => openRulesOf(draft, direction));
-      for (const [draft, rule, precedence] of parts) rules.push(add(draft, rule, precedence));
-      const policies = refsOf(closers.length > 0 ? closers : parts.map(([draft]) => draft));
+      const combined = combine(all, direction);
+      for (const rule of combined.rules) rules.push(add(rule));
+      const policies = refsOf(combined.owners);
       if (policies.length === 0) return undefined;
       return name(`default-deny/${direction}/${policies.map((ref) => ref.uid).join(",")}`, { kind: "default-deny", direction, policies, path: "" });
     });
@@ -92,21 +84,6 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     if (enforces.size === 0) name(`${ref.uid}/${path}`, { kind: "rule", direction: "ingress", policies: [ref], path });
   }
   return { ruleSet, audit, selectors, names, keys, policies: refsOf(selecting) };
-}
-
-type WeighedRule = readonly [draft: PolicyDraft, rule: RuleDraft, precedence: number];
-
-function rulesOf(draft: PolicyDraft, direction: Direction): readonly WeighedRule[] {
-  const rules = draft.rules.filter((rule) => rule.direction === direction);
-  return rules.map((rule) => [draft, rule, rule.verdict === "deny" ? DENY_PRECEDENCE : ALLOW_PRECEDENCE] as const);
-}
-
-/** Where no policy closes the direction, what is not denied is allowed; without denials there is nothing to enforce. */
-function openRulesOf(draft: PolicyDraft, direction: Direction): readonly WeighedRule[] {
-  const denials = rulesOf(draft, direction).filter(([, rule]) => rule.verdict === "deny");
-  if (denials.length === 0) return [];
-  const open: RuleDraft = { direction, verdict: "allow", path: `${draft.path}.enableDefaultDeny.${direction}`, peer: undefined, ports: [ANY_PORT] };
-  return [...denials, [draft, open, OPEN_PRECEDENCE]];
 }
 
 /** In the order of the drafts, each policy once. */

@@ -7,12 +7,19 @@ import { selectorId } from "./selectors.ts";
 /** A rule before it has its number. */
 export interface RuleDraft {
   readonly direction: Direction;
-  readonly verdict: Extract<Verdict, "allow" | "deny">;
+  readonly verdict: Exclude<Verdict, "audit">;
   /** Path inside the policy, such as `spec.ingress[0].toPorts[0]`. */
   readonly path: string;
   /** undefined: any peer. */
   readonly peer: SelectorId | undefined;
   readonly ports: readonly PortMatch[];
+}
+
+/** Where an administrator put a policy: before or behind those of the namespaces, and among its like. */
+export interface Tier {
+  readonly name: "admin" | "baseline";
+  /** 0..1000; the smaller is asked first, of equal ones the first by name. */
+  readonly priority: number;
 }
 
 /** One selection of subjects, of which a policy may have several. */
@@ -23,7 +30,9 @@ export interface PolicyDraft {
   readonly subject: LabelPeers;
   /** Directions that the policy closes for what no policy allows. */
   readonly enforces: ReadonlySet<Direction>;
+  /** In a tier the earlier goes before the later. */
   readonly rules: readonly RuleDraft[];
+  readonly tier?: Tier;
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
   /** What the policy itself says; absent: nothing. */
   readonly enforcement?: Enforcement | undefined;

@@ -1,5 +1,6 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
 export * from "./compile.ts";
+export { ALLOW_PRECEDENCE, DENY_PRECEDENCE, OPEN_PRECEDENCE } from "./tiers.ts";
 export { resolveGroups } from "./cidr-groups.ts";
 export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
 export { NamedKeys } from "./named-keys.ts";

@@ -22,7 +22,8 @@ export type SelectorId = string;
 export type RuleId = number;
 
 export type Direction = "ingress" | "egress";
-export type Verdict = "allow" | "deny";
+/** `pass`, of the administrator's tier alone: its weaker rules do not count, the policies decide. */
+export type Verdict = "allow" | "deny" | "pass";
 
 /** One requirement on the labels of a peer. Keys carry their source: `k8s:app`, `reserved:host`. */
 export interface Requirement {
@@ -85,8 +86,10 @@ export interface Rule {
   readonly peer: SelectorId | undefined;
   readonly ports: readonly PortMatch[];
   readonly verdict: Verdict;
-  /** Greater wins. */
+  /** Greater wins, within the tier. */
   readonly precedence: number;
+  /** Asked before all rules without a tier. */
+  readonly tier?: "admin";
 }
 
 export interface RuleSet {

@@ -3,7 +3,7 @@
  * targets/expand.ts writes into their maps. Pure; test/bpf holds it against the programs themselves.
  */
 import type { PeerScope, RuleId } from "../compile/state.ts";
-import { Direction, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Verdict } from "../kernel/gen/types.ts";
+import { Direction, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, Verdict } from "../kernel/gen/types.ts";
 import type { PolicyEntry } from "../kernel/gen/types.ts";
 import { cidrContains } from "../lib/ip.ts";
 import { entryKey } from "../targets/expand.ts";
@@ -49,15 +49,22 @@ export function judge(rules: Expanded, question: Question): Judgement {
   return isEnforced ? { verdict: "deny", rule: fallback, by: "default-deny" } : { verdict: "allow", rule: 0, by: "nothing" };
 }
 
-/** The greatest precedence decides; of equal ones a denial, else the first in the programs' order. */
+/** The administrator's tier first, as far as it does not pass the packet on. */
 function search(rules: Expanded, question: Question, mask: number): PolicyEntry | undefined {
+  const hasAdmin = (rules.header.flags & (question.direction === "ingress" ? SUBJECT_INGRESS_ADMIN : SUBJECT_EGRESS_ADMIN)) !== 0;
+  const decided = hasAdmin ? searchTier(rules, question, mask, Tier.ADMIN) : undefined;
+  return decided === undefined || decided.verdict === Verdict.PASS ? searchTier(rules, question, mask, Tier.POLICIES) : decided;
+}
+
+/** The greatest precedence decides; of equal ones a denial, else the first in the programs' order. */
+function searchTier(rules: Expanded, question: Question, mask: number, tier: Tier): PolicyEntry | undefined {
   const direction = question.direction === "ingress" ? Direction.INGRESS : Direction.EGRESS;
   const peers = peersOf(rules, question);
   let best: PolicyEntry | undefined;
   const consider = (protocol: number, portPrefix: number): void => {
     const port = question.port & (ALL_BITS << (PORT_BITS - portPrefix)) & ALL_BITS;
     for (const peer of peers) {
-      const entry = rules.entries.get(entryKey({ direction, peer, protocol, port, portPrefix }))?.value;
+      const entry = rules.entries.get(entryKey({ tier, direction, peer, protocol, port, portPrefix }))?.value;
       if (entry === undefined) continue;
       if (best === undefined || entry.precedence > best.precedence || (entry.precedence === best.precedence && entry.verdict === Verdict.DENY)) best = entry;
     }

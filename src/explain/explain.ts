@@ -25,7 +25,7 @@ export interface RuleWords {
 
 export interface Near {
   readonly rule: RuleWords;
-  readonly verdict: "allow" | "deny";
+  readonly verdict: "allow" | "deny" | "pass";
   readonly missed: readonly string[];
 }
 

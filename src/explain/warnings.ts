@@ -31,7 +31,7 @@ export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses): rea
 
 /** Allows of the policy that a denial of another policy takes back for every pod that it selects. */
 export function shadowWarnings(row: PolicyRow, others: readonly PolicyRow[]): readonly Warning[] {
-  const denying = others.filter((other) => other !== row).flatMap((other) => draftPolicy(other)).filter(({ rules }) => rules.some(({ verdict }) => verdict === "deny"));
+  const denying = others.filter((other) => other !== row).flatMap((other) => draftPolicy(other)).filter(({ rules, tier }) => tier === undefined && rules.some(({ verdict }) => verdict === "deny"));
   const name = ({ ref }: PolicyDraft): string => ` of ${ref.kind} ${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}`;
   return distinct(draftPolicy(row).flatMap((draft) => shadows(draft, denying, name)));
 }

@@ -157,8 +157,8 @@ function portJson(match: PortMatch): Json {
 }
 
 function ruleJson(rule: Rule): Json {
-  const { id, direction, peer, ports, verdict, precedence } = rule;
-  return [id, direction, peer ?? null, ports.map(portJson), verdict, precedence];
+  const { id, direction, peer, ports, verdict, precedence, tier } = rule;
+  return [id, direction, peer ?? null, ports.map(portJson), verdict, precedence, ...(tier === undefined ? [] : [tier])];
 }
 
 /** Reads the parts of one manifest, in any order; throws FormatError when they are not a whole document. */
@@ -217,7 +217,7 @@ function decodeMark(record: unknown[]): [string, PolicyMark] {
   return [ref.uid, { ref, since: Number(since), removed: removed === true }];
 }
 
-const POLICY_KINDS: Readonly<Record<PolicyKind, true>> = { CiliumNetworkPolicy: true, CiliumClusterwideNetworkPolicy: true, NetworkPolicy: true };
+const POLICY_KINDS: Readonly<Record<PolicyKind, true>> = { CiliumNetworkPolicy: true, CiliumClusterwideNetworkPolicy: true, NetworkPolicy: true, ClusterNetworkPolicy: true };
 
 function isPolicyKind(kind: unknown): kind is PolicyKind {
   return typeof kind === "string" && Object.hasOwn(POLICY_KINDS, kind);
@@ -239,8 +239,9 @@ function optionalNumber(value: unknown): number | undefined {
 }
 
 function decodeRule(record: unknown[]): Rule {
-  const [id, direction, peer, ports, verdict, precedence] = record as [number, Rule["direction"], string | null, unknown[][], Rule["verdict"], number];
-  return { id, direction, peer: peer ?? undefined, ports: ports.map(decodePort), verdict, precedence };
+  const [id, direction, peer, ports, verdict, precedence, tier] = record as [number, Rule["direction"], string | null, unknown[][], Rule["verdict"], number, string?];
+  if (tier !== undefined && tier !== "admin") throw new FormatError(`rule ${id} is of the unknown tier ${tier}`);
+  return { id, direction, peer: peer ?? undefined, ports: ports.map(decodePort), verdict, precedence, ...(tier === undefined ? {} : { tier }) };
 }
 
 function decodePort(record: unknown[]): PortMatch {

@@ -9,6 +9,7 @@
  *   4  also selectors that name churning labels, the namespaces where those are part of identities, and denials of
  *      kube-apiserver
  *   5  also a record of more than a part can hold, in pieces
+ *   6  also rules of an administrator's tier, and the kind that has them
  *
  * What an older agent overlooks and enforces the same without it needs no format: whom policies watch that do not
  * enforce (it tells nothing of them), and the words that a policy gives its events.
@@ -19,9 +20,9 @@ import { CodedError } from "../lib/errors.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5, 6];
 
-const [FIRST, SECOND, FOURTH, FIFTH] = [1, 2, 4, 5];
+const [FIRST, SECOND, FOURTH, FIFTH, SIXTH] = [1, 2, 4, 5, 6];
 /** The manifest carries parts. */
 export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
@@ -36,6 +37,7 @@ export class FormatNotUnderstood extends CodedError {
 
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document, isInPieces = false): number {
+  if ([...marks.values()].some(({ ref }) => ref.kind === "ClusterNetworkPolicy")) return SIXTH;
   if (isInPieces) return FIFTH;
   if (state.named !== undefined || [...state.selectors.values()].some(namesChurning) || deniesApiServer(state)) return FOURTH;
   const isOld =

@@ -1,6 +1,6 @@
 /** `policy`, `subject`, `block`: the rules of the node's pods as the programs read them. */
 import {
-  CLASS_BLOCKS, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, blockCodec, blockKeyCodec, directionNames, policyEntryCodec, policyKeyCodec, subjectCodec, verdictNames,
+  CLASS_BLOCKS, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, blockCodec, blockKeyCodec, directionNames, policyEntryCodec, policyKeyCodec, subjectCodec, tierNames, verdictNames,
 } from "../kernel/gen/types.ts";
 import { words } from "../hubble/index.ts";
 import type { EventRule } from "../hubble/index.ts";
@@ -15,11 +15,13 @@ export interface PolicyRow {
   /** Who obeys it on this node. */
   readonly subjects: readonly IdentityWords[];
   readonly direction: string;
+  /** Which rules are asked together; those of the administrator first. */
+  readonly tier: string;
   readonly verdict: string;
   readonly peer: PeerWords;
   /** Protocol and destination port, or type. */
   readonly port: string;
-  /** The greatest of those that mean a packet decides. */
+  /** The greatest of those of a tier that mean a packet decides. */
   readonly precedence: number;
   readonly rule: EventRule | undefined;
 }
@@ -34,6 +36,7 @@ export const policy = mapTable<PolicyRow>({
     { head: "RULE SET", cell: ({ ruleSet }) => String(ruleSet) },
     { head: "OF IDENTITY", cell: ({ subjects }) => identitiesText(subjects) },
     { head: "DIRECTION", cell: ({ direction }) => direction },
+    { head: "TIER", cell: ({ tier }) => tier },
     { head: "VERDICT", cell: ({ verdict }) => verdict },
     { head: "PORT", cell: ({ port }) => port },
     { head: "PRECEDENCE", cell: ({ precedence }) => String(precedence) },
@@ -47,6 +50,7 @@ export const policy = mapTable<PolicyRow>({
       ruleSet: key.ruleSet,
       subjects: names.owners(key.ruleSet).map((owner) => names.owner(owner)),
       direction: words(directionNames.get(key.direction), key.direction),
+      tier: words(tierNames.get(key.tier), key.tier),
       verdict: words(verdictNames.get(entry.verdict), entry.verdict),
       peer: names.meant(key.ruleSet, key.peer),
       port: portText(key.protocol, key.port, key.portPrefix),
@@ -72,7 +76,7 @@ interface SubjectRow {
   readonly holds: "enforced" | "audit";
 }
 
-const FLAGS = [[SUBJECT_INGRESS_BLOCKS, "ingress-blocks"], [SUBJECT_EGRESS_BLOCKS, "egress-blocks"], [SUBJECT_NAMED_PORTS, "named-ports"]] as const;
+const FLAGS = [[SUBJECT_INGRESS_BLOCKS, "ingress-blocks"], [SUBJECT_EGRESS_BLOCKS, "egress-blocks"], [SUBJECT_NAMED_PORTS, "named-ports"], [SUBJECT_INGRESS_ADMIN, "ingress-admin"], [SUBJECT_EGRESS_ADMIN, "egress-admin"]] as const;
 
 /** What becomes of a packet that no rule means. */
 export const openOrClosed = (ruleSet: number, enforced: number): string => (ruleSet === 0 || enforced !== 0 ? "closed" : "open");

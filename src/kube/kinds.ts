@@ -30,6 +30,7 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resourceType<CiliumClusterwid
 );
 export const CILIUM_CIDR_GROUPS = resourceType<CiliumCIDRGroup>("cilium.io", "v2", "ciliumcidrgroups", "CiliumCIDRGroup", false);
 export const NETWORK_POLICIES = resourceType<NetworkPolicy>("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true);
+export const CLUSTER_NETWORK_POLICIES = resourceType("policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", false);
 export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resourceType<CiliumNode>("cilium.io", "v2", "ciliumnodes", "CiliumNode", false);

@@ -6,7 +6,7 @@ import type { PolicyKind } from "../api/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { isNotFound } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
-import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, NETWORK_POLICIES } from "../kube/kinds.ts";
+import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES, NETWORK_POLICIES } from "../kube/kinds.ts";
 import type { ResourceType } from "../kube/resource.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
@@ -29,6 +29,7 @@ const TYPES: Readonly<Record<PolicyKind, ResourceType>> = {
   CiliumNetworkPolicy: CILIUM_NETWORK_POLICIES,
   CiliumClusterwideNetworkPolicy: CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   NetworkPolicy: NETWORK_POLICIES,
+  ClusterNetworkPolicy: CLUSTER_NETWORK_POLICIES,
 };
 
 /** Fields that a merge patch must remove when they are absent now. */

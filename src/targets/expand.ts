@@ -1,6 +1,6 @@
 /** Rule sets with resolved selectors → entries of the maps `policy` and `blocks`. Pure. */
 import type { CidrPeers, NamedPort, NodeState, NumberedPort, Rule, RuleSet, RuleSetId, SelectorId } from "../compile/state.ts";
-import { CLASS_BLOCKS, CLASS_PORTS, Direction, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Verdict } from "../kernel/gen/types.ts";
+import { CLASS_BLOCKS, CLASS_PORTS, Direction, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, Verdict } from "../kernel/gen/types.ts";
 import type { PolicyEntry, PolicyKey, Subject } from "../kernel/gen/types.ts";
 import { CodedError, asError } from "../lib/errors.ts";
 import { expandBlocks } from "./blocks.ts";
@@ -29,12 +29,12 @@ export interface Expanded {
 /** A subject without what is chosen when it is written. */
 export type Header = Omit<Subject, "generation" | "ruleSet" | "owner" | "audit">;
 
-const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
+const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, pass: Verdict.PASS } as const;
 const DIRECTIONS = { ingress: Direction.INGRESS, egress: Direction.EGRESS } as const;
 const ANY_PEER = 0;
 
 export function entryKey(key: Omit<PolicyKey, "ruleSet">): EntryKey {
-  return `${key.direction}/${key.peer}/${key.protocol}/${key.port}/${key.portPrefix}`;
+  return `${key.tier}/${key.direction}/${key.peer}/${key.protocol}/${key.port}/${key.portPrefix}`;
 }
 
 /** Of two entries with one key only the stronger can decide: greater precedence, then deny, then the smaller rule id. */
@@ -63,9 +63,10 @@ export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, na
   const entries = new Map<EntryKey, Entry>();
   for (const rule of ruleSet.rules) {
     const direction = DIRECTIONS[rule.direction];
+    const tier = rule.tier === "admin" ? Tier.ADMIN : Tier.POLICIES;
     const value: PolicyEntry = { precedence: rule.precedence, rule: rule.id, proxyPort: 0, verdict: VERDICTS[rule.verdict] };
     for (const match of matchesOf(rule, peersOf(rule, selectors, blocks), names)) {
-      const key = { direction, ...match };
+      const key = { tier, direction, ...match };
       const text = entryKey(key);
       const known = entries.get(text);
       if (known === undefined || isStronger(value, known.value)) entries.set(text, { key, value });
@@ -81,6 +82,8 @@ function headerOf(ruleSet: RuleSet, entries: readonly Entry[]): Header {
     ingress.some(isOfBlocks) && SUBJECT_INGRESS_BLOCKS,
     egress.some(isOfBlocks) && SUBJECT_EGRESS_BLOCKS,
     egress.some(isOfPorts) && SUBJECT_NAMED_PORTS,
+    ingress.some(isOfAdmin) && SUBJECT_INGRESS_ADMIN,
+    egress.some(isOfAdmin) && SUBJECT_EGRESS_ADMIN,
   ];
   return {
     ingressDefault: ruleSet.ingressDefault ?? 0,
@@ -93,6 +96,7 @@ function headerOf(ruleSet: RuleSet, entries: readonly Entry[]): Header {
   };
 }
 
+const isOfAdmin = ({ key }: Entry): boolean => key.tier === Tier.ADMIN;
 const isOfPorts = ({ key }: Entry): boolean => key.peer >= CLASS_PORTS;
 const isOfBlocks = ({ key }: Entry): boolean => key.peer >= CLASS_BLOCKS && key.peer < CLASS_PORTS;
 

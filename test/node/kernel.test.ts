@@ -115,7 +115,7 @@ describe("test runs", () => {
     assert.deepEqual(allowed.cb, [42, 2, 3, 4, 5]);
     assert.deepEqual(allowed.packet, PACKET);
     const key = new Uint8Array(policyKeyCodec.size);
-    policyKeyCodec.encode({ ruleSet: 1, peer: 0, port: 0, protocol: 0, direction: 0, portPrefix: 0 }, new DataView(key.buffer));
+    policyKeyCodec.encode({ tier: 0, ruleSet: 1, peer: 0, port: 0, protocol: 0, direction: 0, portPrefix: 0 }, new DataView(key.buffer));
     object.maps.get("rules")?.update(key, new Uint8Array(policyEntryCodec.size));
     assert.equal(port.testRun(judge, PACKET).verdict, 2);
   });

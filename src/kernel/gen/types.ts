@@ -19,6 +19,9 @@ export const SUBJECT_INGRESS_BLOCKS = 1;
 export const SUBJECT_EGRESS_BLOCKS = 2;
 /** its egress names ports: `policy` has entries of destination pods' classes */
 export const SUBJECT_NAMED_PORTS = 4;
+/** `policy` has entries of TIER_ADMIN */
+export const SUBJECT_INGRESS_ADMIN = 8;
+export const SUBJECT_EGRESS_ADMIN = 16;
 /** the side of `low` opened the flow */
 export const CT_FROM_LOW = 1;
 /** replies must go through the stack, which may undo its address translation */
@@ -139,6 +142,7 @@ export const Verdict = {
   ALLOW: 0,
   DENY: 1,
   AUDIT: 2,
+  PASS: 3,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 /** Verdict by number. */
@@ -146,6 +150,18 @@ export const verdictNames: ReadonlyMap<number, keyof typeof Verdict> = new Map([
   [0, "ALLOW"],
   [1, "DENY"],
   [2, "AUDIT"],
+  [3, "PASS"],
+]);
+
+export const Tier = {
+  POLICIES: 0,
+  ADMIN: 1,
+} as const;
+export type Tier = (typeof Tier)[keyof typeof Tier];
+/** Tier by number. */
+export const tierNames: ReadonlyMap<number, keyof typeof Tier> = new Map([
+  [0, "POLICIES"],
+  [1, "ADMIN"],
 ]);
 
 export const EventType = {
@@ -451,6 +467,7 @@ export interface PolicyKey {
   readonly protocol: number;
   readonly direction: number;
   readonly portPrefix: number;
+  readonly tier: number;
 }
 
 export const policyKeyCodec: Codec<PolicyKey> = {
@@ -463,6 +480,7 @@ export const policyKeyCodec: Codec<PolicyKey> = {
     into.setUint8(at + 10, value.protocol);
     into.setUint8(at + 11, value.direction);
     into.setUint8(at + 12, value.portPrefix);
+    into.setUint8(at + 13, value.tier);
   },
   decode(from, at = 0) {
     return {
@@ -472,12 +490,13 @@ export const policyKeyCodec: Codec<PolicyKey> = {
       protocol: from.getUint8(at + 10),
       direction: from.getUint8(at + 11),
       portPrefix: from.getUint8(at + 12),
+      tier: from.getUint8(at + 13),
     };
   },
 };
 
 /** Changes when the layout of struct policy_key does. */
-export const policyKeyLayout = "90dc40ac";
+export const policyKeyLayout = "d423ea76";
 
 export interface PolicyEntry {
   readonly precedence: number;

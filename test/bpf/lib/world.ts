@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { codeOf } from "../../../src/lib/errors.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
-  ENDPOINT_READY, Hook, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
+  ENDPOINT_READY, Hook, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
@@ -56,6 +56,8 @@ export interface Rule {
   readonly prefix?: number;
   readonly verdict?: number;
   readonly precedence?: number;
+  /** Of the administrator's tier, which is asked first. */
+  readonly admin?: boolean;
   readonly rule: number;
 }
 
@@ -280,9 +282,10 @@ export class World {
     }
     for (const rule of rules) {
       const portPrefix = prefixOf(rule);
-      const key = encode(policyKeyCodec, { ruleSet: one.id, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix });
+      const key = encode(policyKeyCodec, { tier: rule.admin === true ? Tier.ADMIN : Tier.POLICIES, ruleSet: one.id, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix });
       policy.update(key, encode(policyEntryCodec, { precedence: rule.precedence ?? 1, rule: rule.rule, proxyPort: 0, verdict: rule.verdict ?? 0 }));
     }
+    if (rules.some(({ admin }) => admin)) this.#flag(one, direction === 0 ? SUBJECT_INGRESS_ADMIN : SUBJECT_EGRESS_ADMIN);
   }
 
   flows(): (FlowKey & FlowState)[] {
@@ -391,10 +394,5 @@ export class World {
   }
 }
 
-function prefixOf(rule: Rule): number {
-  return rule.prefix ?? (rule.port === undefined ? 0 : 16);
-}
-
-function portBits(rules: readonly Rule[]): number {
-  return rules.reduce((bits, rule) => bits | (1 << prefixOf(rule)), 0);
-}
+const prefixOf = (rule: Rule): number => rule.prefix ?? (rule.port === undefined ? 0 : 16);
+const portBits = (rules: readonly Rule[]): number => rules.reduce((bits, rule) => bits | (1 << prefixOf(rule)), 0);

@@ -280,7 +280,7 @@ export class Lab {
     const ruleSet = ++this.#generation;
     for (const [direction, list] of [[0, rules.ingress ?? []], [1, rules.egress ?? []]] as const) {
       for (const rule of list) {
-        const key = hex(policyKeyCodec, { ruleSet, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix: rule.port === undefined ? 0 : 16 });
+        const key = hex(policyKeyCodec, { tier: 0, ruleSet, direction, peer: rule.peer ?? 0, protocol: rule.protocol ?? 0, port: rule.port ?? 0, portPrefix: rule.port === undefined ? 0 : 16 });
         await this.#put(pod.node, "policy", key, hex(policyEntryCodec, { precedence: 1, rule: rule.rule, proxyPort: 0, verdict: 0 }));
       }
     }

@@ -51,14 +51,14 @@ describe("connections", () => {
 });
 
 describe("policy", () => {
-  const key = { ruleSet: 5, direction: types.Direction.INGRESS, protocol: 6, port: 8080, portPrefix: 16 };
+  const key = { tier: types.Tier.POLICIES, ruleSet: 5, direction: types.Direction.INGRESS, protocol: 6, port: 8080, portPrefix: 16 };
   const entry = { precedence: 1000, rule: ALLOW, proxyPort: 0, verdict: types.Verdict.ALLOW };
   const policy = (): TestMap => new TestMap("policy", types.policyKeyCodec.size, types.policyEntryCodec.size);
 
   test("an entry: whose, whom, which port, which verdict, and the rule of which policy", async () => {
     const map = policy().put(types.policyKeyCodec, { ...key, peer: 301 }, types.policyEntryCodec, entry);
     assert.deepEqual(cells("policy", await rowsOf("policy", map, subjects())), [{
-      "RULE SET": "5", "OF IDENTITY": "300", DIRECTION: "ingress", VERDICT: "allow", PORT: "TCP 8080", PRECEDENCE: "1000",
+      "RULE SET": "5", "OF IDENTITY": "300", DIRECTION: "ingress", TIER: "policies", VERDICT: "allow", PORT: "TCP 8080", PRECEDENCE: "1000",
       BY: "CiliumNetworkPolicy production/allow-frontend spec.ingress[0].toPorts[0]", PEER: "301 (k8s:app=frontend)",
     }]);
   });

@@ -30,9 +30,9 @@ describe("generated codecs", () => {
 
   it("write ports in network order and padding as zero, since keys are compared byte by byte", () => {
     const buffer = new Uint8Array(types.policyKeyCodec.size).fill(0xff);
-    const key = { ruleSet: 1, peer: 2, port: 8080, protocol: 6, direction: types.Direction.EGRESS, portPrefix: 16 };
+    const key = { ruleSet: 1, peer: 2, port: 8080, protocol: 6, direction: types.Direction.EGRESS, portPrefix: 16, tier: types.Tier.ADMIN };
     types.policyKeyCodec.encode(key, new DataView(buffer.buffer));
-    assert.deepEqual([...buffer], [1, 0, 0, 0, 2, 0, 0, 0, 0x1f, 0x90, 6, 1, 16, 0, 0, 0]);
+    assert.deepEqual([...buffer], [1, 0, 0, 0, 2, 0, 0, 0, 0x1f, 0x90, 6, 1, 16, 1, 0, 0]);
   });
 
   it("refuse bytes of a wrong length", () => {

@@ -2,7 +2,7 @@
 import type { PeerScope, PortMatch, Rule, RuleSet } from "../../../src/compile/state.ts";
 import { FakeMap } from "../../../src/kernel/fake.ts";
 import {
-  Direction, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Verdict, blockCodec, blockKeyCodec, policyEntryCodec, policyKeyCodec, subjectCodec,
+  Direction, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, Verdict, blockCodec, blockKeyCodec, policyEntryCodec, policyKeyCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, PolicyEntry, Subject } from "../../../src/kernel/gen/types.ts";
 import { cidrContains, parseAddress, parseCidr } from "../../../src/lib/ip.ts";
@@ -64,10 +64,16 @@ function meansPort(match: PortMatch, names: NamedPorts, { protocol, port }: Pack
   return match.port >> (16 - match.prefix) === port >> (16 - match.prefix);
 }
 
-/** The rules that decide: of all that match, those of the greatest precedence, then the denying ones. */
+/** The rules that decide: of the first tier that does not pass, of all that match those of the greatest precedence, then the denying ones. */
 export function deciders(ruleSet: RuleSet, selectors: ResolvedSelectors, packet: Packet, own = OWN): readonly Rule[] {
   const names = packet.direction === "ingress" ? own : packet.names;
   const matching = ruleSet.rules.filter((rule) => rule.direction === packet.direction && meansPeer(rule, selectors, packet) && rule.ports.some((port) => meansPort(port, names, packet)));
+  const admin = strongestOf(matching.filter(({ tier }) => tier === "admin"));
+  const isDecided = admin.length > 0 && admin[0]?.verdict !== "pass";
+  return isDecided ? admin : strongestOf(matching.filter(({ tier }) => tier === undefined));
+}
+
+function strongestOf(matching: readonly Rule[]): readonly Rule[] {
   const greatest = Math.max(...matching.map(({ precedence }) => precedence));
   const strongest = matching.filter(({ precedence }) => precedence === greatest);
   const denying = strongest.filter(({ verdict }) => verdict === "deny");
@@ -138,16 +144,23 @@ export function judge(slot: number | undefined, packet: Packet, moment: () => Sn
   if ((subject.flags & (isIngress ? SUBJECT_INGRESS_BLOCKS : SUBJECT_EGRESS_BLOCKS)) !== 0) peers.push(blockClass(moment(), subject.ruleSet, packet));
   if (!isIngress && (subject.flags & SUBJECT_NAMED_PORTS) !== 0) peers.push(ports);
   let best: PolicyEntry | undefined;
-  const look = (protocol: number, portPrefix: number): void => {
+  const look = (tier: Tier, protocol: number, portPrefix: number): void => {
     const port = packet.port & ((0xffff << (16 - portPrefix)) & 0xffff);
     for (const peer of peers) {
-      const found = moment().policy.get(`${subject.ruleSet}:${entryKey({ direction, peer, protocol, port, portPrefix })}`);
+      const found = moment().policy.get(`${subject.ruleSet}:${entryKey({ tier, direction, peer, protocol, port, portPrefix })}`);
       if (found === undefined) continue;
       if (best === undefined || found.precedence > best.precedence || (found.precedence === best.precedence && found.verdict === Verdict.DENY)) best = found;
     }
   };
-  if ((mask & 1) !== 0) look(0, 0);
-  for (let prefix = 0; prefix <= 16; prefix++) if ((mask & (1 << prefix)) !== 0) look(packet.protocol, prefix);
+  const hasAdmin = (subject.flags & (isIngress ? SUBJECT_INGRESS_ADMIN : SUBJECT_EGRESS_ADMIN)) !== 0;
+  for (const tier of hasAdmin ? [Tier.ADMIN, Tier.POLICIES] : [Tier.POLICIES]) {
+    best = undefined;
+    if ((mask & 1) !== 0) look(tier, 0, 0);
+    for (let prefix = 0; prefix <= 16; prefix++) if ((mask & (1 << prefix)) !== 0) look(tier, packet.protocol, prefix);
+    if (isFinal(best)) break;
+  }
   if (best !== undefined) return best.verdict !== Verdict.DENY;
   return (isIngress ? subject.ingressEnforced : subject.egressEnforced) === 0;
 }
+
+const isFinal = (entry: PolicyEntry | undefined): boolean => entry !== undefined && entry.verdict !== Verdict.PASS;

@@ -23,17 +23,19 @@ const PORTS: readonly PortMatch[] = [
 const NAMES: readonly PortMatch[] = [{ protocol: 6, name: "http" }, { protocol: 0, name: "http" }];
 const BLOCKS = ["c1", "c2"];
 
+type Says = Pick<Rule, "verdict" | "tier">;
+
 const rule: fc.Arbitrary<Rule> = fc
   .record({
     direction: fc.constantFrom("ingress", "egress"),
     peer: fc.constantFrom(undefined, "s1", "s2", ...BLOCKS),
     ports: fc.subarray([...PORTS, ...NAMES], { minLength: 1, maxLength: 2 }),
-    verdict: fc.constantFrom("allow", "deny"),
+    says: fc.oneof({ weight: 3, arbitrary: fc.constantFrom<Says[]>({ verdict: "allow" }, { verdict: "deny" }) }, { weight: 2, arbitrary: fc.constantFrom<Says[]>({ verdict: "allow", tier: "admin" }, { verdict: "deny", tier: "admin" }, { verdict: "pass", tier: "admin" }) }),
     rank: fc.integer({ min: 0, max: 2 }),
     id: fc.integer({ min: 1, max: 9 }),
   })
   .filter(({ direction, peer, ports }) => direction === "ingress" || !BLOCKS.includes(peer ?? "") || ports.every((port) => !("name" in port)))
-  .map(({ rank, ...rest }) => ({ ...rest, precedence: rank * 2 + (rest.verdict === "deny" ? 1 : 0) }) as Rule);
+  .map(({ rank, says, ...rest }) => ({ ...rest, ...says, precedence: rank * 3 + ["allow", "pass", "deny"].indexOf(says.verdict) }) as Rule);
 
 const cidrs = ["0.0.0.0/0", "::/0", "198.51.100.0/24", "198.51.100.0/29", "10.0.0.0/8", "10.0.1.2/31"];
 const blocks: fc.Arbitrary<CidrPeers> = fc.record({
