@@ -8,12 +8,12 @@ import { checkBlocks } from "../api/meaning.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { formatProblems } from "../api/problem.ts";
 import type { Validator } from "../api/validate.ts";
-import { NamedKeys, resolveGroups } from "../compile/index.ts";
+import { NamedKeys, resolveGroups, withoutRules } from "../compile/index.ts";
 import type { CidrGroup } from "../compile/index.ts";
 import { formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { PORT_PROTOCOLS, identityLabels, portNames, versionOf } from "../model/index.ts";
-import type { Labels, PolicyRow } from "../model/index.ts";
+import type { Labels, PolicyObject, PolicyRow } from "../model/index.ts";
 import type { NamedPorts } from "../targets/index.ts";
 
 /** The line of a path such as `spec.ingress[0]` in the file that the object comes from. */
@@ -153,10 +153,18 @@ function readPolicies(objects: readonly Sourced[], groupObjects: readonly Cilium
     if (effective === undefined) continue;
     const resolved = resolveGroups(effective, groups);
     for (const { path, message } of resolved.unresolved ?? []) notes.push(`${nameOf(object)}: ${path}: ${message}`);
-    rows.push(resolved.row);
+    const refusal = refusalOf(object);
+    if (refusal !== undefined) notes.push(`${nameOf(object)}: ${refusal}: its rules count for nothing, and it closes what it closes`);
+    rows.push(refusal === undefined ? resolved.row : withoutRules(resolved.row));
     sources.set(uid, { ...source, kind });
   }
   return { rows, sources };
+}
+
+/** Why the operator leaves out the policy's rules, as it says in the status. NetworkPolicy has none to say it in. */
+function refusalOf(object: PolicyObject): string | undefined {
+  const conditions = "status" in object ? (object.status?.conditions ?? []) : [];
+  return conditions.find(({ type, reason }) => type === "Enforced" && reason === "CapacityExceeded")?.message;
 }
 
 function cidrGroup({ metadata, spec }: CiliumCIDRGroup): CidrGroup {

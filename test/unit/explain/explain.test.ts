@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Validator } from "../../../src/api/index.ts";
+import type { KubeObject } from "../../../src/api/meta.ts";
 import { manifestsOf } from "../../../src/cli/manifests.ts";
 import { explainGround } from "../../../src/cli/explain.ts";
-import { answerText, worldOf } from "../../../src/explain/index.ts";
+import { Engine, answerText, simulate, withPolicies, worldOf } from "../../../src/explain/index.ts";
 import type { Answer } from "../../../src/explain/index.ts";
 
 const validator = new Validator();
@@ -139,4 +140,25 @@ test("an invalid policy counts for nothing and is noted; of a list each item has
   assert.match(world.notes.join(), /CiliumNetworkPolicy shop\/api is not valid \(spec\.ingresDeny: unknown field; did you mean ingressDeny\?\) and counts for nothing/);
   const web = objects.find(({ object }) => object.metadata.name === "web");
   assert.deepEqual([web?.line(""), web?.line("spec")], [16, 18]);
+});
+
+test("a policy whose rules the operator leaves out, as its status says, closes and allows nothing", () => {
+  const status = "status: {conditions: [{type: Enforced, status: 'False', reason: CapacityExceeded, message: too much, lastTransitionTime: '2026-01-01T00:00:00Z'}]}";
+  const left = ask("shop/web", "shop/api", "8080/TCP", FILE.replace("  ingressDeny:\n  - fromCIDR: [203.0.113.0/24]\n", `${status}\n`));
+  assert.deepEqual([left.verdict, left.ingress.because], ["denied", "default-deny"]);
+});
+
+test("replicas are judged once: a thousand pods of two workloads are two in a forecast", () => {
+  const pods = ["web", "job"].flatMap((app) => Array.from({ length: 500 }, (_, index) => ({ object: { kind: "Pod", metadata: { name: `${app}-${index}`, namespace: "shop", labels: { app } } } })));
+  const world = worldOf(pods, { validator, live: false });
+  const spec = { endpointSelector: { matchLabels: { app: "web" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "web" } }] }] };
+  const next = withPolicies(world, [{ object: { kind: "CiliumNetworkPolicy", metadata: { name: "p", namespace: "shop" }, spec } as KubeObject }], () => false, validator);
+  const options = { policy: { cidrMatchMode: new Set<never>() } };
+  const { pairs } = simulate({ before: new Engine(world, options), after: new Engine(next, options) });
+  assert.deepEqual(pairs.map(({ from, to, ports, after }) => [from.name, from.pods, to.name, to.pods, ports, after]), [
+    ["another node", 0, "shop/web-0", 500, ["any"], "denied"],
+    ["outside 0.0.0.0/0", 0, "shop/web-0", 500, ["any"], "denied"],
+    ["outside ::/0", 0, "shop/web-0", 500, ["any"], "denied"],
+    ["shop/job-0", 500, "shop/web-0", 500, ["any"], "denied"],
+  ]);
 });
