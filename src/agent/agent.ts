@@ -93,7 +93,7 @@ export class Agent {
     const health = new HealthServers({ config: this.#config, logger: this.#logger, render: () => this.#metrics.render(), notReady: () => this.#notReady() });
     await health.start();
     const cluster = await this.#connect(this.#config, this.#logger);
-    const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, folder: join(paths.state, "tables") });
+    const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, encrypts: this.#config.encryption !== undefined, folder: join(paths.state, "tables") });
     await tables.start(this.#signal);
     const local = await awaitLocalNode(tables.node, this.#config, this.#logger, this.#signal);
     const preflight = new NodePreflight({ config: this.#config, logger: this.#logger, local: () => this.#core?.state.local ?? local, nodes: () => tables.nodes.objects.values() });

@@ -1,6 +1,7 @@
 /** The node's encryption as readers ask for it, from what the devices and the nodes' objects say. Pure. */
 import type { EncryptionFacts, PeerFacts } from "../inspect/index.ts";
 import type { WireGuardState } from "../kernel/index.ts";
+import { keysOf } from "./key-rotation.ts";
 import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
 
 export interface FactSources {
@@ -13,7 +14,7 @@ export interface FactSources {
 }
 
 export function encryptionFacts({ status, inForce, devices, nodes, nowMs }: FactSources): EncryptionFacts {
-  const names = new Map([...nodes].flatMap(({ name, publicKey }) => (publicKey === undefined ? [] : [[publicKey, name] as const])));
+  const names = new Map([...nodes].flatMap((node) => keysOf(node, 0).map(({ publicKey }) => [publicKey, node.name] as const)));
   const peers = devices.flatMap(({ name, state }) => [...state.peers.values()].map((peer): PeerFacts => ({
     peer: names.get(peer.publicKey),
     device: name,
@@ -27,7 +28,7 @@ export function encryptionFacts({ status, inForce, devices, nodes, nowMs }: Fact
   const keys = devices.flatMap(({ name, state }) => (state.publicKey === undefined ? [] : [{ publicKey: state.publicKey, device: name, port: state.port }]));
   const collator = new Intl.Collator("en", { numeric: true });
   return {
-    phase: status?.phase, device: status?.device, inForce, message: status?.message, keys,
+    phase: status?.phase, device: status?.device, inForce, message: status?.message, rotation: status?.rotation, keys,
     peers: peers.sort((a, b) => collator.compare(a.peer ?? "", b.peer ?? "") || collator.compare(a.device, b.device)),
   };
 }

@@ -10,29 +10,46 @@ import { isWireGuardKey } from "../kernel/index.ts";
 import type { EncryptedRoute, WireGuardPeer, WireGuardState } from "../kernel/index.ts";
 import { formatAddress, isAddress, parseAddress } from "../lib/ip.ts";
 import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
+import { keysOf } from "./key-rotation.ts";
+import type { NodeKey } from "./key-rotation.ts";
 import { underlayOf } from "./peers.ts";
 import type { LocalNode } from "./peers.ts";
+
+/** One of this node's keys, and the device that has it. */
+export interface OwnKey {
+  readonly publicKey: string;
+  readonly epoch: number;
+  readonly device: string;
+  readonly now: WireGuardState;
+}
 
 export interface EncryptionView {
   readonly local: LocalNode;
   /** Of all nodes, this one perhaps among them. */
   readonly nodes: Iterable<CiliumNodeRow>;
+  /** Of nodes that name none. */
   readonly port: number;
-  /** Of this node. */
-  readonly publicKey: string;
-  readonly now: WireGuardState;
+  /** The present one, then the one that replaces it; none: there is no device. */
+  readonly keys: readonly OwnKey[];
+  /** Seconds; 0: a peer that has answered is left in peace. */
+  readonly keepalive?: number;
   /** What would leave in clear is dropped already. */
   readonly inForce: boolean;
 }
 
 export interface EncryptionPlan {
-  readonly peers: readonly WireGuardPeer[];
+  /** Of each of this node's keys, in their order. */
+  readonly peers: readonly (readonly WireGuardPeer[])[];
   readonly routes: readonly EncryptedRoute[];
   readonly enforce: boolean;
   /** Every other node was reached. */
   readonly confirmed: boolean;
   /** Nodes that were reached. */
   readonly reached: number;
+  /** Names of those that were reached by the last of the keys. */
+  readonly reachedByLast: ReadonlySet<string>;
+  /** The least epoch by which some node is sent to; undefined: one is not sent to. */
+  readonly sends: number | undefined;
   /** Of each node that was not, why, in a sentence. */
   readonly missing: readonly string[];
 }
@@ -52,70 +69,137 @@ class Claims {
   }
 }
 
+/** Another node as its object says, none of which another node has claimed before. */
+interface KnownNode {
+  readonly name: string;
+  /** The end of its packets. */
+  readonly ip: string;
+  readonly addresses: readonly string[];
+  readonly keys: readonly NodeKey[];
+}
+
+/** How this node reaches another. */
+interface Way {
+  readonly node: KnownNode;
+  /** The last of this node's keys by which that node has answered. */
+  readonly answered: OwnKey | undefined;
+  /** By which it is sent to, once all are; undefined: they have no epoch in common. */
+  readonly by: OwnKey | undefined;
+}
+
 export function encryptionPlan(view: EncryptionView): EncryptionPlan {
-  const { local, now, port } = view;
+  const { local, keys } = view;
   const rows = [...view.nodes];
   const others = rows.filter(({ name }) => name !== local.name).sort((a, b) => (a.name < b.name ? -1 : 1));
   const claims = new Claims();
-  claims.other(view.publicKey, local.name);
-  for (const ip of ownAddresses(local)) claims.other(ip, local.name);
-  const peers: WireGuardPeer[] = [];
+  for (const what of [...keys.map(({ publicKey }) => publicKey), ...ownAddresses(local)]) claims.other(what, local.name);
+  const ways: Way[] = [];
   const missing: string[] = [];
-  const reached: Omit<WireGuardPeer, "keepalive">[] = [];
-  for (const node of others) {
-    const peer = peerOf(node, local, port, claims);
-    if (typeof peer === "string") {
-      missing.push(`${node.name}: ${peer}`);
+  for (const row of others) {
+    const node = knownNode(row, local, view.port, claims);
+    if (typeof node === "string") {
+      missing.push(`${row.name}: ${node}`);
       continue;
     }
-    const wasReached = (now.peers.get(peer.publicKey)?.lastHandshake ?? 0) > 0;
-    peers.push({ ...peer, keepalive: wasReached ? 0 : ASK_SECONDS });
-    if (wasReached) reached.push(peer);
-    else missing.push(`${node.name}: it has not answered yet at ${peer.endpoint.ip} port ${port}/udp`);
+    const way = wayTo(node, keys);
+    ways.push(way);
+    if (way.answered === undefined) missing.push(`${node.name}: ${whyNot(node, keys)}`);
   }
+  const reached = ways.filter(({ answered }) => answered !== undefined);
   const confirmed = reached.length === others.length;
   const enforce = view.inForce || rows.some(({ encryption }) => encryption?.phase === "Enforced") || (confirmed && others.every(({ encryption }) => encryption?.phase === "Confirmed"));
-  const routes = enforce ? others.flatMap((node) => routesTo(node.internalIps, local)) : reached.flatMap((peer) => routesTo(addressesOf(peer), local));
-  return { peers, routes: distinct(routes), enforce, confirmed, reached: reached.length, missing };
+  const last = keys.at(-1);
+  return {
+    peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, view.keepalive ?? 0))),
+    routes: distinct([...routesBy(enforce ? ways : reached, local), ...(enforce ? otherRoutes(others, keys[0], local) : [])]),
+    enforce,
+    confirmed,
+    reached: reached.length,
+    reachedByLast: new Set(reached.filter(({ answered }) => answered === last).map(({ node }) => node.name)),
+    sends: ways.length < others.length || ways.some(({ by }) => by === undefined) ? undefined : Math.min(...(ways.length === 0 ? keys : ways.flatMap(({ by }) => by ?? [])).map(({ epoch }) => epoch)),
+    missing,
+  };
 }
 
-function peerOf(node: CiliumNodeRow, local: LocalNode, port: number, claims: Claims): Omit<WireGuardPeer, "keepalive"> | string {
-  const { name, publicKey } = node;
-  if (publicKey === undefined) return "it has published no key: its agent does not encrypt, or has no device yet";
-  if (!isWireGuardKey(publicKey)) return "what it has published is no WireGuard key";
+/** By the new key as soon as the other has answered by it, and by the old one as long as the other has it. */
+function wayTo(node: KnownNode, keys: readonly OwnKey[]): Way {
+  const common = keys.filter(({ epoch }) => node.keys.some((key) => key.epoch === epoch));
+  const answered = common.findLast((key) => handshakeOf(node, key) > 0);
+  return { node, answered, by: answered ?? common[0] };
+}
+
+function handshakeOf(node: KnownNode, { epoch, now }: OwnKey): number {
+  const key = node.keys.find((one) => one.epoch === epoch);
+  return key === undefined ? 0 : (now.peers.get(key.publicKey)?.lastHandshake ?? 0);
+}
+
+function whyNot(node: KnownNode, keys: readonly OwnKey[]): string {
+  const key = node.keys.find(({ epoch }) => keys.some((own) => own.epoch === epoch));
+  if (key !== undefined) return `it has not answered yet at ${node.ip} port ${key.port}/udp`;
+  const epochs = (some: readonly { readonly epoch: number }[]): string => some.map(({ epoch }) => epoch).join(" and ") || "none";
+  return `its keys are of epoch ${epochs(node.keys)}, this node's of ${epochs(keys)}`;
+}
+
+function knownNode(node: CiliumNodeRow, local: LocalNode, port: number, claims: Claims): KnownNode | string {
+  const { name } = node;
+  const keys = keysOf(node, port);
+  if (keys.length === 0) return "it has published no key: its agent does not encrypt, or has no device yet";
+  if (!keys.every(({ publicKey }) => isWireGuardKey(publicKey))) return "what it has published is no WireGuard key";
   const ip = underlayOf(node, local);
   if (ip === undefined || !isAddress(ip)) return "it has no InternalIP";
-  const owner = claims.other(publicKey, name);
+  const owner = keys.map(({ publicKey }) => claims.other(publicKey, name)).find((other) => other !== undefined);
   if (owner !== undefined) return `its key is the one of ${owner}`;
   const addresses = node.internalIps.filter(isAddress).map((text) => formatAddress(parseAddress(text)));
   const taken = addresses.map((address) => claims.other(address, name)).find((other) => other !== undefined);
-  if (taken !== undefined) return `it claims an address of ${taken}`;
-  return { publicKey, endpoint: { ip, port }, allowedIps: addresses.map((address) => `${address}/${address.includes(":") ? 128 : 32}`) };
+  return taken === undefined ? { name, ip, addresses, keys } : `it claims an address of ${taken}`;
 }
 
-const addressesOf = ({ allowedIps }: Pick<WireGuardPeer, "allowedIps">): string[] => allowedIps.map((cidr) => cidr.slice(0, cidr.indexOf("/")));
+/** Nothing, where the other has no key of the epoch. One that has not answered is asked. */
+function peerOf(node: KnownNode, own: OwnKey, keepalive: number): WireGuardPeer[] {
+  const key = node.keys.find(({ epoch }) => epoch === own.epoch);
+  if (key === undefined) return [];
+  const allowedIps = node.addresses.map((address) => `${address}/${address.includes(":") ? 128 : 32}`);
+  return [{ publicKey: key.publicKey, endpoint: { ip: node.ip, port: key.port }, allowedIps, keepalive: handshakeOf(node, own) > 0 ? keepalive : ASK_SECONDS }];
+}
 
 const ownAddresses = ({ internalIps, deviceIps = [] }: LocalNode): readonly string[] => [...internalIps, ...deviceIps];
 
+function routesBy(ways: readonly Way[], local: LocalNode): EncryptedRoute[] {
+  return ways.flatMap(({ node, by }) => (by === undefined ? [] : routesTo(node.addresses, local, by.device)));
+}
+
+/** To whoever else there is: into WireGuard, which drops what is for nobody that it knows. */
+function otherRoutes(others: readonly CiliumNodeRow[], own: OwnKey | undefined, local: LocalNode): EncryptedRoute[] {
+  return own === undefined ? [] : others.flatMap(({ internalIps }) => routesTo(internalIps, local, own.device));
+}
+
 /** Of the families that this node has an address of. */
-function routesTo(addresses: readonly string[], local: LocalNode): EncryptedRoute[] {
+function routesTo(addresses: readonly string[], local: LocalNode, device: string): EncryptedRoute[] {
   const own = ownAddresses(local);
   return addresses.filter((ip) => isAddress(ip) && !own.includes(ip)).flatMap((destination) => {
     const source = local.internalIps.find((ip) => ip.includes(":") === destination.includes(":"));
-    return source === undefined ? [] : [{ destination, source }];
+    return source === undefined ? [] : [{ destination, source, device }];
   });
 }
 
+/** The first of each destination. */
 function distinct(routes: readonly EncryptedRoute[]): EncryptedRoute[] {
-  return [...new Map(routes.map((route) => [route.destination, route])).values()];
+  return [...new Map(routes.toReversed().map((route) => [route.destination, route])).values()].reverse();
 }
 
 const NAMED = 10;
 
+type ToldPlan = Pick<EncryptionPlan, "enforce" | "confirmed" | "reached" | "missing"> & Partial<Pick<EncryptionPlan, "sends">>;
+
 /** As other nodes and people read it. `device` is undefined while there is none. */
-export function encryptionStatus(plan: Pick<EncryptionPlan, "enforce" | "confirmed" | "reached" | "missing">, device: "Kernel" | "Userspace" | undefined): EncryptionStatus {
+export function encryptionStatus(plan: ToldPlan, device: "Kernel" | "Userspace" | undefined): EncryptionStatus {
   const phase = plan.enforce ? "Enforced" : plan.confirmed && device !== undefined ? "Confirmed" : "Preparing";
-  const more = plan.missing.length - NAMED;
-  const message = [...plan.missing.slice(0, NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
-  return { phase, device: device ?? "None", peers: plan.reached, ...(message === "" ? {} : { message }) };
+  const message = sentence(plan.missing);
+  return { phase, device: device ?? "None", peers: plan.reached, ...(plan.sends === undefined ? {} : { sends: plan.sends }), ...(message === "" ? {} : { message }) };
+}
+
+/** So many as a person reads. */
+export function sentence(parts: readonly string[]): string {
+  const more = parts.length - NAMED;
+  return [...parts.slice(0, NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
 }

@@ -3,26 +3,30 @@
  * enforcement in the programs. The device is made by the DaemonSet cilium-wireguard, whose process goes on when this one
  * ends; the private key is made here and is nowhere but in the device and in this process's memory.
  */
-import { generateKeyPairSync } from "node:crypto";
+import { KEYS_NOT_BEFORE } from "../compile/index.ts";
 import { check } from "../kernel/command.ts";
-import { EncryptedRoutes, Links, WIREGUARD_DEVICE, WireGuard } from "../kernel/index.ts";
-import type { Device, Run, Sysctl, WireGuardState } from "../kernel/index.ts";
+import { EncryptedRoutes, Links, WIREGUARD_DEVICES, WireGuard } from "../kernel/index.ts";
+import type { Device, Run, Sysctl, WireGuardPeer, WireGuardState } from "../kernel/index.ts";
+import type { EncryptionFacts } from "../inspect/index.ts";
 import { Backoff } from "../lib/backoff.ts";
 import { describeError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { Enforcement } from "./encryption-enforcement.ts";
-import { encryptionPlan, encryptionStatus } from "./encryption-plan.ts";
-import type { EncryptionPlan } from "./encryption-plan.ts";
-import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
 import { encryptionFacts } from "./encryption-facts.ts";
-import type { EncryptionFacts } from "../inspect/index.ts";
+import { encryptionPlan, encryptionStatus, sentence } from "./encryption-plan.ts";
+import type { EncryptionPlan, OwnKey } from "./encryption-plan.ts";
+import { isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
+import type { RotationWish } from "./key-rotation.ts";
+import { Keyring } from "./keyring.ts";
+import type { HeldKey } from "./keyring.ts";
+import type { CiliumNodeRow, EncryptionStatus, PublishedKeys } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 
 /** What this node says of its encryption. */
 export interface EncryptionReport {
   /** undefined: it has no device yet. */
-  readonly publicKey: string | undefined;
+  readonly keys: PublishedKeys | undefined;
   readonly status: EncryptionStatus;
 }
 
@@ -35,38 +39,63 @@ export interface NodeEncryptionOptions {
   /** The nodes are all known, from the API server or from the disk. */
   readonly isUsable: () => boolean;
   readonly enforcement: Enforcement;
-  /** UDP port of WireGuard, on every node. */
+  /** UDP port of the first device; the next one is the second's. */
   readonly port: number;
   readonly tunnelPort: number;
   /** Of the device: the greatest packet that it can wrap. */
   readonly mtu: number;
   readonly onReport: () => void;
-  /** Name of the device; tests have several on a machine. */
-  readonly device?: string;
+  /** Seconds; 0 where it is absent. */
+  readonly keepalive?: number;
+  /** Which device has which key. */
+  readonly keyFile: string;
+  readonly wish: () => RotationWish;
+  /** For as long an old key is kept when nobody sends by it any more: what is on its way arrives. */
+  readonly graceMs?: number;
+  /** Names of the devices; tests have several on a machine. */
+  readonly devices?: readonly string[];
 }
 
 const LOOK_AGAIN_MS = 10_000;
 /** While nothing changes, ever more rarely: a node that is away must not cost the others. */
 const LOOK_SOON = { firstMs: 500, maxMs: 5_000 };
-const NO_DEVICE: WireGuardState = { privateKey: undefined, publicKey: undefined, port: 0, peers: new Map() };
+const GRACE_MS = 5000;
+
+/** One of the devices, as it was found. */
+interface Slot {
+  readonly slot: number;
+  readonly device: Device;
+  readonly state: WireGuardState;
+}
+
+interface OwnDevice extends HeldKey, OwnKey {
+  readonly link: Device;
+}
+
+interface Looked {
+  readonly slots: readonly Slot[];
+  /** By slot, of devices that do not answer. */
+  readonly failures: ReadonlyMap<number, unknown>;
+}
 
 export class NodeEncryption implements Reconciler {
   readonly #options: NodeEncryptionOptions;
-  readonly #device: string;
+  readonly #devices: readonly string[];
   readonly #links: Links;
-  readonly #wireguard: WireGuard;
   readonly #routes: EncryptedRoutes;
+  readonly #keyring: Keyring;
   readonly #decided = Promise.withResolvers<void>();
   readonly #soon = new Backoff(LOOK_SOON);
-  #keys: KeyPair | undefined;
   #report: EncryptionReport | undefined;
+  /** Since when no other node sends by the old key. */
+  #throughSince: number | undefined;
 
   constructor(options: NodeEncryptionOptions) {
     this.#options = options;
-    this.#device = options.device ?? WIREGUARD_DEVICE;
+    this.#devices = options.devices ?? WIREGUARD_DEVICES;
     this.#links = new Links(options.run);
-    this.#wireguard = new WireGuard(options.run, this.#device);
-    this.#routes = new EncryptedRoutes(options.run, this.#device);
+    this.#routes = new EncryptedRoutes(options.run);
+    this.#keyring = new Keyring(options.keyFile, options.port);
   }
 
   /** undefined before the first pass. */
@@ -74,10 +103,11 @@ export class NodeEncryption implements Reconciler {
     return this.#report;
   }
 
-  /** What the device says now. */
+  /** What the devices say now. */
   async facts(): Promise<EncryptionFacts> {
-    const hasDevice = (await this.#links.find(this.#device)) !== undefined;
-    const devices = hasDevice ? [{ name: this.#device, state: await this.#wireguard.read() }] : [];
+    const { slots, failures } = await this.#look();
+    for (const failure of failures.values()) throw failure;
+    const devices = slots.map(({ device, state }) => ({ name: device.name, state }));
     return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, devices, nodes: this.#options.nodes(), nowMs: Date.now() });
   }
 
@@ -91,49 +121,137 @@ export class NodeEncryption implements Reconciler {
     // First, and whatever fails later: until there are routes to WireGuard nothing leaves.
     if (await enforcement.restore()) this.#decided.resolve();
     if (!isUsable()) return { requeueAfterMs: LOOK_SOON.firstMs };
-    if (this.#plan(NO_DEVICE, "").enforce) await enforcement.begin();
+    if (this.#plan([]).enforce) await enforcement.begin();
     this.#decided.resolve();
-    const device = await this.#links.find(this.#device);
-    const isDone = device === undefined ? this.#withoutDevice() : await this.#withDevice(device).catch((thrown: unknown) => this.#failed(thrown));
+    const isDone = await this.#pass().catch((thrown: unknown) => this.#failed(thrown));
     return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : this.#soon.next() };
   }
 
-  #plan(now: WireGuardState, publicKey: string): EncryptionPlan {
-    const { local, nodes, port } = this.#options;
-    return encryptionPlan({ local: local(), nodes: nodes(), port, publicKey, now, inForce: this.#isInForce });
+  /** @returns whether there is nothing left to wait for */
+  async #pass(): Promise<boolean> {
+    const { slots, failures } = await this.#look();
+    // What a silent device has is not known: its key may be the one that others use.
+    if (this.#keyring.keys.length === 0 && failures.size > 0) throw [...failures.values()][0];
+    if (slots.length > 0) await this.#restore(slots);
+    const [present] = this.#keyring.keys;
+    if (present !== undefined && failures.has(present.slot)) throw failures.get(present.slot);
+    if (present === undefined || !slots.some(({ slot }) => slot === present.slot)) return this.#withoutDevice(this.#devices[present?.slot ?? 0] ?? "");
+    return await this.#withDevices(slots);
   }
 
-  #withoutDevice(): boolean {
-    const missing = [`there is no device ${this.#device} yet: the node's pod of the DaemonSet cilium-wireguard makes it`];
-    this.#tell({ publicKey: this.#keys?.publicKey, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing }, undefined) });
+  /** The devices that there are. */
+  async #look(): Promise<Looked> {
+    const slots: Slot[] = [];
+    const failures = new Map<number, unknown>();
+    for (const [slot, name] of this.#devices.entries()) {
+      const device = await this.#links.find(name);
+      if (device === undefined) continue;
+      const read = await this.#wireguard(slot).read().catch((thrown: unknown) => void failures.set(slot, thrown));
+      if (read !== undefined) slots.push({ slot, device, state: read });
+    }
+    return { slots, failures };
+  }
+
+  async #restore(slots: readonly Slot[]): Promise<void> {
+    const states = this.#devices.map((_, slot) => slots.find((found) => found.slot === slot)?.state);
+    await this.#keyring.restore(states, this.#others().map((row) => keysOf(row, this.#options.port)), Date.now());
+  }
+
+  #wireguard(slot: number): WireGuard {
+    return new WireGuard(this.#options.run, this.#devices[slot] ?? "");
+  }
+
+  #others(): CiliumNodeRow[] {
+    const { name } = this.#options.local();
+    return [...this.#options.nodes()].filter((row) => row.name !== name);
+  }
+
+  #plan(keys: readonly OwnKey[]): EncryptionPlan {
+    const { local, nodes, port, keepalive = 0 } = this.#options;
+    return encryptionPlan({ local: local(), nodes: nodes(), port, keys, keepalive, inForce: this.#isInForce });
+  }
+
+  #withoutDevice(name: string): boolean {
+    this.#cannot(`there is no device ${name} yet: the node's pod of the DaemonSet cilium-wireguard makes it`);
     return false;
   }
 
   /** What fails is told, and ends what was said before: the node may be cut off from the others. */
   #failed(thrown: unknown): never {
-    const missing = [`the device ${this.#device} cannot be set up: ${describeError(thrown)}`];
-    this.#tell({ publicKey: this.#keys?.publicKey, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing }, undefined) });
+    this.#cannot(`WireGuard cannot be set up: ${describeError(thrown)}`);
     throw thrown;
   }
 
-  async #withDevice(device: Device): Promise<boolean> {
-    const { port, tunnelPort, logger } = this.#options;
-    const now = await this.#wireguard.read();
-    const keys = (this.#keys ??= keyPair(now));
-    const plan = this.#plan(now, keys.publicKey);
-    await this.#open(device);
-    if (await this.#wireguard.apply(now, { privateKey: keys.privateKey, port, peers: plan.peers })) logger.info("WireGuard's peers changed", { peers: plan.peers.length, reached: plan.reached });
+  #cannot(why: string): void {
+    this.#tell({ keys: this.#keyring.published, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing: [why] }, undefined) });
+  }
+
+  async #withDevices(slots: readonly Slot[]): Promise<boolean> {
+    const { tunnelPort, port } = this.#options;
+    const waiting = await this.#beginNext(slots);
+    const own = this.#keyring.keys.flatMap((key) => slots.filter(({ slot }) => slot === key.slot).map((slot): OwnDevice => ({ ...key, device: slot.device.name, now: slot.state, link: slot.device })));
+    const plan = this.#plan(own);
+    for (const [index, key] of own.entries()) {
+      const applied = this.#apply(key, plan.peers[index] ?? []);
+      // The present key works on, whatever is wrong with the device of the next one.
+      if (index === 0) await applied;
+      else await applied.catch((thrown: unknown) => void waiting.push(`the device ${key.device} cannot be set up: ${describeError(thrown)}`));
+    }
     await this.#routes.sync(tunnelPort, plan.routes);
     if (plan.enforce) await this.#options.enforcement.begin();
-    this.#tell({ publicKey: keys.publicKey, status: encryptionStatus(plan, device.kind === "wireguard" ? "Kernel" : "Userspace") });
-    return plan.confirmed && plan.enforce;
+    const waits = await this.#finish(plan, port);
+    await this.#clearUnused(slots);
+    const rotation = sentence([...waiting, ...waits]);
+    const kind = own[0]?.link.kind === "wireguard" ? "Kernel" : "Userspace";
+    this.#tell({ keys: this.#keyring.published, status: { ...encryptionStatus(plan, kind), ...(rotation === "" ? {} : { rotation }) } });
+    return plan.confirmed && plan.enforce && this.#keyring.keys.length === 1;
+  }
+
+  async #apply({ slot, link, now, privateKey, port }: OwnDevice, peers: readonly WireGuardPeer[]): Promise<void> {
+    await this.#open(link);
+    if (await this.#wireguard(slot).apply(now, { privateKey, port, peers })) this.#options.logger.info("WireGuard's peers changed", { device: link.name, peers: peers.length });
+  }
+
+  /** @returns what a rotation waits for that should begin */
+  async #beginNext(slots: readonly Slot[]): Promise<string[]> {
+    const { port, wish, logger } = this.#options;
+    const [present, next] = this.#keyring.keys;
+    if (present === undefined || next !== undefined) return [];
+    const asked = wish();
+    const turn = nextTurn(present, this.#others().map((row) => keysOf(row, port)), { ...asked, isMisplaced: !this.#keyring.ports.includes(present.port) }, Date.now());
+    if (turn === undefined) return isTime(asked.notBefore) ? [] : [`nothing, but the annotation ${KEYS_NOT_BEFORE} is no time such as 2030-01-31T12:00:00Z: ${asked.notBefore}`];
+    const free = slots.find(({ slot }) => slot !== present.slot);
+    if (free === undefined) return [`there is no second device for the next key: the node's pod of the DaemonSet cilium-wireguard makes it`];
+    await this.#keyring.begin(turn, free.slot);
+    logger.info("the node's key is being replaced", { epoch: turn.epoch, device: free.device.name });
+    return [];
+  }
+
+  /** The old key goes once nobody sends by it. @returns what that waits for; of one that is through, nothing */
+  async #finish({ reachedByLast }: EncryptionPlan, port: number): Promise<readonly string[]> {
+    const { graceMs = GRACE_MS, logger } = this.#options;
+    const [, next] = this.#keyring.keys;
+    if (next === undefined) return [];
+    const waits = waitsFor(next.epoch, this.#others(), port, reachedByLast);
+    this.#throughSince = waits.length > 0 ? undefined : (this.#throughSince ?? performance.now());
+    if (this.#throughSince === undefined) return waits;
+    if (performance.now() - this.#throughSince < graceMs) return ["nothing: what was sent by the old key is let arrive"];
+    await this.#keyring.finish();
+    this.#throughSince = undefined;
+    logger.info("the node's key was replaced", { epoch: next.epoch });
+    return [];
+  }
+
+  async #clearUnused(slots: readonly Slot[]): Promise<void> {
+    const used = this.#keyring.keys.map(({ slot }) => slot);
+    for (const { slot, state } of slots) if (!used.includes(slot)) await this.#wireguard(slot).clear(state);
   }
 
   /** Up, with the MTU, and open to packets whose way back is another device. */
-  async #open(device: Device): Promise<void> {
+  async #open({ name, up, mtu: now }: Device): Promise<void> {
     const { run, sysctl, mtu } = this.#options;
-    sysctl.forDevice(this.#device);
-    if (!device.up || device.mtu !== mtu) await check(run, ["ip", "link", "set", "dev", this.#device, "mtu", String(mtu), "up"]);
+    sysctl.forDevice(name);
+    if (!up || now !== mtu) await check(run, ["ip", "link", "set", "dev", name, "mtu", String(mtu), "up"]);
   }
 
   get #isInForce(): boolean {
@@ -152,22 +270,7 @@ export class NodeEncryption implements Reconciler {
 /** Off is gone, and with it the enforcement first: what is no longer encrypted must pass. A process takes its device along. */
 export async function removeEncryption(run: Run, enforcement: Enforcement | undefined): Promise<void> {
   await enforcement?.end();
-  const routes = new EncryptedRoutes(run, WIREGUARD_DEVICE);
-  await routes.remove();
+  await new EncryptedRoutes(run).remove();
   const links = new Links(run);
-  const device = await links.find(WIREGUARD_DEVICE);
-  if (device?.kind === "wireguard") await links.remove(WIREGUARD_DEVICE);
-}
-
-interface KeyPair {
-  readonly privateKey: string;
-  readonly publicKey: string;
-}
-
-/** The device's own, which outlives this process; a fresh one where it has none. */
-function keyPair({ privateKey, publicKey }: WireGuardState): KeyPair {
-  if (privateKey !== undefined && publicKey !== undefined) return { privateKey, publicKey };
-  const jwk = generateKeyPairSync("x25519").privateKey.export({ format: "jwk" });
-  const base64 = (text: string | undefined): string => Buffer.from(text ?? "", "base64url").toString("base64");
-  return { privateKey: base64(jwk.d), publicKey: base64(jwk.x) };
+  for (const name of WIREGUARD_DEVICES) if ((await links.find(name))?.kind === "wireguard") await links.remove(name);
 }

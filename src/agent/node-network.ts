@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICE, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICES, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
@@ -208,7 +208,7 @@ export async function tearDownNode(config: AgentConfig): Promise<void> {
   for (const device of await links.podDevices()) await links.remove(device.name);
   await new Nft(runCommand).remove();
   await removeEncryption(runCommand, undefined);
-  await links.remove(WIREGUARD_DEVICE);
+  for (const device of WIREGUARD_DEVICES) await links.remove(device);
   await new Host(runCommand, sysctl).remove();
   ledger(config, sysctl).restore();
   await detachStubs(runCommand, await links.list());

@@ -60,7 +60,7 @@ function ciliumNode(local: LocalNode, encryption: EncryptionReport | undefined, 
         ...local.routerIps.map((ip) => ({ type: "CiliumInternalIP" as const, ip })),
       ],
       ipam: { podCIDRs: [...local.podCidrs] },
-      ...(encryption?.publicKey === undefined ? {} : { encryption: { publicKey: encryption.publicKey } }),
+      ...(encryption?.keys === undefined ? {} : { encryption: encryption.keys }),
     },
     ...(encryption === undefined && routing === undefined ? {} : { status: { ...(encryption === undefined ? {} : { encryption: encryption.status }), ...(routing === undefined ? {} : { routing }) } }),
   };

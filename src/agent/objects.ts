@@ -1,6 +1,8 @@
 /** The Kubernetes objects that the agent follows, cut down to what it uses. */
+import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
+import { KEYS_NOT_BEFORE } from "../compile/index.ts";
 import { isFinished } from "../api/core.ts";
 import type { EndpointSlice, Node, Pod } from "../api/core.ts";
 import { PORT_PROTOCOLS, identityNumber, labelsOf, portNames } from "../model/index.ts";
@@ -88,12 +90,26 @@ export interface CiliumNodeRow {
   readonly routerIps: readonly string[];
   readonly podCidrs: readonly string[];
   /** Absent while it does not encrypt. */
-  readonly publicKey?: string;
+  readonly keys?: PublishedKeys;
   readonly encryption?: EncryptionStatus;
   readonly routing?: RoutingStatus;
 }
 
 export type RoutingStatus = NonNullable<NonNullable<CiliumNode["status"]>["routing"]>;
+
+/** The node's key, and the one that replaces it while both are in use. */
+export type PublishedKeys = NonNullable<CiliumNode["spec"]["encryption"]>;
+
+/** What users say of encryption beside the settings. */
+export interface EncryptionRow {
+  /** RFC 3339, unless it is wrong. */
+  readonly keysNotBefore?: string;
+}
+
+export function decodeEncryption({ metadata }: CiliumEncryption): EncryptionRow {
+  const keysNotBefore = metadata.annotations?.[KEYS_NOT_BEFORE];
+  return keysNotBefore === undefined ? {} : { keysNotBefore };
+}
 
 export type EncryptionStatus = NonNullable<NonNullable<CiliumNode["status"]>["encryption"]>;
 
@@ -101,7 +117,7 @@ export function decodeCiliumNode({ metadata, spec, status }: CiliumNode): Cilium
   const of = (type: string): string[] => spec.addresses.filter((address) => address.type === type).map((address) => address.ip);
   return {
     name: metadata.name, internalIps: of("InternalIP"), routerIps: of("CiliumInternalIP"), podCidrs: spec.ipam.podCIDRs,
-    ...(spec.encryption === undefined ? {} : { publicKey: spec.encryption.publicKey }),
+    ...(spec.encryption === undefined ? {} : { keys: publishedKeys(spec.encryption) }),
     ...(status?.encryption === undefined ? {} : { encryption: encryptionStatus(status.encryption) }),
     ...(status?.routing === undefined ? {} : { routing: routingStatus(status.routing) }),
   };
@@ -115,8 +131,19 @@ export function isPlacedAlike(a: CiliumNodeRow | undefined, b: CiliumNodeRow | u
 }
 
 /** One order of the fields, so that equal ones are equal as text. */
-function encryptionStatus({ phase, device, peers, message }: EncryptionStatus): EncryptionStatus {
-  return { phase, device, peers, ...(message === undefined ? {} : { message }) };
+function encryptionStatus({ phase, device, peers, sends, rotation, message }: EncryptionStatus): EncryptionStatus {
+  return { phase, device, peers, ...withoutAbsent({ sends, rotation, message }) };
+}
+
+function publishedKeys({ publicKey, port, epoch, created, next }: PublishedKeys): PublishedKeys {
+  const after = next === undefined ? undefined : { publicKey: next.publicKey, port: next.port, epoch: next.epoch, created: next.created };
+  return { publicKey, ...withoutAbsent({ port, epoch, created, next: after }) };
+}
+
+type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function withoutAbsent<T extends object>(fields: T): Present<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;
 }
 
 function routingStatus({ mode, message }: RoutingStatus): RoutingStatus {

@@ -34,6 +34,9 @@ export interface RunningEncryption {
 }
 
 const KEY = "encryption";
+/** The only one that there can be. */
+const DEFAULT_ENCRYPTION = "default";
+const KEY_FILE = "encryption.json";
 const BURST_MS = 100;
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 
@@ -59,11 +62,15 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
     tunnelPort: config.routing.tunnelPort,
     mtu: network.encryptedMtu,
     onReport: parts.onReport,
+    keyFile: join(config.paths.state, KEY_FILE),
+    keepalive: config.encryption.persistentKeepalive,
+    wish: () => ({ intervalMs: config.encryption?.keyRotationMs, notBefore: tables.encryptions?.objects.get(DEFAULT_ENCRYPTION)?.keysNotBefore }),
   });
   const queue = new WorkQueue({ name: KEY, logger: parts.logger, observer: parts.observer, minIntervalMs: BURST_MS, backoff: BACKOFF });
   queue.run(encryption, signal);
   queue.add(KEY);
   tables.nodes.subscribe({ changed: () => queue.add(KEY), synced: () => queue.add(KEY) });
+  tables.encryptions?.subscribe({ changed: () => queue.add(KEY) });
   await encryption.decided;
   return {
     get known() {

@@ -1,18 +1,20 @@
 /** Everything that the agent follows on the API server. */
 import { join } from "node:path";
-import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
+import { CILIUM_ENCRYPTIONS, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
 import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeptTable } from "./kept-table.ts";
 import { EndpointRows } from "./endpoint-rows.ts";
 import type { EndpointObjectRow } from "./endpoint-rows.ts";
-import { decodeAddresses, decodeCiliumNode, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
-import type { CiliumNodeRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
+import { decodeAddresses, decodeCiliumNode, decodeEncryption, decodeIdentity, decodeNode, decodePod } from "./objects.ts";
+import type { CiliumNodeRow, EncryptionRow, IdentityRow, NodeRow, PodRow } from "./objects.ts";
 
 export interface TablesOptions {
   readonly transport: Transport;
   readonly logger: Logger;
   readonly nodeName: string;
+  /** Whether it is followed what users say of encryption. */
+  readonly encrypts: boolean;
   /** Folder of the kept tables. */
   readonly folder: string;
 }
@@ -28,6 +30,8 @@ export class Tables {
   readonly endpoints: KeptTable<EndpointObjectRow>;
   /** Addresses of the API server, by the slices of its service. */
   readonly apiServers: KeptTable<readonly string[]>;
+  /** undefined: the node does not encrypt. */
+  readonly encryptions: KeptTable<EncryptionRow> | undefined;
   readonly #reflectors: Reflector<never, unknown>[] = [];
   readonly #options: TablesOptions;
 
@@ -38,9 +42,10 @@ export class Tables {
     this.node = this.#table("node", { type: NODES, fieldSelector: `metadata.name=${nodeName}`, decode: decodeNode }, plain);
     this.pods = this.#table("pods", { type: PODS, fieldSelector: `spec.nodeName=${nodeName}`, decode: decodePod }, plain);
     this.namespaces = this.#table("namespaces", { type: NAMESPACES, decode: (object) => object.metadata.labels ?? {} }, plain);
-    this.nodes = this.#table("nodes", { type: CILIUM_NODES, decode: decodeCiliumNode }, plain);
     const rows = new EndpointRows(nodeName);
     this.endpoints = this.#table("endpoints", { type: CILIUM_ENDPOINTS, decode: (object) => rows.decode(object) }, { toJson: (row) => rows.toJson(row), fromJson: (value) => rows.fromJson(value) });
+    this.nodes = this.#table("nodes", { type: CILIUM_NODES, decode: decodeCiliumNode }, { toJson: (row) => row, fromJson: nodeOfDisk });
+    this.encryptions = options.encrypts ? this.#table("encryptions", { type: CILIUM_ENCRYPTIONS, decode: decodeEncryption }, plain) : undefined;
     const ofApiServer = { namespace: "default", labelSelector: "kubernetes.io/service-name=kubernetes" };
     this.apiServers = this.#table("api-servers", { type: ENDPOINT_SLICES, ...ofApiServer, decode: decodeAddresses }, plain);
     this.identities = this.#table("identities", { type: CILIUM_IDENTITIES, decode: decodeIdentity }, {
@@ -63,7 +68,7 @@ export class Tables {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints, this.apiServers]) await table.start();
+    for (const table of [this.node, this.pods, this.namespaces, this.identities, this.nodes, this.endpoints, this.apiServers, this.encryptions]) await table?.start();
     for (const reflector of this.#reflectors) await reflector.start(signal);
   }
 
@@ -77,4 +82,9 @@ export class Tables {
     this.#reflectors.push(source as unknown as Reflector<never, unknown>);
     return new KeptTable({ name, source, file: join(folder, `${name}.json`), logger, ...json });
   }
+}
+
+/** As this version keeps it, or as the one before it, which knew one key of a node: without it nobody would be sent to until the API server is heard. */
+function nodeOfDisk({ publicKey, ...row }: CiliumNodeRow & { readonly publicKey?: string }): CiliumNodeRow {
+  return publicKey === undefined || row.keys !== undefined ? row : { ...row, keys: { publicKey } };
 }

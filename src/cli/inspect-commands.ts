@@ -79,6 +79,11 @@ export function addEncryption(program: Command, surroundings: Surroundings): voi
     const table = tableNamed(`encryption-${command}`);
     show(encryption.command(command).description(table.about), table, surroundings, plainly(table));
   }
+  encryption.command("rotate").description("Let all nodes replace the keys that they have by now; no packet is lost").action(async (_options: object, command: Command) => {
+    const { rotateKeys } = await import("./rotate-keys.ts");
+    const at = await surroundings.withCluster(command, (cluster) => rotateKeys(cluster, new Date()));
+    surroundings.print(`every key that was made before ${at} is being replaced: \`cilium encryption status\` shows how far it is`);
+  });
 }
 
 /** The entries of all rule sets, or of the one that a pod obeys, on the node that it runs on. */

@@ -10,7 +10,7 @@ export { policySize, withoutRules } from "./size.ts";
 export type { PolicySize } from "./size.ts";
 export { isAudited } from "./draft.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";
-export { readEncryption } from "./encryption.ts";
+export { KEYS_NOT_BEFORE, readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";
 export { readRouting } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";

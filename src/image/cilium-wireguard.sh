@@ -1,13 +1,23 @@
 #!/bin/sh
-# Makes the node's WireGuard device and keeps it: the kernel's own where it has one, else a process, which this becomes.
-# Keys and peers are the agent's to tell, whenever it runs.
+# Makes one WireGuard device of the node and keeps it: `cilium-wireguard DEVICE auto|always|never`. The kernel's own where it has
+# one, else a process, which this becomes; always or never such a process. Keys and peers are the agent's to tell, whenever it runs.
 set -eu
-device=cilium_wg0
-if ip -details link show dev "$device" 2> /dev/null | grep -q '^ *wireguard ' || ip link add dev "$device" type wireguard 2> /dev/null; then
+device=$1
+userspace=$2
+is_kernels() {
+  ip -details link show dev "$device" 2> /dev/null | grep -q '^ *wireguard '
+}
+if [ "$userspace" = always ]; then
+  # Made before the setting was: a process cannot take the name.
+  if is_kernels; then ip link delete dev "$device"; fi
+elif is_kernels || ip link add dev "$device" type wireguard 2> /dev/null; then
   echo "$device is the kernel's own"
   exec sleep infinity
+elif [ "$userspace" = never ]; then
+  echo "$device cannot be made: the kernel has no WireGuard, and encryption.wireguard.userspace=never wants no process" >&2
+  exit 1
 fi
-echo "$device is wireguard-go's: the kernel has no WireGuard"
+echo "$device is wireguard-go's"
 # The process would say otherwise that Linux needs none; errors are enough of its log, which never has keys.
 export WG_PROCESS_FOREGROUND=1 LOG_LEVEL=error
 exec /opt/cilium/bin/wireguard-go --foreground "$device"

@@ -12,6 +12,8 @@ export interface EncryptionFacts {
   readonly inForce: boolean;
   /** What is missing. */
   readonly message: string | undefined;
+  /** While the node's key is being replaced, what that waits for. */
+  readonly rotation: string | undefined;
   readonly keys: readonly KeyFacts[];
   readonly peers: readonly PeerFacts[];
 }
@@ -87,6 +89,7 @@ export const encryptionStatus: Table = erased<StatusRow>({
     { head: "RECEIVED", cell: ({ received }) => received },
     { head: "SENT", cell: ({ sent }) => sent },
     { head: "MISSING", cell: ({ message }) => message ?? NONE },
+    { head: "ROTATION WAITS FOR", cell: ({ rotation }) => rotation ?? NONE },
   ],
   rows: async function* ({ encryption }: Source) {
     yield [statusRow(await encryption())];

@@ -17,6 +17,8 @@ export interface EncryptedRoute {
   readonly destination: string;
   /** This node's, of the same family. */
   readonly source: string;
+  /** WireGuard's. */
+  readonly device: string;
 }
 
 interface ShownRule {
@@ -39,12 +41,10 @@ const familyOf = (ip: string): Family => (ip.includes(":") ? "-6" : "-4");
 export class EncryptedRoutes {
   readonly #run: Run;
   readonly #links: Links;
-  readonly #device: string;
 
-  constructor(run: Run, device: string) {
+  constructor(run: Run) {
     this.#run = run;
     this.#links = new Links(run);
-    this.#device = device;
   }
 
   /** UDP to `port` takes these routes; what has none takes the node's others. */
@@ -80,10 +80,12 @@ export class EncryptedRoutes {
     const shown = status === 0 && stdout.trim() !== "" ? (JSON.parse(stdout) as readonly ShownRoute[]) : [];
     const lines: string[] = [];
     for (const { dst, dev, prefsrc } of shown) {
-      if (wanted.get(dst)?.source === prefsrc && dev === this.#device) wanted.delete(dst);
+      const route = wanted.get(dst);
+      if (route !== undefined && route.source === prefsrc && route.device === dev) wanted.delete(dst);
       else if (!wanted.has(dst)) lines.push(`route delete ${dst} dev ${dev} table ${ENCRYPTED_TABLE}`);
     }
-    for (const { destination, source } of wanted.values()) lines.push(`route replace ${destination} dev ${this.#device} table ${ENCRYPTED_TABLE} proto ${ROUTE_PROTOCOL} src ${source}`);
+    // Replaced in one step: a destination that changes its device is never without a route.
+    for (const { destination, source, device } of wanted.values()) lines.push(`route replace ${destination} dev ${device} table ${ENCRYPTED_TABLE} proto ${ROUTE_PROTOCOL} src ${source}`);
     await this.#links.batch(lines);
   }
 }

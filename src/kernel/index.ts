@@ -32,6 +32,6 @@ export { watchRoutes } from "./route-watch.ts";
 export { Sysctl, SysctlLedger } from "./sysctl.ts";
 export { detachStubs, foreignFilters } from "./tc.ts";
 export type { ForeignFilter } from "./tc.ts";
-export { WIREGUARD_DEVICE, WireGuard, isWireGuardKey } from "./wireguard.ts";
+export { WIREGUARD_DEVICES, WireGuard, isWireGuardKey } from "./wireguard.ts";
 export type { WireGuardPeer, WireGuardState } from "./wireguard.ts";
 export type * from "./port.ts";

@@ -5,7 +5,8 @@
 import { check } from "./command.ts";
 import type { Run } from "./command.ts";
 
-export const WIREGUARD_DEVICE = "cilium_wg0";
+/** The first has the node's key; while it is replaced, the second has the next one. Then they change their parts. */
+export const WIREGUARD_DEVICES: readonly string[] = ["cilium_wg0", "cilium_wg1"];
 
 export interface WireGuardPeer {
   /** Base64, as everywhere here. */
@@ -97,7 +98,7 @@ export class WireGuard {
   readonly #run: Run;
   readonly #device: string;
 
-  constructor(run: Run, device = WIREGUARD_DEVICE) {
+  constructor(run: Run, device: string) {
     this.#run = run;
     this.#device = device;
   }
@@ -116,5 +117,12 @@ export class WireGuard {
     }
     if (args.length > 0) await check(this.#run, ["wg", "set", this.#device, ...args]);
     return isNewKey || args.length > 0;
+  }
+
+  /** Without a key and peers: it neither opens nor sends anything, and what was said by its key cannot be read by what is left. */
+  async clear(now: WireGuardState): Promise<void> {
+    if (now.privateKey === undefined && now.peers.size === 0) return;
+    // An empty file takes the key away (wg(8)).
+    await check(this.#run, ["wg", "set", this.#device, "private-key", "/dev/null", ...[...now.peers.keys()].flatMap((key) => ["peer", key, "remove"])]);
   }
 }

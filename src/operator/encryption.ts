@@ -1,5 +1,6 @@
 /** The CiliumEncryption named default: there while the chart's values switch encryption on. */
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
+import type { EncryptionDecision } from "../compile/index.ts";
 import { CILIUM_ENCRYPTIONS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
 import { failingNodes, firstOf, namesOf, readyCondition } from "./default-object.ts";
@@ -49,11 +50,16 @@ export interface EncryptionSources {
   readonly ciliumNodes: Source<CiliumNodeReport>;
 }
 
-export function defaultEncryption(enabled: boolean, { encryptions, nodes, ciliumNodes }: EncryptionSources): DefaultObject<CiliumEncryption> {
+/** Every field, so that a merge leaves nothing of an earlier spec. */
+export function encryptionSpec({ port, persistentKeepalive, keyRotationMs = 0, userspace }: EncryptionDecision): CiliumEncryption["spec"] {
+  return { type: "wireguard", port, persistentKeepalive, keyRotationSeconds: keyRotationMs / 1000, userspace };
+}
+
+export function defaultEncryption(decision: EncryptionDecision | undefined, { encryptions, nodes, ciliumNodes }: EncryptionSources): DefaultObject<CiliumEncryption> {
   return {
     type: CILIUM_ENCRYPTIONS,
     objects: encryptions,
-    spec: enabled ? { type: "wireguard" } : undefined,
-    status: (object, now) => encryptionStatus(object, enabled, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.encryption] as const)), now),
+    spec: decision === undefined ? undefined : encryptionSpec(decision),
+    status: (object, now) => encryptionStatus(object, decision !== undefined, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.encryption] as const)), now),
   };
 }

@@ -232,7 +232,7 @@ export class CiliumOperator extends SafeOperator {
   #keepDefaults(sources: Sources, work: Work, signal: AbortSignal): void {
     const { client, events, encryption, routing } = this.#options;
     const common = { client, events, now: () => new Date() };
-    work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption !== undefined, sources) }), signal);
+    work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, sources) }), signal);
     work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, sources) }), signal);
     this.#addDefaults();
   }

@@ -1,5 +1,5 @@
 /** Settings of the network, and what others have put into it. Pure. */
-import { ENCRYPTED_TABLE, HOST_DEVICE, POD_DEVICE_PREFIX, TUNNEL_DEVICE, WIREGUARD_DEVICE } from "../kernel/index.ts";
+import { ENCRYPTED_TABLE, HOST_DEVICE, POD_DEVICE_PREFIX, TUNNEL_DEVICE, WIREGUARD_DEVICES } from "../kernel/index.ts";
 import { cidrContains, compareAddresses, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { blocker, known, ok, warning } from "./facts.ts";
@@ -144,7 +144,7 @@ function parse(text: string): Cidr | undefined {
 }
 
 function isOurs(device: string): boolean {
-  return [HOST_DEVICE, TUNNEL_DEVICE, WIREGUARD_DEVICE].includes(device) || device.startsWith(POD_DEVICE_PREFIX);
+  return [HOST_DEVICE, TUNNEL_DEVICE, ...WIREGUARD_DEVICES].includes(device) || device.startsWith(POD_DEVICE_PREFIX);
 }
 
 /** Those by which other nodes and the outside are reached have addresses of their own. */

@@ -117,7 +117,7 @@ async function main(settleMs: number, steps: readonly number[]): Promise<void> {
     stream: ({ path }: ApiRequest) => Promise.resolve(streamOf(path.slice(path.lastIndexOf("/") + 1)).read()),
   };
   const logger = createLogger({ component: "bench", level: "error" });
-  const tables = new Tables({ transport, logger, nodeName: LOCAL.name, folder });
+  const tables = new Tables({ transport, logger, nodeName: LOCAL.name, encrypts: false, folder });
   const maps = Object.fromEntries((["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"] as const).map((name) => [name, new CountingMap(name)])) as unknown as Record<MapName, CountingMap>;
   const objects = { identities: tables.identities.objects, nodes: tables.nodes.objects, apiServers: tables.apiServers.objects, endpoints: tables.endpoints.objects, attachments: new Map(), pods: new Map(), areApiServersKnown: () => true };
   const state = new LocalState(LOCAL, objects, "tunnel");

@@ -54,6 +54,12 @@ async function clearFilter(): Promise<string> {
   return `udp port 8472 or ((${either("src", false)}) and (${either("dst", false)})) or ((${either("src", true)}) and (${either("dst", true)}))`;
 }
 
+interface PublishedKeys {
+  readonly publicKey: string;
+  readonly epoch?: number;
+  readonly next?: object;
+}
+
 interface Capture {
   readonly lines: () => string[];
   stop(): Promise<void>;
@@ -82,7 +88,7 @@ async function capture(filter: string): Promise<Capture> {
 /** Nothing in clear while `work` runs; that the capture sees anything is shown by WireGuard's own packets. */
 async function nothingInClear(work: () => Promise<void>): Promise<void> {
   const clear = await capture(await clearFilter());
-  const encrypted = await capture("udp port 51871");
+  const encrypted = await capture("udp portrange 51871-51872");
   try {
     await work();
     await reachAll();
@@ -252,6 +258,31 @@ describe("encryption by one flag", () => {
     assert.equal(new Set(keys).size, NODES.length);
   });
 
+  test("keys are replaced by one command: connections go on, nothing is in clear, all keys are others", { timeout: 300_000 }, async () => {
+    const keys = async (): Promise<readonly PublishedKeys[]> => await Promise.all(NODES.map(async ({ name }) => (await get<{ spec: { encryption: PublishedKeys } }>("ciliumnode", name)).spec.encryption));
+    const old = await keys();
+    await nothingInClear(async () => {
+      const [first, second, third] = pods as [Pod, Pod, Pod];
+      flows = [first.flow("udp", second.ipv4, 8080, 50, 240), third.flow("udp", first.ipv6, 8080, 50, 240)];
+      await must(["cilium", "encryption", "rotate"]);
+      await waitFor("every node has another key, and no old one", async () => {
+        const now = await keys();
+        return now.every(({ publicKey, epoch, next }, index) => next === undefined && publicKey !== old[index]?.publicKey && epoch === (old[index]?.epoch ?? 0) + 1) ? true : undefined;
+      }, state, { timeoutMs: 120_000 });
+      await reachAll();
+      for (const flow of flows) {
+        const result = await flow.stop();
+        assert.equal(result.answered, result.sent, `lost: ${JSON.stringify({ ...result, tenths: undefined })}`);
+        assert.ok(result.sent > 50, "it was sent");
+      }
+      flows = [];
+    });
+    await isEncrypted();
+    const shown = JSON.parse(await must(["cilium", "encryption", "status", "-o", "json"])) as { node: string; inForce: boolean; reached: number; known: number; rotation?: string; keys: { publicKey: string }[] }[];
+    const now = await keys();
+    assert.deepEqual(shown.map(({ node: name, inForce, reached, known, rotation, keys: held }) => [name, inForce, reached, known, rotation, held.map(({ publicKey }) => publicKey)]), NODES.map(({ name }, index) => [name, true, NODES.length - 1, NODES.length - 1, undefined, [now[index]?.publicKey]]));
+  });
+
   test("switched off it is gone: no device, no rule, no object, and pods reach each other", { timeout: 400_000 }, async () => {
     await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values"]);
     await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
@@ -260,7 +291,7 @@ describe("encryption by one flag", () => {
     await waitFor("nothing of it", async () => {
       const left = await Promise.all(NODES.map(({ name }) => inNode(name, ["sh", "-c", "ip -oneline link; ip rule; ip -6 rule"])));
       const objects = await kubectl("get", "ciliumencryptions", "-o", "name");
-      return left.every((text) => !/cilium_wg0|lookup 193/.test(text)) && objects.trim() === "" ? true : undefined;
+      return left.every((text) => !/cilium_wg|lookup 193/.test(text)) && objects.trim() === "" ? true : undefined;
     }, state, { timeoutMs: 120_000 });
     await reachAll();
     const { items } = await get<{ items: { spec: object; status?: object }[] }>("ciliumnodes");

@@ -130,7 +130,7 @@ describe("rights", () => {
 
   test("the agent's own writers get through with the token of its node, and its tables fill", async () => {
     const { signal } = ended;
-    const tables = new Tables({ transport: stolen.transport, logger: silent, nodeName: "n1", folder: join(server.directory, "tables") });
+    const tables = new Tables({ transport: stolen.transport, logger: silent, nodeName: "n1", encrypts: true, folder: join(server.directory, "tables") });
     mkdirSync(join(server.directory, "tables"));
     await tables.start(signal);
     await eventually("all sources", () => tables.isSynced && tables.pods.synced && tables.node.synced && tables.namespaces.synced);

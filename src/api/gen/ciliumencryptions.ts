@@ -22,6 +22,22 @@ export interface CiliumEncryption {
      * How it is encrypted; wireguard is the only type.
      */
     type: "wireguard";
+    /**
+     * UDP port between nodes; the next one is in use too while keys are replaced.
+     */
+    port?: number;
+    /**
+     * Seconds after which a silent node says that it is there; 0, never.
+     */
+    persistentKeepalive?: number;
+    /**
+     * Age at which keys are replaced; 0, only when the annotation cilium.io/keys-not-before asks for it.
+     */
+    keyRotationSeconds?: number;
+    /**
+     * Who encrypts. auto, the kernel where it can, else a process; always a process; never one.
+     */
+    userspace?: "auto" | "always" | "never";
   };
   /**
    * What holds, as the nodes' agents say.

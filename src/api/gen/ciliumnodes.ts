@@ -52,6 +52,39 @@ export interface CiliumNode {
        * WireGuard's public key of the node, in base64. The private one never leaves the node.
        */
       publicKey: string;
+      /**
+       * UDP port of the node behind which this key is.
+       */
+      port?: number;
+      /**
+       * How many times the keys of the cluster were replaced before this one; absent, never. Nodes use keys of one epoch with each other.
+       */
+      epoch?: number;
+      /**
+       * When the key was made.
+       */
+      created?: string;
+      /**
+       * The key that replaces this one, while both are in use. It is behind a device and port of its own.
+       */
+      next?: {
+        /**
+         * WireGuard's public key, in base64.
+         */
+        publicKey: string;
+        /**
+         * UDP port of the node behind which this key is.
+         */
+        port: number;
+        /**
+         * That of the key before it, and one more.
+         */
+        epoch: number;
+        /**
+         * When the key was made.
+         */
+        created: string;
+      };
     };
   };
   /**
@@ -87,6 +120,14 @@ export interface CiliumNode {
        * Nodes that were reached through WireGuard since the device was made.
        */
       peers: number;
+      /**
+       * Greatest epoch of the keys with which the node sends to every other node. Absent while there is no such one.
+       */
+      sends?: number;
+      /**
+       * While the node's key is being replaced, which nodes that waits for.
+       */
+      rotation?: string;
       /**
        * What is missing.
        */

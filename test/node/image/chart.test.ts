@@ -47,7 +47,7 @@ describe("values that are refused by name", () => {
     });
   }
 
-  const unknown = ["hubble.relai.enabled=true", "encription.enabled=true", "operator.replica=1", "cni.exclusiv=false", "bpf.mapMax=1", "image.name=x"];
+  const unknown = ["hubble.relai.enabled=true", "encription.enabled=true", "operator.replica=1", "cni.exclusiv=false", "bpf.mapMax=1", "image.name=x", "encryption.nodeEncryption=true"];
   for (const set of unknown) {
     it(`${set} is unknown`, () => {
       const { ok, text } = template(set);
@@ -57,7 +57,7 @@ describe("values that are refused by name", () => {
     });
   }
 
-  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "routingMode=bgp", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=fd00::/8", "ipv6NativeRoutingCIDR=10.0.0.0/8", "nonMasqueradeCIDRs={10.0.0.0}", "tunnelPort=\\\"8472\\\""]) {
+  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "routingMode=bgp", "encryption.keyRotationInterval=24", "encryption.wireguard.userspace=sometimes", "encryption.wireguard.port=65535", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=fd00::/8", "ipv6NativeRoutingCIDR=10.0.0.0/8", "nonMasqueradeCIDRs={10.0.0.0}", "tunnelPort=\\\"8472\\\""]) {
     it(`${set} is out of range`, () => assert.equal(template(set).ok, false));
   }
 });
@@ -79,6 +79,15 @@ describe("what stands in the manifests", () => {
     const { data } = find(objects("routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8", "enableIPv6Masquerade=false", "nonMasqueradeCIDRs={fd00::/8,192.168.0.0/16}"), "ConfigMap", "cilium-config");
     const routing = readRouting((key: string) => data[key]);
     assert.deepEqual(routing, { mode: "native", tunnelPort: 8472, directRoutes: true, masquerade: { ipv4: true, ipv6: false }, unmasqueraded: ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"] });
+  });
+
+  it("has two WireGuard devices, each in a container of its own, and tells who encrypts, by which port, and when keys are replaced", () => {
+    const all = objects("encryption.enabled=true", "encryption.keyRotationInterval=24h", "encryption.wireguard.userspace=always", "encryption.wireguard.port=5000", "encryption.wireguard.persistentKeepalive=25");
+    const { containers } = find(all, "DaemonSet", "cilium-wireguard").spec.template.spec;
+    assert.deepEqual(containers.map(({ command }: { command: string[] }) => command.slice(1)), [["cilium_wg0", "always"], ["cilium_wg1", "always"]]);
+    const { data } = find(all, "ConfigMap", "cilium-config");
+    const settings = Object.entries(data).filter(([key]) => key.startsWith("encryption-"));
+    assert.deepEqual(Object.fromEntries(settings), { "encryption-enabled": "true", "encryption-type": "wireguard", "encryption-key-rotation-interval": "24h", "encryption-port": "5000", "encryption-persistent-keepalive": "25", "encryption-userspace": "always" });
   });
 
   it("is equal on every rendering: nothing random", () => {

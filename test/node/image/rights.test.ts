@@ -34,6 +34,8 @@ const AGENT: Reasons = {
   "cilium.io/ciliumnodes watch": "tunnels and routes to other nodes",
   "cilium.io/ciliumnodes create": "server-side apply of the own CiliumNode",
   "cilium.io/ciliumnodes patch": "server-side apply of the own CiliumNode",
+  "cilium.io/ciliumencryptions list": FOLLOWED,
+  "cilium.io/ciliumencryptions watch": "whether somebody asks for other keys",
   "cilium.io/ciliumendpoints list": FOLLOWED,
   "cilium.io/ciliumendpoints watch": "identities of addresses on other nodes",
   "cilium.io/ciliumendpoints create": "server-side apply for its own pods",

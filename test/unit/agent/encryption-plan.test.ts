@@ -9,19 +9,19 @@ const key = (letter: string): string => `${letter.repeat(42)}A=`;
 const local = { name: "n1", uid: "u", internalIps: ["192.0.2.1", "2001:db8::1"], routerIps: [], podCidrs: [] };
 const node = (number: number, letter: string | undefined, phase?: EncryptionStatus["phase"], more: Partial<CiliumNodeRow> = {}): CiliumNodeRow => ({
   name: `n${number}`, internalIps: [`192.0.2.${number}`, `2001:db8::${number}`], routerIps: [], podCidrs: [],
-  ...(letter === undefined ? {} : { publicKey: key(letter) }),
+  ...(letter === undefined ? {} : { keys: { publicKey: key(letter) } }),
   ...(phase === undefined ? {} : { encryption: { phase, device: "Userspace", peers: 0 } }), ...more,
 });
 
 function view(nodes: readonly CiliumNodeRow[], answered: readonly string[] = [], inForce = false): EncryptionView {
   const peers = new Map(answered.map((letter) => [key(letter), { publicKey: key(letter), endpoint: undefined, allowedIps: [], lastHandshake: 1, received: 0, sent: 0, keepalive: 0 }]));
-  return { local, nodes, port: 51871, publicKey: key("O"), now: { privateKey: key("P"), publicKey: key("O"), port: 51871, peers }, inForce };
+  return { local, nodes, port: 51871, keys: [{ publicKey: key("O"), epoch: 0, device: "wg0", now: { privateKey: key("P"), publicKey: key("O"), port: 51871, peers } }], inForce };
 }
 
 describe("the plan of a node's encryption", () => {
   it("makes a peer of every node that has a key, asks it until it answers, and routes nothing before", () => {
     const plan = encryptionPlan(view([node(1, "O"), node(2, "B"), node(3, undefined)]));
-    assert.deepEqual(plan.peers, [{ publicKey: key("B"), endpoint: { ip: "192.0.2.2", port: 51871 }, allowedIps: ["192.0.2.2/32", "2001:db8::2/128"], keepalive: 5 }]);
+    assert.deepEqual(plan.peers[0], [{ publicKey: key("B"), endpoint: { ip: "192.0.2.2", port: 51871 }, allowedIps: ["192.0.2.2/32", "2001:db8::2/128"], keepalive: 5 }]);
     assert.deepEqual([plan.routes, plan.enforce, plan.confirmed], [[], false, false]);
     assert.equal(plan.missing.length, 2);
     assert.match(plan.missing.join(), /n3: it has published no key/);
@@ -29,8 +29,8 @@ describe("the plan of a node's encryption", () => {
 
   it("routes to who has answered, by both families, and is silent then", () => {
     const plan = encryptionPlan(view([node(2, "B"), node(3, "C")], ["B"]));
-    assert.deepEqual(plan.routes, [{ destination: "192.0.2.2", source: "192.0.2.1" }, { destination: "2001:db8::2", source: "2001:db8::1" }]);
-    assert.deepEqual(plan.peers.map(({ keepalive }) => keepalive), [0, 5]);
+    assert.deepEqual(plan.routes, [{ destination: "192.0.2.2", source: "192.0.2.1", device: "wg0" }, { destination: "2001:db8::2", source: "2001:db8::1", device: "wg0" }]);
+    assert.deepEqual(plan.peers[0]?.map(({ keepalive }) => keepalive), [0, 5]);
     assert.equal(plan.enforce, false);
   });
 
@@ -56,13 +56,13 @@ describe("the plan of a node's encryption", () => {
     const liar = node(4, "D", undefined, { internalIps: ["192.0.2.2"] });
     const mirror = node(5, "E", undefined, { internalIps: ["192.0.2.5", "192.0.2.1"] });
     const plan = encryptionPlan(view([node(2, "B"), thief, liar, mirror, node(6, "O")]));
-    assert.deepEqual(plan.peers.map(({ publicKey }) => publicKey), [key("B")]);
+    assert.deepEqual(plan.peers[0]?.map(({ publicKey }) => publicKey), [key("B")]);
     assert.match(plan.missing.join("\n"), /n3: its key is the one of n2\nn4: it claims an address of n2\nn5: it claims an address of n1\nn6: its key is the one of n1/);
     assert.ok(!encryptionPlan(view([mirror], [], true)).routes.some(({ destination }) => destination === "192.0.2.1"));
   });
 
   it("takes no option of wg for a key", () => {
-    assert.deepEqual(encryptionPlan(view([node(2, undefined, undefined, { publicKey: "remove" })])).peers, []);
+    assert.deepEqual(encryptionPlan(view([node(2, undefined, undefined, { keys: { publicKey: "remove" } })])).peers, [[]]);
   });
 });
 

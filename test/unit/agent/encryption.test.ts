@@ -21,7 +21,7 @@ test("a device that cannot be set up is told with the reason, although encryptio
     program === "ip" && verb === "show" ? { status: 0, stdout: JSON.stringify(DEVICE), stderr: "" } : { status: 1, stdout: "", stderr: "the port is taken" };
   let reports = 0;
   const encryption = new NodeEncryption({
-    run, sysctl: new Sysctl("/nowhere"), logger, device: "cilium_wg0",
+    run, sysctl: new Sysctl("/nowhere"), logger, keyFile: join(folder, "keys"), wish: () => ({ intervalMs: undefined, notBefore: undefined }),
     local: () => ({ name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] }),
     nodes: () => [], isUsable: () => true, enforcement: new Enforcement({ map: { lookup: () => Uint8Array.of(1, 0, 0, 0) } as unknown as BpfMap, file: join(folder, "in-force"), logger }),
     port: 51871, tunnelPort: 8472, mtu: 1420, onReport: () => void reports++,
@@ -29,7 +29,7 @@ test("a device that cannot be set up is told with the reason, although encryptio
   await assert.rejects(encryption.reconcile(), /the port is taken/);
   const { phase, message } = encryption.report?.status ?? assert.fail("nothing is told");
   assert.equal(phase, "Enforced");
-  assert.match(message ?? "", /cilium_wg0 cannot be set up: .*the port is taken/);
+  assert.match(message ?? "", /cannot be set up: .*cilium_wg0.*the port is taken/);
   assert.equal(reports, 1);
 });
 
@@ -46,7 +46,7 @@ test("a node that stopped while it enforced enforces again before it knows any o
     const enforcement = enforcementOf(volatileMap());
     const others = phase === undefined ? [] : [{ name: "n2", internalIps: ["192.0.2.2"], routerIps: [], podCidrs: [], encryption: { phase, device: "Kernel" as const, peers: 1 } }, { name: "n3", internalIps: ["192.0.2.3"], routerIps: [], podCidrs: [] }];
     const encryption = new NodeEncryption({
-      run: async () => ({ status: 0, stdout: "[]", stderr: "" }), sysctl: new Sysctl("/nowhere"), logger, device: "cilium_wg0",
+      run: async () => ({ status: 0, stdout: "[]", stderr: "" }), sysctl: new Sysctl("/nowhere"), logger, keyFile: join(folder, "keys"), wish: () => ({ intervalMs: undefined, notBefore: undefined }),
       local: () => ({ name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] }),
       nodes: () => others, isUsable: () => isUsable, enforcement, port: 51871, tunnelPort: 8472, mtu: 1420, onReport: () => undefined,
     });
@@ -66,7 +66,7 @@ test("a node that stopped while it enforced enforces again before it knows any o
 test("a node that is away is looked for ever more rarely, a change at once", async () => {
   let missing: readonly string[] = [];
   const encryption = new NodeEncryption({
-    run: async () => ({ status: 0, stdout: "[]", stderr: "" }), sysctl: new Sysctl("/nowhere"), logger, device: "cilium_wg0",
+    run: async () => ({ status: 0, stdout: "[]", stderr: "" }), sysctl: new Sysctl("/nowhere"), logger, keyFile: join(folder, "keys"), wish: () => ({ intervalMs: undefined, notBefore: undefined }),
     local: () => ({ name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] }),
     nodes: () => [], isUsable: () => true, enforcement: new Enforcement({ map: volatileMap(), file: join(folder, "away"), logger }), port: 51871, tunnelPort: 8472, mtu: 1420, onReport: () => void (missing = [...missing, "told"]),
   });

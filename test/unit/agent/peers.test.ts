@@ -99,7 +99,7 @@ describe("peers", () => {
   });
 
   it("tells what a node says of its encryption from where its pods are", () => {
-    assert.ok(isPlacedAlike({ ...other, publicKey: "k", encryption: { phase: "Confirmed", device: "Kernel", peers: 3 } }, other));
+    assert.ok(isPlacedAlike({ ...other, keys: { publicKey: "k" }, encryption: { phase: "Confirmed", device: "Kernel", peers: 3 } }, other));
     assert.ok(!isPlacedAlike({ ...other, podCidrs: [] }, other) && !isPlacedAlike(undefined, other) && !isPlacedAlike({ ...other, routerIps: [] }, other) && !isPlacedAlike({ ...other, internalIps: [] }, other));
   });
 

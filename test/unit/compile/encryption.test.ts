@@ -10,7 +10,9 @@ const read = (settings: Readonly<Record<string, string>>): ReturnType<typeof rea
 test("without the setting nothing is encrypted; with it WireGuard does", () => {
   assert.equal(read({}), undefined);
   assert.equal(read({ "encryption-enabled": "false", "encryption-type": "wireguard" }), undefined);
-  assert.deepEqual(read({ "encryption-enabled": "true" }), { port: 51871 });
+  assert.deepEqual(read({ "encryption-enabled": "true" }), { port: 51871, persistentKeepalive: 0, keyRotationMs: undefined, userspace: "auto" });
+  const settings = { "encryption-port": "5000", "encryption-persistent-keepalive": "25", "encryption-key-rotation-interval": "24h", "encryption-userspace": "always" };
+  assert.deepEqual(read({ "encryption-enabled": "true", ...settings }), { port: 5000, persistentKeepalive: 25, keyRotationMs: 86_400_000, userspace: "always" });
 });
 
 test("what encryption cannot do yet is refused by its key, never left in clear", () => {
@@ -19,5 +21,10 @@ test("what encryption cannot do yet is refused by its key, never left in clear",
     ["encryption-enabled", { "encryption-enabled": "true", "routing-mode": "native" }],
     ["encryption-type", { "encryption-enabled": "true", "encryption-type": "ipsec" }],
     ["tunnel-port", { "encryption-enabled": "true", "tunnel-port": "51871" }],
+    ["tunnel-port", { "encryption-enabled": "true", "tunnel-port": "51872" }],
+    ["encryption-port", { "encryption-port": "65535" }],
+    ["encryption-persistent-keepalive", { "encryption-persistent-keepalive": "25s" }],
+    ["encryption-key-rotation-interval", { "encryption-key-rotation-interval": "5" }],
+    ["encryption-userspace", { "encryption-userspace": "sometimes" }],
   ] as const) assert.throws(() => read(settings), new RegExp(key), JSON.stringify(settings));
 });

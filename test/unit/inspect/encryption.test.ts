@@ -16,14 +16,14 @@ const peer = (letter: string, lastHandshake: number, sent = 0): readonly [string
 const facts = encryptionFacts({
   status: { phase: "Enforced", device: "Kernel", peers: 2, message: "n3: it has not answered yet" }, inForce: true, nowMs: NOW_S * 1000,
   devices: [{ name: "cilium_wg0", state: { privateKey: "secret", publicKey: key("O"), port: 51871, peers: new Map([peer("C", 0), peer("B", NOW_S - 30, 2 ** 52), peer("X", NOW_S + 9, 2 ** 52)]) } }],
-  nodes: ["B", "C"].map((letter, index) => ({ name: `n${index + 2}`, internalIps: [], routerIps: [], podCidrs: [], publicKey: key(letter) })),
+  nodes: ["B", "C"].map((letter, index) => ({ name: `n${index + 2}`, internalIps: [], routerIps: [], podCidrs: [], keys: { publicKey: key(letter) } })),
 });
 
 test("a node that encrypts: who, how far, which key, peers by name, ages and bytes", async () => {
   const rows = await rowsWith("encryption-status", async () => facts);
   assert.deepEqual(cells("encryption-status", rows), [{
     ENCRYPTION: "wireguard", BY: "kernel", PHASE: "Enforced", "CLEAR IS DROPPED": "yes", KEY: "OOOOOOOO… port 51871", PEERS: "2/3",
-    HANDSHAKES: "0s-30s ago", RECEIVED: "15", SENT: String(2n ** 53n), MISSING: "n3: it has not answered yet",
+    HANDSHAKES: "0s-30s ago", RECEIVED: "15", SENT: String(2n ** 53n), MISSING: "n3: it has not answered yet", "ROTATION WAITS FOR": "-",
   }]);
   const peers = cells("encryption-peers", await rowsWith("encryption-peers", async () => facts));
   assert.deepEqual(peers.map((row) => `${row["PEER"]} ${row["KEY"]} ${row["HANDSHAKE"]}`), ["- XXXXXXXX… 0s ago", "n2 BBBBBBBB… 30s ago", "n3 CCCCCCCC… never"]);

@@ -118,6 +118,10 @@ enable-ipv6-masquerade: {{ .Values.enableIPv6Masquerade | quote }}
 non-masquerade-cidrs: {{ join "," .Values.nonMasqueradeCIDRs | quote }}
 encryption-enabled: {{ .Values.encryption.enabled | quote }}
 encryption-type: {{ .Values.encryption.type | quote }}
+encryption-key-rotation-interval: {{ .Values.encryption.keyRotationInterval | quote }}
+encryption-port: {{ .Values.encryption.wireguard.port | quote }}
+encryption-persistent-keepalive: {{ .Values.encryption.wireguard.persistentKeepalive | quote }}
+encryption-userspace: {{ .Values.encryption.wireguard.userspace | quote }}
 mtu: {{ .Values.MTU | quote }}
 devices: {{ join "," .Values.devices | quote }}
 cni-exclusive: {{ .Values.cni.exclusive | quote }}

@@ -1,0 +1,162 @@
+/** When a node begins another key, whom it follows, and when the old one may go. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { encryptionPlan } from "../../../src/agent/encryption-plan.ts";
+import type { OwnKey } from "../../../src/agent/encryption-plan.ts";
+import { firstTurn, keysOf, nextTurn, waitsFor } from "../../../src/agent/key-rotation.ts";
+import type { NodeKey } from "../../../src/agent/key-rotation.ts";
+import { Keyring } from "../../../src/agent/keyring.ts";
+import type { CiliumNodeRow } from "../../../src/agent/objects.ts";
+import type { WireGuardState } from "../../../src/kernel/index.ts";
+
+const NOW = Date.parse("2030-01-01T12:00:00.000Z");
+const text = (ms: number): string => new Date(ms).toISOString();
+const letterKey = (letter: string): string => `${letter.repeat(42)}A=`;
+const key = (epoch: number, created = NOW - 3600_000, letter = "K"): NodeKey => ({ publicKey: letterKey(letter), port: 51871 + (epoch % 2), epoch, created: text(created) });
+const never = { intervalMs: undefined, notBefore: undefined };
+const epochOf = (turn: { readonly epoch: number } | undefined): number | undefined => turn?.epoch;
+
+describe("the turn of keys", () => {
+  it("comes with their age, or when somebody asks, and not before the time that is asked for", () => {
+    assert.equal(nextTurn(key(4), [[key(4)]], never, NOW), undefined);
+    assert.deepEqual(nextTurn(key(4), [[key(4)]], { ...never, intervalMs: 3600_000 }, NOW), { epoch: 5, created: text(NOW) });
+    assert.equal(nextTurn(key(4), [], { ...never, intervalMs: 3600_001 }, NOW), undefined);
+    assert.equal(epochOf(nextTurn(key(4), [], { ...never, notBefore: text(NOW) }, NOW)), 5);
+    assert.equal(nextTurn(key(4), [], { ...never, notBefore: text(NOW + 1) }, NOW), undefined);
+    assert.equal(nextTurn(key(4, NOW), [], { ...never, notBefore: text(NOW) }, NOW), undefined);
+    assert.equal(nextTurn(key(4), [], { ...never, notBefore: "soon" }, NOW), undefined);
+  });
+
+  it("a port that the settings do not name any more is left by the next key", () => {
+    assert.equal(epochOf(nextTurn(key(4), [], { ...never, isMisplaced: true }, NOW)), 5);
+  });
+
+  it("whoever has begun is followed, under the later clock: nobody begins once more for the same wish", () => {
+    const ahead = key(5, NOW + 60_000);
+    const turn = nextTurn(key(4), [[key(4), ahead], [key(4)]], never, NOW);
+    assert.deepEqual(turn, { epoch: 5, created: ahead.created });
+    assert.equal(nextTurn({ ...key(5), ...turn }, [[ahead]], { ...never, notBefore: text(NOW + 60_000) }, NOW + 61_000), undefined);
+  });
+
+  it("a node that was left behind, or starts, takes the epoch that others have alone", () => {
+    assert.equal(epochOf(nextTurn(key(1), [[key(7)], [key(6), key(7)]], never, NOW)), 7);
+    assert.equal(firstTurn(0, [[key(6), key(7)], [key(7)], []], NOW).epoch, 7);
+    assert.equal(firstTurn(3, [[key(2)]], NOW).epoch, 3);
+    // Of nodes that start with different memories none stays alone.
+    assert.equal(epochOf(nextTurn(key(0), [[key(3)], [key(0)]], never, NOW)), 3);
+  });
+});
+
+describe("the old key", () => {
+  const row = (name: string, present: NodeKey, next?: NodeKey, sends?: number): CiliumNodeRow => ({
+    name, internalIps: [], routerIps: [], podCidrs: [], keys: { ...present, ...(next === undefined ? {} : { next }) },
+    encryption: { phase: "Enforced", device: "Kernel", peers: 1, ...(sends === undefined ? {} : { sends }) },
+  });
+
+  it("goes only when every other node is reached by the new one, and says that it sends by it to all", () => {
+    const all = new Set(["a", "b", "c"]);
+    const of = (...rows: readonly CiliumNodeRow[]): string => waitsFor(5, rows, 51871, all).join("; ");
+    assert.match(of(row("a", key(4))), /^a: it has published no key of epoch 5 yet$/);
+    assert.match(of(row("a", key(4), key(5), 4)), /^a: it does not send to all others yet by keys of epoch 5$/);
+    assert.match(of(row("a", key(4), key(5))), /^a: it does not send to all/);
+    assert.match(waitsFor(5, [row("a", key(5))], 51871, new Set()).join(), /^a: it has not answered yet by its key of epoch 5$/);
+    assert.match(of({ name: "a", internalIps: [], routerIps: [], podCidrs: [] }), /no key of epoch 5/);
+    assert.equal(of(row("a", key(4), key(5), 5), row("b", key(5)), row("c", key(5), key(6), 5)), "");
+    assert.equal(waitsFor(5, [], 51871, new Set()).length, 0);
+  });
+
+  it("of a version that knows one key, is of epoch 0 behind the usual port", () => {
+    assert.deepEqual(keysOf({ keys: { publicKey: letterKey("K") } }, 51871), [{ publicKey: letterKey("K"), port: 51871, epoch: 0, created: "" }]);
+    assert.deepEqual(keysOf({}, 51871), []);
+  });
+});
+
+describe("the ways while a key is replaced", () => {
+  const local = { name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] };
+  const own = (epoch: number, ...answered: readonly string[]): OwnKey => ({
+    publicKey: letterKey(epoch === 4 ? "O" : "P"), epoch, device: `wg${epoch % 2}`,
+    now: { privateKey: "p", publicKey: "", port: 0, peers: new Map(answered.map((letter) => [letterKey(letter), { publicKey: letterKey(letter), endpoint: undefined, allowedIps: [], lastHandshake: 1, received: 0, sent: 0, keepalive: 0 }])) },
+  });
+  const node = (name: string, ip: string, present: NodeKey, next?: NodeKey): CiliumNodeRow => ({ name, internalIps: [ip], routerIps: [], podCidrs: [], keys: { ...present, ...(next === undefined ? {} : { next }) } });
+  const b = node("n2", "192.0.2.2", key(4, NOW, "B"), key(5, NOW, "C"));
+  const c = node("n3", "192.0.2.3", key(4, NOW, "D"), key(5, NOW, "E"));
+  const plan = (keys: readonly OwnKey[], ...nodes: readonly CiliumNodeRow[]): ReturnType<typeof encryptionPlan> => encryptionPlan({ local, nodes, port: 51871, keys, inForce: true });
+  const ways = (of: ReturnType<typeof encryptionPlan>): string[] => of.routes.map(({ destination, device }) => `${destination} ${device}`);
+
+  it("each node is sent to by the new key as soon as it has answered by it, others by the old one", () => {
+    const found = plan([own(4, "B", "D"), own(5, "C")], b, c);
+    assert.deepEqual(ways(found), ["192.0.2.2 wg1", "192.0.2.3 wg0"]);
+    assert.deepEqual(found.peers.map((peers) => peers.map(({ publicKey, endpoint }) => `${publicKey[0]} ${endpoint.port}`)), [["B 51871", "D 51871"], ["C 51872", "E 51872"]]);
+    assert.deepEqual([found.sends, [...found.reachedByLast], found.confirmed, found.missing], [4, ["n2"], true, []]);
+  });
+
+  it("says that it sends by the new key when that is so for all", () => {
+    const found = plan([own(4, "B", "D"), own(5, "C", "E")], b, c);
+    assert.deepEqual([found.sends, ways(found)], [5, ["192.0.2.2 wg1", "192.0.2.3 wg1"]]);
+  });
+
+  it("a node that has the new key alone is sent to by it, answered or not", () => {
+    assert.deepEqual(ways(plan([own(4, "B"), own(5)], b, node("n3", "192.0.2.3", key(5, NOW, "E")))), ["192.0.2.2 wg0", "192.0.2.3 wg1"]);
+  });
+
+  it("without an epoch in common nothing leaves in clear, and both are named", () => {
+    const found = plan([own(4)], node("n3", "192.0.2.3", key(9, NOW, "E")));
+    assert.deepEqual(ways(found), ["192.0.2.3 wg0"]);
+    assert.deepEqual([found.sends, found.missing], [undefined, ["n3: its keys are of epoch 9, this node's of 4"]]);
+  });
+});
+
+describe("the memory of keys", () => {
+  const folder = mkdtempSync(join(tmpdir(), "keyring-"));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const none: WireGuardState = { privateKey: undefined, publicKey: undefined, port: 0, peers: new Map() };
+  const stateOf = (ring: Keyring, slot: number): WireGuardState => {
+    const held = ring.keys.find((one) => one.slot === slot);
+    return held === undefined ? none : { ...none, privateKey: held.privateKey, publicKey: held.publicKey };
+  };
+  const restored = async (file: string, states: readonly (WireGuardState | undefined)[], others: readonly (readonly NodeKey[])[] = [], port = 51871): Promise<Keyring> => {
+    const ring = new Keyring(join(folder, file), port);
+    await ring.restore(states, others, NOW);
+    return ring;
+  };
+
+  it("a process that starts in the middle has both keys again; the file has no private one", async () => {
+    const ring = await restored("a", [none, none]);
+    await ring.begin({ epoch: 1, created: text(NOW) }, 1);
+    assert.deepEqual(ring.keys.map(({ slot, port, epoch }) => [slot, port, epoch]), [[0, 51871, 0], [1, 51872, 1]]);
+    const again = await restored("a", [stateOf(ring, 0), stateOf(ring, 1)]);
+    assert.deepEqual(again.keys, ring.keys);
+    for (const { privateKey } of ring.keys) assert.ok(!readFileSync(join(folder, "a"), "utf8").includes(privateKey));
+    await again.finish();
+    assert.deepEqual(again.published, { publicKey: ring.keys[1]?.publicKey, port: 51872, epoch: 1, created: text(NOW) });
+    await again.begin({ epoch: 2, created: text(NOW) }, 0);
+    assert.deepEqual(again.published?.next?.port, 51871);
+  });
+
+  it("a device that is gone meanwhile: the key that is left is the present one; with none left there is a fresh one of the others' epoch", async () => {
+    const ring = await restored("b", [none, none]);
+    await ring.begin({ epoch: 1, created: text(NOW) }, 1);
+    assert.deepEqual((await restored("b", [undefined, stateOf(ring, 1)])).keys, ring.keys.slice(1));
+    assert.deepEqual((await restored("b", [undefined, none], [[key(6)]])).keys, [], "the first device is waited for");
+    const [fresh, ...more] = (await restored("b", [none, none], [[key(6)]])).keys;
+    assert.deepEqual([fresh?.slot, fresh?.epoch, more.length], [0, 6, 0]);
+    assert.ok(!ring.keys.some(({ publicKey }) => publicKey === fresh?.publicKey));
+  });
+
+  it("a key of a device that no file knows, as a version without it left one, is taken on", async () => {
+    const [held] = (await restored("c", [none, none])).keys;
+    const [adopted] = (await restored("unknown", [{ ...none, privateKey: held?.privateKey, publicKey: held?.publicKey }, none], [[key(2)]])).keys;
+    assert.deepEqual([adopted?.publicKey, adopted?.privateKey, adopted?.epoch], [held?.publicKey, held?.privateKey, 2]);
+  });
+
+  it("another port of the settings is the next key's, never one that is in use", async () => {
+    const ring = await restored("d", [none, none]);
+    const moved = await restored("d", [stateOf(ring, 0), none], [], 51870);
+    assert.deepEqual([moved.keys[0]?.port, moved.ports], [51871, [51870, 51871]]);
+    await moved.begin({ epoch: 1, created: text(NOW) }, 1);
+    assert.equal(moved.keys[1]?.port, 51870);
+  });
+});
