@@ -12,7 +12,9 @@ if [ "$userspace" = always ]; then
   if is_kernels; then ip link delete dev "$device"; fi
 elif is_kernels || ip link add dev "$device" type wireguard 2> /dev/null; then
   echo "$device is the kernel's own"
-  exec sleep infinity
+  # No process ends with it: it is looked for, and made again when somebody deletes it.
+  while [ -e "/sys/class/net/$device" ]; do sleep 1; done
+  exec "$0" "$@"
 elif [ "$userspace" = never ]; then
   echo "$device cannot be made: the kernel has no WireGuard, and encryption.wireguard.userspace=never wants no process" >&2
   exit 1

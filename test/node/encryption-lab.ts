@@ -82,6 +82,12 @@ export class LabNode {
     await ended;
   }
 
+  /** Resolves when the device's process has ended. */
+  async deviceEnd(slot: 0 | 1 = 0): Promise<void> {
+    const child = this.#processes.get(slot);
+    if (child?.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once("exit", resolve));
+  }
+
   /** An agent's process: what it knows beside the devices and the disk is gone with it. */
   startAgent(): void {
     const run: Run = ([program, ...args], input) => runCommand(["ip", "netns", "exec", this.netns, program, ...args], input);

@@ -118,4 +118,28 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     assert.match(a.routes, new RegExp(a.device));
     assert.match(a.exec("ip", "rule"), /lookup 193[\s\S]*500:/);
   });
+
+  it("a device that somebody deletes: its process ends, the next one gets the same key, and enforcement stays", async () => {
+    const { publicKey } = a;
+    const ended = a.deviceEnd();
+    a.exec("ip", "link", "delete", "dev", a.device);
+    await ended;
+    await until("a says so", () => a.row.encryption?.device === "None");
+    assert.equal(a.isInForce, true);
+    a.startDevice();
+    await until("a is back", () => a.row.encryption?.device === "Userspace" && a.row.encryption.message === undefined && a.routes !== "");
+    assert.equal(a.publicKey, publicKey);
+  });
+
+  it("a port that somebody else has is told; nothing leaves in clear, and it goes on when the port is free", async () => {
+    await a.killDevice();
+    const other = a.spawn(process.execPath, "-e", `const s = require("node:dgram").createSocket("udp6"); s.bind(${PORT}, () => console.log("bound")); process.stdin.on("end", () => s.close()).resume()`);
+    await new Promise((resolve) => other.stdout?.once("data", resolve));
+    a.startDevice();
+    await until("a says why", () => /cannot be set up: .*listen-port/.test(a.row.encryption?.message ?? ""));
+    assert.equal(a.isInForce, true);
+    assert.equal(a.row.encryption?.phase, "Enforced");
+    other.stdin?.end();
+    await until("a is back", () => a.row.encryption?.device === "Userspace" && a.row.encryption.message === undefined && a.routes !== "");
+  });
 });
