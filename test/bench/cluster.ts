@@ -11,6 +11,7 @@ import { createLogger } from "../../src/lib/log.ts";
 
 export const NAMESPACE = "bench";
 const APPEAR_MS = 120_000;
+const REMOVE_MS = 300_000;
 
 export interface PodSpec {
   readonly name: string;
@@ -19,7 +20,7 @@ export interface PodSpec {
 }
 
 interface PodObject extends KubeObject {
-  readonly spec?: { readonly nodeName?: string };
+  readonly spec?: { readonly nodeName?: string; readonly hostNetwork?: boolean };
   readonly status?: {
     readonly phase?: string;
     readonly podIPs?: readonly { readonly ip?: string }[];
@@ -65,15 +66,29 @@ export class BenchCluster {
   }
 
   /** Starts pods that only wait, all at once, and returns them in the order of their specifications. */
-  async startPods<const S extends readonly PodSpec[]>(specs: S): Promise<{ readonly [I in keyof S]: Pod }> {
+  async startPods<const S extends readonly PodSpec[]>(specs: S, limitMs = APPEAR_MS): Promise<{ readonly [I in keyof S]: Pod }> {
     await Promise.all(specs.map((spec) => this.client.create(PODS, podObject(spec) as KubeObject)));
     const pods = await until(`pods ${specs.map(({ name }) => name).join(" ")} run`, async () => {
       const { items } = await this.client.list<PodObject>(PODS, { namespace: NAMESPACE });
       const found = specs.map(({ name }) => items.find((item) => item.metadata.name === name));
       const ready = found.filter((item) => item?.status?.phase === "Running" && item.status.containerStatuses?.[0]?.ready === true);
       return ready.length === specs.length ? ready.map((item) => podOf(item as PodObject)) : undefined;
-    });
+    }, limitMs);
     return pods as { readonly [I in keyof S]: Pod };
+  }
+
+  async removePods(names: readonly string[]): Promise<void> {
+    for (const name of names) await this.client.delete(PODS, { namespace: NAMESPACE, name });
+    await until("the pods are gone", async () => {
+      const { items } = await this.client.list<PodObject>(PODS, { namespace: NAMESPACE });
+      return items.some(({ metadata }) => names.includes(metadata.name)) ? undefined : true;
+    }, REMOVE_MS);
+  }
+
+  /** Running pods of the node that have a network of their own. */
+  async networkedPods(node: string): Promise<number> {
+    const { items } = await this.client.list<PodObject>(PODS, { fieldSelector: `spec.nodeName=${node}` });
+    return items.filter(({ spec, status }) => spec?.hostNetwork !== true && status?.phase === "Running").length;
   }
 
   /** The main processes of the running pods with a label, found by a word of their command line. */

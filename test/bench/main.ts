@@ -22,6 +22,9 @@ import { routeThroughVxlan } from "./vxlan.ts";
 
 const RAW_FILE = join(ROOT, "build/bench/raw.json");
 const SETUP_MS = 1_500_000;
+/** Pods of our node while CNI ADD is measured, and how long they may take to start. */
+const NODE_PODS = 100;
+const START_MS = 900_000;
 
 const say = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
 
@@ -70,7 +73,7 @@ async function measureAll(config: BenchConfig, ours: BenchCluster, peer: BenchCl
     const idle = await memory(ours);
     const pods = await startPods(ours, peer);
     const changes = await measure("policy", () => policyChanges(ours, pods.judged, config.policyChanges), []);
-    const adds = await measure("cni", () => cniAdds(config, ours, peer, pods.added), []);
+    const adds = await measure("cni", () => amongPods(ours, pods.added.ours.node, (present) => cniAdds(config, ours, peer, pods.added, present)), []);
     const traffic = await measure("traffic", async () => {
       await enforceTrafficPolicies(ours);
       return await trafficRounds(pods.paths, config, say);
@@ -135,7 +138,19 @@ async function startPods(ours: BenchCluster, peer: BenchCluster): Promise<BenchP
   };
 }
 
-async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchCluster, pods: BenchPods["added"]): Promise<readonly AddResult[]> {
+/** The node has as many pods as the target says. They go before the other parts are measured. */
+async function amongPods(ours: BenchCluster, node: string, task: (present: number) => Promise<readonly AddResult[]>): Promise<readonly AddResult[]> {
+  const present = await ours.networkedPods(node);
+  const names = Array.from({ length: Math.max(0, NODE_PODS - present) }, (_, index) => `full-${index}`);
+  try {
+    if (names.length > 0) await ours.startPods(names.map((name) => ({ name, node, app: "bench-full" })), START_MS);
+    return await task(await ours.networkedPods(node));
+  } finally {
+    await ours.removePods(names);
+  }
+}
+
+async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchCluster, pods: BenchPods["added"], present: number): Promise<readonly AddResult[]> {
   const arms: Readonly<Record<"cilium" | "ptp", AddArm>> = {
     cilium: { cluster: ours, pod: pods.ours, plugin: "cilium-cni", conflist: "05-cilium.conflist" },
     ptp: { cluster: peer, pod: pods.peer, plugin: "ptp", conflist: "10-ptp.conflist" },
@@ -147,7 +162,7 @@ async function cniAdds(config: BenchConfig, ours: BenchCluster, peer: BenchClust
     for (const each of index % 2 === 0 ? samples : samples.toReversed()) each.samples.push(await addOnce(arms[each.arm], configurations[each.arm]));
   }
   const after = await addCounters(ours, pods.ours.node);
-  return samples.map((each) => (each.arm === "ptp" ? each : { ...each, meanWaitMs: ((after.waitSeconds - before.waitSeconds) / (after.count - before.count)) * 1000 }));
+  return samples.map((each) => (each.arm === "ptp" ? each : { ...each, present, meanWaitMs: ((after.waitSeconds - before.waitSeconds) / (after.count - before.count)) * 1000 }));
 }
 
 /** Memory before and after `pods` more pods, and what the agents' metrics say of their real ADDs. */

@@ -35,3 +35,14 @@ test("a slow policy change is written as missed", () => {
   assert.match(text, /operator.* \*\*met\*\*/);
   assert.match(text, /agent.* \*\*missed\*\*/);
 });
+
+test("CNI ADD is judged with as many pods on the node as its target says, and by the 99th percentile", () => {
+  const samples = Array.from({ length: 100 }, (_, index) => ({ add: index < 90 ? 10 : 60, del: 1 }));
+  const line = (present: number, slow: number): string => {
+    const ours = { arm: "cilium" as const, meanWaitMs: 0, present, samples: samples.map(({ add, del }) => ({ add: Math.min(add, slow), del })) };
+    return report({ ...results, adds: [ours, { arm: "ptp", samples }] }).split("\n").find((text) => text.startsWith("| ours: cilium-cni")) ?? "";
+  };
+  assert.match(line(100, 60), /100 pods on the node.*p99 ≤ 50 \| \*\*missed\*\*/);
+  assert.match(line(100, 40), /\*\*met\*\*/);
+  assert.match(line(7, 40), /not judged: 7 pods/);
+});
