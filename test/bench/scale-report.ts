@@ -1,4 +1,7 @@
 /** SCALE.md: what the size of the cluster costs a policy change, and an agent's memory. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
 import type { Load, Machine } from "./machine.ts";
 import type { Memory } from "./memory.ts";
 import type { PolicyChange } from "./policy-change.ts";
@@ -20,6 +23,7 @@ export interface ScaleResults {
   readonly memory: readonly { readonly pods: number; readonly memory: readonly Memory[] }[];
 }
 
+const FINDINGS = join(import.meta.dirname, "SCALE-FINDINGS.md");
 /** KiB of an agent's memory for each pod of the cluster. */
 const BAR_KIB = 1;
 
@@ -40,7 +44,8 @@ export function scaleReport(results: ScaleResults): string {
     "MiB; the slope is of what a process alone holds (anonymous), from the first row to the last.", "",
     "| process | node | " + results.memory.map((at) => `${at.pods} pods: RSS, anonymous`).join(" | ") + " | KiB a pod | target | |",
     `|---|---|${results.memory.map(() => "---|").join("")}---|---|---|`,
-    ...memoryRows(results.memory),
+    ...memoryRows(results.memory), "",
+    readFileSync(FINDINGS, "utf8").trim(),
   ].join("\n")}\n`;
 }
 
