@@ -14,6 +14,7 @@ import type { ReadFailure } from "../feed/index.ts";
 import { PODS } from "../kube/index.ts";
 import { asError, describeError } from "../lib/errors.ts";
 import { logFailure } from "../lib/log.ts";
+import type { Component } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import { WorkQueue } from "../lib/queue.ts";
@@ -38,6 +39,7 @@ import type { RoutingStatus } from "./objects.ts";
 import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
 import type { RunningEncryption } from "./start-encryption.ts";
+import { refusalsOf } from "./refusals.ts";
 import { Tables } from "./tables.ts";
 import { Writers } from "./writers.ts";
 
@@ -63,6 +65,8 @@ export class Agent {
   #routes: WorkQueue | undefined;
   #encryption: RunningEncryption | undefined;
   #unreadable: ReadFailure | undefined;
+  /** What the agent follows on the API server. */
+  #sources: readonly Pick<Component, "name" | "health">[] = [];
   #isStateSynced = false;
   #isServing = false;
   /** Why the node's routes and nftables are not as they must be; undefined: they are. */
@@ -94,6 +98,7 @@ export class Agent {
     await health.start();
     const cluster = await this.#connect(this.#config, this.#logger);
     const tables = new Tables({ transport: cluster.transport, logger: this.#logger, nodeName, encrypts: this.#config.encryption !== undefined, folder: join(paths.state, "tables") });
+    this.#sources = tables.sources;
     await tables.start(this.#signal);
     const local = await awaitLocalNode(tables.node, this.#config, this.#logger, this.#signal);
     const preflight = new NodePreflight({ config: this.#config, logger: this.#logger, local: () => this.#core?.state.local ?? local, nodes: () => tables.nodes.objects.values() });
@@ -193,6 +198,7 @@ export class Agent {
         core.enforcer.touch();
       },
     });
+    this.#sources = [...this.#sources, reader];
     await reader.start(this.#signal);
   }
 
@@ -204,6 +210,7 @@ export class Agent {
       core,
       tables,
       preflight,
+      refusals: () => refusalsOf(this.#sources),
       observer: this.#observer,
       encryption: () => this.#encryption?.known,
       routing: () => this.#routingStatus(),
@@ -360,7 +367,8 @@ export class Agent {
   /** Why the node cannot take pods now; undefined when it can. */
   #notReady(): string | undefined {
     if (this.#core !== undefined && this.#networkFailure !== undefined) return `the node's routes and nftables: ${this.#networkFailure}`;
-    if (!this.#isServing) return "starting";
-    return this.#core?.enforcer.report === undefined ? "waiting for the operator's first state of this node" : undefined;
+    const refused = refusalsOf(this.#sources).map(({ part, message }) => `; ${part}: ${message}`).join("");
+    if (!this.#isServing) return `starting${refused}`;
+    return this.#core?.enforcer.report === undefined ? `waiting for the operator's first state of this node${refused}` : undefined;
   }
 }

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { CILIUM_ENCRYPTIONS, CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NODES, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, Reflector } from "../kube/index.ts";
 import type { KubeObject, ReflectorOptions, Transport } from "../kube/index.ts";
+import type { Component } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { KeptTable } from "./kept-table.ts";
 import { EndpointRows } from "./endpoint-rows.ts";
@@ -65,6 +66,10 @@ export class Tables {
   /** The API server has told all of it. Its own addresses are left out: only rules that name it wait for those. */
   get isSynced(): boolean {
     return this.identities.synced && this.nodes.synced && this.endpoints.synced;
+  }
+
+  get sources(): readonly Pick<Component, "name" | "health">[] {
+    return this.#reflectors;
   }
 
   async start(signal: AbortSignal): Promise<void> {

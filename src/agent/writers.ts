@@ -12,6 +12,7 @@ import type { Core } from "./core.ts";
 import { EndpointWriter } from "./endpoint-writer.ts";
 import type { Assignment } from "./enforcer.ts";
 import { CiliumNodeWriter, NodeReadiness } from "./node-writer.ts";
+import type { MapWarning } from "./map-fill.ts";
 import type { KnownEncryption } from "./node-writer.ts";
 import type { NodePreflight } from "./preflight.ts";
 import type { RoutingStatus } from "./objects.ts";
@@ -24,6 +25,8 @@ export interface WritersOptions {
   readonly core: Core;
   readonly tables: Tables;
   readonly preflight: Pick<NodePreflight, "warnings" | "summary">;
+  /** What the API server refuses to tell. */
+  readonly refusals: () => readonly MapWarning[];
   readonly observer: QueueObserver;
   readonly isServing: () => boolean;
   /** undefined: not known yet. */
@@ -89,8 +92,8 @@ export class Writers {
   }
 
   reported(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
-    const { core, nodeName, preflight } = this.#options;
-    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, [...core.mapWarnings(), ...preflight.warnings()]);
+    const { core, nodeName, preflight, refusals } = this.#options;
+    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, [...core.mapWarnings(), ...refusals(), ...preflight.warnings()]);
     if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
     const before = this.#ready;
     this.#ready = report.readyEndpoints;

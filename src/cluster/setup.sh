@@ -19,6 +19,7 @@ if ! command -v bpftool > /dev/null; then
   if grep -qs '^ID=ubuntu' /etc/os-release; then packages="$packages linux-tools-common linux-tools-generic"; else packages="$packages bpftool"; fi
 fi
 # The image's wireguard-go is built from its source; so are a cluster's programs where their downloads cannot be reached.
+# Debian 12's Go is too old for them, and new enough to fetch one that is not (src/cluster/binaries/gobuild.ts).
 command -v go > /dev/null || packages="$packages golang-go"
 
 missing=""
@@ -40,10 +41,6 @@ if [ -n "$missing" ]; then
   apt-get -qq install --yes --no-remove --no-install-recommends $missing > /dev/null \
     || fail "apt-get install failed: see above; it may not remove what is installed: where these packages exclude yours, decide by hand"
 fi
-
-# wireguard-go asks for Go 1.23, which Go fetches by itself from 1.21 on; Debian 12 has an older one.
-go_minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
-[ "${go_minor:-0}" -ge 21 ] || fail "Go $(go env GOVERSION) is too old to build the image's wireguard-go, 1.21 is the least: on Debian 12, apt-get install --target-release bookworm-backports golang-go"
 
 if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.setup; then
   if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then

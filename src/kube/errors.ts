@@ -62,6 +62,11 @@ export function isNotFound(thrown: unknown): boolean {
   return thrown instanceof ApiError && thrown.status === 404;
 }
 
+/** Without the right, or without the kind: it stays so until somebody changes that. */
+export function isRefused(thrown: unknown): boolean {
+  return thrown instanceof ApiError && [401, 403, 404].includes(thrown.status);
+}
+
 /** Someone else wrote first, or the object exists already. */
 export function isConflict(thrown: unknown): boolean {
   return thrown instanceof ApiError && thrown.status === 409;

@@ -10,7 +10,7 @@ export { KubeClient } from "./client.ts";
 export type { DeleteOptions, ListOptions, ListResult } from "./client.ts";
 export { ServiceAccount } from "./credentials.ts";
 export type { Credentials } from "./credentials.ts";
-export { ApiError, UnreachableError, isConflict, isGone, isNotFound } from "./errors.ts";
+export { ApiError, UnreachableError, isConflict, isGone, isNotFound, isRefused } from "./errors.ts";
 export { KubeEventRecorder } from "./events.ts";
 export type { EventRecorder } from "./events.ts";
 export * from "./kinds.ts";

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
 import { CURRENT, earlier, whyNotInHistory } from "../e2e/harness/earlier.ts";
-import { ownCluster } from "../e2e/harness/own-cluster.ts";
+import { sideCluster } from "../e2e/harness/side-cluster.ts";
+import { recorded } from "./record.ts";
 
 /** Node states of format 1 only; every map has another layout, or a pin without its size in the name. */
 const OLDEST = "545c3270f9564681be9413d8badabdf610ec04f9";
@@ -17,16 +18,22 @@ const missing = await whyNotInHistory(OLDEST, FORMER);
 
 test("helm upgrade from the oldest version to this one, and back to a former one, under traffic: no connection is lost, nothing forbidden passes", { skip: missing ?? false, timeout: 900_000 }, async () => {
   const [oldest, former] = [await earlier(OLDEST), await earlier(FORMER)];
-  const cluster = await ownCluster({ name: "e2eupgr", subnet: "172.29.81.0/24", subnet6: "fd00:172:29:51::/64", chartPort: 8875, nodes: 2, isInstalled: false });
+  const cluster = sideCluster("upgr", 81, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
+  cluster.adopt();
   after(() => cluster.remove());
+  await cluster.make("cluster");
   const { Story } = await import("../e2e/harness/upgrade-story.ts");
-  const story = await Story.begin(oldest, [former, CURRENT]);
-  const installed = await story.kept((format) => format === 1);
-  await story.upgrade(CURRENT);
-  const upgraded = await story.kept((format) => format > 2);
-  assert.deepEqual(upgraded.maps.filter((map) => installed.maps.includes(map)), [], "no map has the layout that it had");
-  await story.widen();
-  await story.upgrade(former);
-  const downgraded = await story.kept((format) => format === 2);
-  assert.notDeepEqual(downgraded.maps, upgraded.maps);
+  const { inWords, sumOf } = await import("../e2e/harness/traffic.ts");
+  await recorded("M12, M13: helm upgrade from the oldest version, and back to a former one, under traffic", async () => {
+    const story = await Story.begin(oldest, [former, CURRENT]);
+    const installed = await story.kept((format) => format === 1);
+    const there = await story.upgrade(CURRENT);
+    const upgraded = await story.kept((format) => format > 2);
+    assert.deepEqual(upgraded.maps.filter((map) => installed.maps.includes(map)), [], "no map has the layout that it had");
+    await story.widen();
+    const back = await story.upgrade(former);
+    const downgraded = await story.kept((format) => format === 2);
+    assert.notDeepEqual(downgraded.maps, upgraded.maps);
+    return `2 nodes, there and back: ${inWords(sumOf([there, back]))}`;
+  });
 });

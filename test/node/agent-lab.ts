@@ -36,6 +36,8 @@ export interface LabOptions {
   readonly subnet: string;
   readonly podCidrs: readonly [string, string];
   readonly mapSizes?: Partial<MapSizes>;
+  /** Whom the API server takes the agent for; undefined: one who may do everything. It has what the test grants. */
+  readonly user?: string;
 }
 
 export interface PluginAnswer {
@@ -210,7 +212,8 @@ export class AgentLab {
   }
 
   async #setUpApi(): Promise<void> {
-    const api = await startApiServer();
+    const { user } = this.#options;
+    const api = await startApiServer(user === undefined ? {} : { users: [user] });
     this.#api = api;
     execFileSync(api.kubectl, ["--kubeconfig", api.kubeconfig, "apply", "--server-side", "-f", join(ROOT, "crds")]);
     const client = new KubeClient(new HttpTransport(new KubeAccess({ kubeconfig: api.kubeconfig }), silent));
@@ -238,7 +241,8 @@ export class AgentLab {
       ...base, prometheusPort: 0, mapSizes: { ...base.mapSizes, ...this.#options.mapSizes }, cniConfPath: this.path("net.d"), cniBinPath: this.path("bin"),
       paths: { run: this.path("run"), state: this.path("state"), pins: this.path("bpf/cilium"), bpfObjects: join(ROOT, "build/bpf"), plugin: PLUGIN, hostProc: "/proc" },
     };
-    const options: RunnerOptions = { config, kubeconfig: api.kubeconfig, port, socket: this.path("api.sock") };
+    const { user } = this.#options;
+    const options: RunnerOptions = { config, kubeconfig: user === undefined ? api.kubeconfig : api.kubeconfigOf(user), port, socket: this.path("api.sock") };
     writeFileSync(this.path("runner.json"), JSON.stringify(options));
   }
 

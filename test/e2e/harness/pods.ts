@@ -180,6 +180,11 @@ export class Pod extends Site {
     return parseReceived(await kubectl("-n", this.namespace, "logs", this.name));
   }
 
+  /** Datagrams that reached the pod and found the queue of its server full, as a machine with too much to do is late to run it. */
+  async overflowed(): Promise<number> {
+    return parseOverflow(await kubectl("-n", this.namespace, "logs", this.name));
+  }
+
   /** What reached it with this text; a text is used once. */
   async heard(text: string): Promise<Received[]> {
     return (await this.received()).filter((line) => line.text === text);
@@ -246,6 +251,12 @@ export function containerPid(object: PodObject): number {
     }
   }
   return assert.fail(`no process runs in container ${id} of pod ${object.metadata.name}`);
+}
+
+/** The last count of each port. */
+export function parseOverflow(log: string): number {
+  const counts = new Map([...log.matchAll(/^\d+ overflow (\d+) :: (\d+)$/gm)].map(([, port, count]) => [port, Number(count)]));
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
 }
 
 export function parseReceived(log: string): Received[] {

@@ -5,6 +5,7 @@
  *   probe serve PORT...
  *       TCP and UDP, IPv4 and IPv6. Every line or datagram is sent back as it came, and printed:
  *       <unix ms> <tcp|udp> <port> <peer address> <text>
+ *       Datagrams that came and found its queue full, all until then: <unix ms> overflow <port> :: <count>
  *   probe ask <tcp|udp> ADDRESS PORT TIMEOUT_MS TEXT [SIZE [fragment]]
  *       One try. Prints `answered <own address>` or `failed <reason>`; the exit status is 0 or 1. With SIZE (udp) the
  *       IP packet is exactly that long and must not be fragmented, unless the word stands behind it.
@@ -53,6 +54,8 @@ static void die(const char *what)
 	exit(2);
 }
 
+#include "probe-datagrams.h"
+
 static const char *text_of(const struct sockaddr_in6 *address, char *into)
 {
 	inet_ntop(AF_INET6, &address->sin6_addr, into, INET6_ADDRSTRLEN);
@@ -77,7 +80,7 @@ static int socket_of(int type)
 	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	else setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+	else large_queue(fd);
 	return fd;
 }
 
@@ -115,22 +118,6 @@ static void tell(const char *protocol, int port, const struct sockaddr_in6 *peer
 	print_told();
 }
 
-/* The answer to a datagram leaves from the address that was asked, also where routing would choose another (RFC 3542 6.2). */
-static ssize_t echo_datagram(int fd, char *bytes, size_t room, struct sockaddr_in6 *peer)
-{
-	char control[256];
-	struct iovec part = { .iov_base = bytes, .iov_len = room };
-	struct msghdr message = { .msg_name = peer, .msg_namelen = sizeof *peer, .msg_iov = &part, .msg_iovlen = 1,
-				  .msg_control = control, .msg_controllen = sizeof control };
-	ssize_t length = recvmsg(fd, &message, 0);
-	struct cmsghdr *info = length < 0 ? NULL : CMSG_FIRSTHDR(&message);
-	if (length < 0) return -1;
-	if (info && info->cmsg_type == IPV6_PKTINFO) ((struct in6_pktinfo *)CMSG_DATA(info))->ipi6_ifindex = 0;
-	part.iov_len = length;
-	sendmsg(fd, &message, 0);
-	return length;
-}
-
 static void answer(int i)
 {
 	char bytes[65536];
@@ -147,7 +134,7 @@ static void answer(int i)
 		if (length <= 0 || getpeername(fds[i].fd, (void *)&peer, &size) < 0) { forget(i); return; }
 		if (send(fds[i].fd, bytes, length, MSG_NOSIGNAL) < 0) { forget(i); return; }
 	} else {
-		length = echo_datagram(fds[i].fd, bytes, sizeof bytes - 1, &peer);
+		length = echo_datagram(fds[i].fd, ports[i], bytes, sizeof bytes - 1, &peer);
 		if (length < 0) return;
 	}
 	bytes[length] = 0;

@@ -1,10 +1,12 @@
 /** A cluster beside the one that all files share, of one node unless told otherwise: made by one file for itself, and removed. */
 import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { clusterConfig, type ClusterConfig, clusterPaths, controlAddresses } from "../../../src/cluster/config.ts";
 import { run } from "../../../src/cluster/process.ts";
-import { ROOT } from "./cluster.ts";
+
+/** cluster.ts has it too, and reads the environment when it is imported: not before `adopt`. */
+const ROOT = resolve(import.meta.dirname, "../../..");
 
 export interface SideCluster {
   /** For files of the test; removed with the cluster. */
@@ -19,6 +21,8 @@ export interface SideCluster {
   start(): Promise<void>;
   /** `helm repo add` and `helm install` of the chart, and both workloads rolled out. */
   install(...values: string[]): Promise<void>;
+  /** From here on this process's harness (cluster.ts, which must not have been imported yet) speaks to this cluster. */
+  adopt(): void;
   remove(): Promise<void>;
 }
 
@@ -54,6 +58,7 @@ export function sideCluster(name: string, number: number, settings: Readonly<Rec
       await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=360s");
       await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=360s");
     },
+    adopt: () => void Object.assign(process.env, all),
     remove: async () => {
       await make("cluster-down", "chart-repo-stop");
       rmSync(work, { recursive: true, force: true });

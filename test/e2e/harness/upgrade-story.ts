@@ -5,7 +5,7 @@ import { command, get, inNode, kubectl, must, namespace, NODES, readyCluster, RO
 import type { Version } from "./earlier.ts";
 import { createPods, type Pod, type PodSpec, readyPods } from "./pods.ts";
 import { enforce, policy } from "./policy.ts";
-import { traffic } from "./traffic.ts";
+import { type Counts, traffic } from "./traffic.ts";
 
 const SPECS: readonly PodSpec[] = [
   { name: "api", node: 1, labels: { app: "api" } },
@@ -49,14 +49,14 @@ export class Story {
   }
 
   /** Helm replaces agents and operators, under traffic; afterwards everybody is judged as before, and pods come and go. */
-  async upgrade({ chart }: Version): Promise<void> {
+  async upgrade({ chart }: Version): Promise<Counts> {
     const pod = await this.#pods();
     const running = await traffic({ servers: [pod("api"), pod("api-far")], allowed: [pod("frontend"), pod("frontend-near")], forbidden: [pod("other"), pod("other-near")] }, TRAFFIC_SECONDS);
     await must(["helm", "upgrade", "cilium", chart, "--namespace", "kube-system", "--reset-values"]);
     for (const workload of ["daemonset/cilium", "deployment/cilium-operator"]) await rolledOut(workload);
     await readyCluster();
     await this.#rightPodsTalk();
-    await running.judge();
+    return running.judge();
   }
 
   /** A policy that no node state of the first format can say, and that takes nothing from the traffic. */
