@@ -109,6 +109,7 @@ export function worldOf(given: readonly Sourced[], options: WorldOptions): World
   const notes: string[] = [];
   const { rows, sources } = readPolicies(objects, of("CiliumCIDRGroup") as readonly CiliumCIDRGroup[], options, notes);
   const policies = Map.groupBy(rows, (row) => row.namespace);
+  notes.push(...objects.filter(isUnknownPolicy).map(({ object }) => `${nameOf(object)}: policies of this kind are not built yet: it counts for nothing`));
   const ciliumNodes = new Map((of("CiliumNode") as readonly CiliumNode[]).map((node) => [node.metadata.name, node]));
   return {
     workloads: workloadsOf(objects, of("Namespace"), policies, options.live, notes),
@@ -137,6 +138,10 @@ function placed(given: Sourced): Sourced {
   const { object } = given;
   if (object.metadata.namespace !== undefined || CLUSTER_KINDS.includes(object.kind ?? "")) return given;
   return { ...given, object: { ...object, metadata: { ...object.metadata, namespace: "default" } } };
+}
+
+function isUnknownPolicy({ object: { kind = "" } }: Sourced): boolean {
+  return kind.endsWith("NetworkPolicy") && !POLICY_KINDS.some((known) => known === kind);
 }
 
 function readPolicies(objects: readonly Sourced[], groupObjects: readonly CiliumCIDRGroup[], { validator }: WorldOptions, notes: string[]): { readonly rows: readonly PolicyRow[]; readonly sources: World["sources"] } {

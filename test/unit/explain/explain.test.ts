@@ -138,6 +138,8 @@ test("an invalid policy counts for nothing and is noted; of a list each item has
   const { objects } = manifestsOf("shop.yaml", FILE.replace("ingressDeny:", "ingresDeny:"));
   const world = worldOf(objects, { validator, live: false });
   assert.match(world.notes.join(), /CiliumNetworkPolicy shop\/api is not valid \(spec\.ingresDeny: unknown field; did you mean ingressDeny\?\) and counts for nothing/);
+  const unknown = worldOf([{ object: { kind: "AdminNetworkPolicy", metadata: { name: "a" } } }], { validator, live: false });
+  assert.match(unknown.notes.join(), /AdminNetworkPolicy .*a: policies of this kind are not built yet: it counts for nothing/);
   const web = objects.find(({ object }) => object.metadata.name === "web");
   assert.deepEqual([web?.line(""), web?.line("spec")], [16, 18]);
 });
