@@ -1,5 +1,6 @@
 /** Figures of the agent and of the kernel's counters, read when they are asked for. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setImmediate as giveWay } from "node:timers/promises";
 import { METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
 import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
@@ -25,6 +26,8 @@ export interface MetricSources {
 const OWN_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
 const WAIT_BUCKETS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30];
 const LOWEST_RESOLUTION_MS = 10;
+/** Entries of a map that are read at once. */
+const READ = 512;
 
 export class AgentMetrics {
   readonly metrics: Metrics = createMetrics("cilium");
@@ -84,22 +87,23 @@ export class AgentMetrics {
     }
     for (const quantile of [50, 99]) this.#loop.set({ quantile: String(quantile / 100) }, Math.max(0, this.#delay.percentile(quantile) / 1e9 - LOWEST_RESOLUTION_MS / 1e3));
     this.#delay.reset();
-    this.#readMaps();
+    await this.#readMaps();
     await this.#readEncryption();
     return await this.metrics.render();
   }
 
-  #readMaps(): void {
+  async #readMaps(): Promise<void> {
     for (const { map, entries, capacity } of this.#sources.fills()) {
       this.#entries.set({ map }, entries);
       this.#capacity.set({ map }, capacity);
       this.#configured.set({ map }, this.#sources.map(map)?.wantedEntries ?? capacity);
       this.#pressure.set({ map_name: map }, entries / capacity);
     }
-    this.#readCounters();
+    this.#readOutcomes();
+    await this.#readHits();
   }
 
-  #readCounters(): void {
+  #readOutcomes(): void {
     for (const [key, value] of this.#sources.map("metrics")?.entries() ?? []) {
       const { reason, direction } = metricKeyCodec.decode(new DataView(key.buffer, key.byteOffset));
       if (reason === METRIC_LOST_EVENTS || reason === METRIC_SPARED_EVENTS) continue; // EventPump counts these
@@ -111,10 +115,22 @@ export class AgentMetrics {
       this.#packets.set(labels, all.reduce((sum, one) => sum + one.packets, 0n));
       this.#bytes.set(labels, all.reduce((sum, one) => sum + one.bytes, 0n));
     }
-    this.#hits.reset(); // the counters of gone rules are deleted
-    for (const [key, value] of this.#sources.map("rule_hits")?.entries() ?? []) {
-      const rule = String(new DataView(key.buffer, key.byteOffset).getUint32(0, true));
-      this.#hits.set({ rule }, perCpu(value, ruleHitCodec.size, ruleHitCodec.decode).reduce((sum, one) => sum + one.packets, 0n));
+  }
+
+  /** One for each rule: others have their turn in between. */
+  async #readHits(): Promise<void> {
+    const found: (readonly [rule: string, packets: bigint])[] = [];
+    const map = this.#sources.map("rule_hits");
+    if (map === undefined) return;
+    for (const { keys, values, count } of map.batches(READ)) {
+      const view = new DataView(keys.buffer, keys.byteOffset, keys.byteLength);
+      for (let i = 0; i < count; i++) {
+        const all = perCpu(values.subarray(i * map.valueSize, (i + 1) * map.valueSize), ruleHitCodec.size, ruleHitCodec.decode);
+        found.push([String(view.getUint32(i * map.keySize, true)), all.reduce((sum, one) => sum + one.packets, 0n)]);
+      }
+      await giveWay();
     }
+    this.#hits.reset(); // the counters of gone rules are deleted
+    for (const [rule, packets] of found) this.#hits.set({ rule }, packets);
   }
 }

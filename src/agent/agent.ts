@@ -325,12 +325,10 @@ export class Agent {
   }
 
   #lookAtMaps(core: Core): void {
-    try {
-      core.programMaps.look(this.#isStateSynced ? core.enforcer.assignment?.state : undefined, process.hrtime.bigint());
-    } catch (thrown) {
-      this.#logger.error("counting what the programs keep", { error: asError(thrown) });
-    }
-    this.#tell(core);
+    core.programMaps.look(this.#isStateSynced ? core.enforcer.assignment?.state : undefined, process.hrtime.bigint())
+      .catch(logFailure(this.#logger, "counting what the programs keep"))
+      .then(() => this.#tell(core))
+      .catch(logFailure(this.#logger, "telling how full the maps are"));
   }
 
   /** The acknowledgement and what else readers look at, when it is another than the last. */

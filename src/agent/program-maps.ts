@@ -1,15 +1,19 @@
 /** The maps that programs fill, conntrack apart: counted now and then, and kept from filling up with what is gone. */
+import { setImmediate as giveWay } from "node:timers/promises";
 import type { NodeState } from "../compile/state.ts";
 import { quotaCodec } from "../kernel/gen/types.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { pruneRuleHits } from "../targets/index.ts";
 
-/** Small enough to be walked in milliseconds. */
 const COUNTED = ["fragments", "metrics", "underlays"];
+const OWING = ["quotas", "event_budgets"];
+/** Entries that are read at once; others have their turn in between. */
+const READ = 1024;
 
 export class ProgramMaps {
   readonly #map: (name: string) => BatchMap | undefined;
   #counts: ReadonlyMap<string, number> = new Map();
+  #looking: Promise<void> | undefined;
 
   constructor(map: (name: string) => BatchMap | undefined) {
     this.#map = map;
@@ -21,34 +25,46 @@ export class ProgramMaps {
   }
 
   /**
+   * One at a time: who asks while one look is under way gets that one.
    * @param state undefined: what is gone is not known yet, and no counter is deleted.
    * @param nowNs CLOCK_MONOTONIC.
    */
-  look(state: NodeState | undefined, nowNs: bigint): void {
+  look(state: NodeState | undefined, nowNs: bigint): Promise<void> {
+    this.#looking ??= this.#count(state, nowNs).finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #count(state: NodeState | undefined, nowNs: bigint): Promise<void> {
     const counts = new Map<string, number>();
-    const counted = (name: string, count: (map: BatchMap) => number): void => {
+    const counted = async (name: string, count: (map: BatchMap) => Promise<number>): Promise<void> => {
       const map = this.#map(name);
-      if (map !== undefined) counts.set(name, count(map));
+      if (map !== undefined) counts.set(name, await count(map));
     };
-    for (const name of COUNTED) counted(name, entriesOf);
-    counted("rule_hits", (map) => (state === undefined ? entriesOf(map) : pruneRuleHits(map, state).left));
-    for (const name of ["quotas", "event_budgets"]) counted(name, (map) => owing(map, nowNs));
+    for (const name of COUNTED) await counted(name, entriesOf);
+    await counted("rule_hits", async (map) => (state === undefined ? await entriesOf(map) : (await pruneRuleHits(map, state)).left));
+    for (const name of OWING) await counted(name, (map) => owing(map, nowNs));
     this.#counts = counts;
   }
 }
 
-function entriesOf(map: BatchMap): number {
+async function entriesOf(map: BatchMap): Promise<number> {
   let entries = 0;
-  for (const { count } of map.batches()) entries += count;
+  for (const { count } of map.batches(READ)) {
+    entries += count;
+    await giveWay();
+  }
   return entries;
 }
 
 /** An array has all of its slots always: those count that owe something. */
-function owing(map: BatchMap, nowNs: bigint): number {
+async function owing(map: BatchMap, nowNs: bigint): Promise<number> {
   let slots = 0;
-  for (const { values, count } of map.batches()) {
+  for (const { values, count } of map.batches(READ)) {
     const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
     for (let i = 0; i < count; i++) if (quotaCodec.decode(view, i * map.valueSize).paidNs > nowNs) slots++;
+    await giveWay();
   }
   return slots;
 }

@@ -70,21 +70,32 @@ function field(types: readonly BtfType[], owner: string, member: BtfMember): Fie
   throw new Error(`${owner}.${member.name}: no codec for this type`);
 }
 
+function sizeOf(types: readonly BtfType[], { type: id }: { readonly type: number }): number {
+  const type = resolveAlias(types, id);
+  if (type.kind === "array") return type.length * sizeOf(types, { type: type.of });
+  return type.kind === "int" || type.kind === "enum" || type.kind === "struct" ? type.size : Number.NaN;
+}
+
+/** A statement that writes zeros. */
+function zeros(offset: number, size: number): string {
+  return Array.from({ length: size }, (_, i) => `into.setUint8(at + ${offset + i}, 0);`).join(" ");
+}
+
 /** Every byte of a struct must belong to a member: map keys are compared with their padding. */
 function checkNoHoles(types: readonly BtfType[], name: string, size: number, members: readonly BtfMember[]): void {
-  const sizeOf = (type: BtfType): number =>
-    type.kind === "array" ? type.length * sizeOf(resolveAlias(types, type.of)) : type.kind === "int" || type.kind === "enum" || type.kind === "struct" ? type.size : NaN;
   let end = 0;
   for (const member of members) {
     if (member.bitOffset !== end * 8) throw new Error(`struct ${name} has a hole before ${member.name}`);
-    end += sizeOf(resolveAlias(types, member.type));
+    end += sizeOf(types, member);
   }
   if (end !== size) throw new Error(`struct ${name} has a hole at its end`);
 }
 
 function renderStruct(types: readonly BtfType[], id: number, name: string, size: number, members: readonly BtfMember[]): string {
   checkNoHoles(types, name, size, members);
-  const fields = members.filter((member) => member.name !== "pad").map((member) => field(types, name, member));
+  const isPadding = (member: BtfMember): boolean => member.name === "pad";
+  const fields = members.filter((member) => !isPadding(member)).map((member) => field(types, name, member));
+  const padding = members.filter(isPadding).map((member) => zeros(member.bitOffset / 8, sizeOf(types, member)));
   const type = pascal(name);
   return `
 export interface ${type} {
@@ -94,8 +105,7 @@ ${fields.map((f) => `  readonly ${f.name}: ${f.type};`).join("\n")}
 export const ${camel(name)}Codec: Codec<${type}> = {
   size: ${size},
   encode(value, into, at = 0) {
-    clear(into, at, ${size});
-${fields.map((f) => `    ${f.write}`).join("\n")}
+${[...fields.map((f) => f.write), ...padding].map((line) => `    ${line}`).join("\n")}
   },
   decode(from, at = 0) {
     return {
@@ -141,17 +151,14 @@ function renderConstants(header: string): string {
 }
 
 const BYTE_FUNCTIONS = `
-function clear(into: DataView, at: number, size: number): void {
-  new Uint8Array(into.buffer, into.byteOffset + at, size).fill(0);
-}
-
 function readBytes(from: DataView, at: number, length: number): Uint8Array {
   return new Uint8Array(from.buffer, from.byteOffset + at, length).slice();
 }
 
 function writeBytes(into: DataView, at: number, length: number, bytes: Uint8Array): void {
   if (bytes.length !== length) throw new RangeError(\`\${length} bytes wanted, \${bytes.length} given\`);
-  new Uint8Array(into.buffer, into.byteOffset + at, length).set(bytes);
+  // Byte by byte: for so few, a view on the buffer costs many times what it saves, and maps are filled by the hundred thousand.
+  for (let i = 0; i < length; i++) into.setUint8(at + i, bytes[i] as number);
 }
 `;
 

@@ -37,21 +37,27 @@ export function isAddress(text: string): boolean {
   return (text.includes(":") ? parseIPv6(text) : parseIPv4(text)) !== undefined;
 }
 
-function parseDotted(text: string): number[] | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
-  const bytes: number[] = [];
-  for (const part of parts) {
-    // A leading zero is octal to some readers and decimal to others: refused (RFC 6943 section 3.1.1).
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    bytes.push(Number(part));
-  }
-  return bytes;
-}
+const [DOT, ZERO, FIRST_IPV4_BYTE] = [0x2e, 0x30, 12];
 
+/** Character by character: an agent that starts parses each address of the cluster. */
 function parseIPv4(text: string): Uint8Array | undefined {
-  const dotted = parseDotted(text);
-  return dotted === undefined ? undefined : Uint8Array.from([...MAPPED_PREFIX, ...dotted]);
+  const bytes = new Uint8Array(16).fill(0xff, 10, FIRST_IPV4_BYTE);
+  let [at, value, digits] = [FIRST_IPV4_BYTE, 0, 0];
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT;
+    if (code === DOT) {
+      if (digits === 0 || at === bytes.length) return undefined;
+      bytes[at++] = value;
+      [value, digits] = [0, 0];
+      continue;
+    }
+    // A leading zero is octal to some readers and decimal to others: refused (RFC 6943 section 3.1.1).
+    if (code < ZERO || code > ZERO + 9 || (digits > 0 && value === 0)) return undefined;
+    value = value * 10 + code - ZERO;
+    if (value > 255) return undefined;
+    digits++;
+  }
+  return at === bytes.length ? bytes : undefined;
 }
 
 function parseIPv6(text: string): Uint8Array | undefined {
@@ -71,9 +77,9 @@ function parseGroups(text: string, mayEndDotted: boolean): number[] | undefined 
   const bytes: number[] = [];
   for (const [index, group] of groups.entries()) {
     if (group.includes(".")) {
-      const dotted = mayEndDotted && index === groups.length - 1 ? parseDotted(group) : undefined;
+      const dotted = mayEndDotted && index === groups.length - 1 ? parseIPv4(group) : undefined;
       if (dotted === undefined) return undefined;
-      bytes.push(...dotted);
+      bytes.push(...dotted.subarray(FIRST_IPV4_BYTE));
       continue;
     }
     if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;

@@ -28,6 +28,8 @@ import type { Fixture } from "./kernel-fixture.ts";
 const CHILD = "INSPECT_TEST_CHILD";
 const ROOT = resolve(import.meta.dirname, "../..");
 const FLOWS = 100_000;
+/** Each takes the kernel up to 0.1 ms: a value for each CPU. */
+const RULES = 4096;
 const MAPS: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"];
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent };
 const run = promisify(execFile);
@@ -63,7 +65,7 @@ function suite(): void {
   before(async () => {
     fixture = makeFixture();
     port = new LibbpfPort(join(fixture.bpffs, "cilium"));
-    Datapath.load({ port, objects: join(ROOT, "build/bpf"), pinDir: join(fixture.bpffs, "cilium") });
+    Datapath.load({ port, objects: join(ROOT, "build/bpf"), pinDir: join(fixture.bpffs, "cilium"), maxEntries: { rule_hits: RULES } });
     socket = join(fixture.folder, "run/inspect.sock");
     server = await new InspectServer({ path: socket, logger: silent, source: async () => ({ maps: port.maps, state: STATE, identities: IDENTITIES, names: new Names(facts(), port.maps), encryption: async () => undefined }) }).listen();
   });
@@ -120,27 +122,27 @@ function suite(): void {
     await assert.rejects(cilium("policy", "map", "--pod", "production/none"), /no agent has a pod of this name/);
   });
 
-  it("what the programs fill is counted, of quotas who owes; counters of rules that are gone go", () => {
+  it("what the programs fill is counted, of quotas who owes; counters of rules that are gone go", async () => {
     const maps = new ProgramMaps((name) => port.map(name));
     const now = process.hrtime.bigint();
     map("rule_hits").update(Uint8Array.of(0, 1, 0, 0), new Uint8Array(map("rule_hits").valueSize));
     map("quotas").update(Uint8Array.of(9, 0, 0, 0), encoded(quotaCodec, { paidNs: now + 600_000_000_000n }));
-    maps.look(undefined, now);
+    await maps.look(undefined, now);
     assert.deepEqual(maps.counts, new Map([["fragments", 0], ["metrics", 1], ["underlays", 0], ["rule_hits", 2], ["quotas", 1], ["event_budgets", 0]]));
-    maps.look(STATE, now + 601_000_000_000n);
+    await maps.look(STATE, now + 601_000_000_000n);
     assert.deepEqual([maps.counts.get("rule_hits"), maps.counts.get("quotas")], [1, 0]);
   });
 
-  it("rule_hits, really filled up to 85 %, is warned of", () => {
+  it("rule_hits, really filled up to 85 %, is warned of", async () => {
     const hits = map("rule_hits");
     const count = Math.ceil(hits.maxEntries * 0.85);
     const keys = Uint8Array.from({ length: count * 4 }, (_, i) => (Math.floor(i / 4) >> (8 * (i % 4))) & 0xff);
     assert.equal(hits.updateBatch({ keys, values: new Uint8Array(count * hits.valueSize), count }).error, undefined);
     const maps = new ProgramMaps((name) => port.map(name));
     const warnings = (): readonly { readonly part: string }[] => new MapPressure().warnings([...maps.counts].map(([name, entries]) => ({ map: name, entries, capacity: map(name).maxEntries })));
-    maps.look(undefined, 0n);
+    await maps.look(undefined, 0n);
     assert.deepEqual(warnings().map(({ part }) => part), ["map rule_hits"]);
-    maps.look(STATE, 0n);
+    await maps.look(STATE, 0n);
     assert.deepEqual(warnings(), [], "the counters of gone rules have made room");
   });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { Codec } from "../../../src/kernel/port.ts";
 import * as types from "../../../src/kernel/gen/types.ts";
 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length });
@@ -33,6 +34,17 @@ describe("generated codecs", () => {
     const key = { ruleSet: 1, peer: 2, port: 8080, protocol: 6, direction: types.Direction.EGRESS, portPrefix: 16, tier: types.Tier.ADMIN };
     types.policyKeyCodec.encode(key, new DataView(buffer.buffer));
     assert.deepEqual([...buffer], [1, 0, 0, 0, 2, 0, 0, 0, 0x1f, 0x90, 6, 1, 16, 1, 0, 0]);
+  });
+
+  it("write every byte of every struct, whatever was there: its padding too", () => {
+    const codecs = Object.entries(types).flatMap(([name, value]) => (name.endsWith("Codec") ? [[name, value as Codec<unknown>] as const] : []));
+    assert.ok(codecs.length > 10);
+    for (const [name, codec] of codecs) {
+      const nothing = codec.decode(new DataView(new ArrayBuffer(codec.size)));
+      const buffer = new Uint8Array(codec.size).fill(0xff);
+      codec.encode(nothing, new DataView(buffer.buffer));
+      assert.deepEqual([...buffer], new Array(codec.size).fill(0), name);
+    }
   });
 
   it("refuse bytes of a wrong length", () => {
