@@ -3,7 +3,7 @@ export * from "./compile.ts";
 export { ALLOW_PRECEDENCE, DENY_PRECEDENCE, OPEN_PRECEDENCE } from "./tiers.ts";
 export { resolveGroups } from "./cidr-groups.ts";
 export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
-export { NamedKeys } from "./named-keys.ts";
+export { NamedKeys, boundlessKeys } from "./named-keys.ts";
 export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export { policySize, withoutRules } from "./size.ts";

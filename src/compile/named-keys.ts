@@ -74,3 +74,15 @@ export class NamedKeys {
     return reaches;
   }
 }
+
+/**
+ * Churning keys by which a policy of one namespace means peers in namespaces that it does not name, by name or by a label's
+ * value: each pod there would be an identity of its own, on every node, by the word of one tenant.
+ */
+export function boundlessKeys(row: PolicyRow): readonly string[] {
+  if (row.namespace === "") return [];
+  const peers = draftPolicy(row).flatMap((draft) => [...draft.selectors.values()]);
+  const reaches = peers.flatMap((peer) => (peer.kind === "labels" ? (reachOf(peer) ?? []) : []));
+  const boundless = reaches.filter(({ namespaces }) => !namespaces.requirements.some(({ operator }) => operator === "In"));
+  return [...new Set(boundless.flatMap(({ keys }) => keys))].sort();
+}

@@ -8,7 +8,7 @@
  *   policies ───────┘ (churning labels that they name)
  */
 import { NamedKeys } from "../compile/index.ts";
-import { IdentityTable, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
+import { IdentityTable, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
 
@@ -38,6 +38,7 @@ export class Cluster {
   readonly #groupsOfNamespace = new Map<string, Set<Group>>();
   readonly #groupsOfNode = new Map<string, Set<Group>>();
   readonly #groupsOfKey = new Map<string, Set<Group>>();
+  readonly #numbersOfNamespace = new Map<string, number>();
 
   constructor(listener: ClusterListener) {
     this.#listener = listener;
@@ -102,9 +103,23 @@ export class Cluster {
   }
 
   identityChanged(value: IdentityRow | undefined, previous: IdentityRow | undefined): void {
+    // A number that we allocated ourselves is shown by the watch once more.
+    const known = this.identities.labels.get((value ?? previous)?.number ?? 0);
+    if (known !== undefined) this.#countNumber(known, -1);
+    if (value !== undefined) this.#countNumber(value.labels, 1);
     if (previous !== undefined) this.identities.remove(previous.number);
     if (value !== undefined) this.identities.set(value.number, value.labels);
     for (const row of [value, previous]) if (row !== undefined) this.#numberChanged(labelsKey(row.labels));
+  }
+
+  /** Numbers that labels of the namespace have. */
+  numbersOf(namespace: string): number {
+    return this.#numbersOfNamespace.get(namespace) ?? 0;
+  }
+
+  #countNumber(labels: Labels, by: 1 | -1): void {
+    const namespace = labels.get(NAMESPACE_LABEL) ?? "";
+    this.#numbersOfNamespace.set(namespace, this.numbersOf(namespace) + by);
   }
 
   #numberChanged(key: string): void {

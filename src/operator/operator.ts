@@ -217,7 +217,7 @@ export class CiliumOperator extends SafeOperator {
     this.#nodeStates = nodeStates;
     this.#work = work;
     this.#keepDefaults(sources, work, signal);
-    work.identities.run(new IdentityAllocator(client, this.#cluster, this.log), signal);
+    work.identities.run(new IdentityAllocator({ client, cluster: this.#cluster, events, logger: this.log }), signal);
     for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
     await work.identities.idle();
     work.nodes.run(nodeStates, signal);

@@ -5,7 +5,7 @@
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
 import type { PolicyKind, Problem, Validator } from "../api/index.ts";
-import { policySize, resolveGroups, withoutRules } from "../compile/index.ts";
+import { boundlessKeys, policySize, resolveGroups, withoutRules } from "../compile/index.ts";
 import type { CidrGroup, PolicySize, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { contentOf, lastValid, versionOf } from "../model/index.ts";
@@ -111,7 +111,7 @@ export class PolicyBook {
 
   #add(key: PolicyKey, entry: Version, resolved: ResolvedPolicy | undefined): void {
     const namespace = namespaceOf(entry);
-    this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved, refusal: this.#quota.refusal(namespace, key) });
+    this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved });
     this.#byUid.set(entry.object.metadata.uid ?? "", key);
     const keys = this.#byNamespace.get(namespace);
     if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
@@ -162,7 +162,7 @@ export class PolicyBook {
   }
 
   #put(key: PolicyKey, namespace: string, source: PolicyRow | undefined): void {
-    const refusal = source === undefined ? undefined : this.#quota.refusal(namespace, key);
+    const refusal = source && (this.#quota.refusal(namespace, key) ?? boundless(source));
     const entry = this.#entries.get(key);
     if (entry !== undefined && entry.refusal !== refusal) this.#entries.set(key, { ...entry, refusal });
     const before = this.#published.get(key);
@@ -171,12 +171,22 @@ export class PolicyBook {
     const row = source === undefined || refusal === undefined ? source : withoutRules(source);
     if (source === undefined || row === undefined) this.#published.delete(key);
     else this.#published.set(key, { source, row });
-    const rest = (this.#effective.get(namespace) ?? []).filter((other) => other !== before?.row);
-    const rows = row === undefined ? rest : [...rest, row];
+    this.#replace(namespace, before?.row, row);
+  }
+
+  #replace(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
+    const rest = (this.#effective.get(namespace) ?? []).filter((row) => row !== previous);
+    const rows = current === undefined ? rest : [...rest, current];
     if (rows.length === 0) this.#effective.delete(namespace);
     else this.#effective.set(namespace, rows);
     this.#listener.policiesChanged(namespace);
   }
+}
+
+function boundless(row: PolicyRow): string | undefined {
+  const keys = boundlessKeys(row);
+  if (keys.length === 0) return undefined;
+  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces, or a label of theirs. It closes the directions that it names, and allows and denies nothing`;
 }
 
 /** Whether the groups' blocks are in their place or too many for that. */

@@ -228,3 +228,25 @@ test("the annotation of a NetworkPolicy says whether it is enforced; a word that
   change("Enforce");
   assert.equal(now(), "Enforce");
 });
+
+test("by a label of single pods a policy of one namespace means pods of namespaces that it names, or it is left out and closes", () => {
+  const { policies } = book();
+  const byPod = { "statefulset.kubernetes.io/pod-name": "p-0" };
+  const everywhere = { key: "io.kubernetes.pod.namespace", operator: "Exists" as const };
+  const refusalOf = (spec: Spec): string | undefined => {
+    policies.changed("CiliumNetworkPolicy", "ns/p", object(spec, (generation += 1)));
+    return policies.get("CiliumNetworkPolicy:ns/p")?.refusal;
+  };
+  let generation = 0;
+  assert.match(refusalOf({ endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod, matchExpressions: [everywhere] }] }] }) ?? "", /by statefulset\.kubernetes\.io\/pod-name it means pods of namespaces that it does not name/);
+  assert.deepEqual(policies.effective.get("ns")?.flatMap((row) => draftPolicy(row)).map(({ rules, enforces }) => [rules.length, [...enforces]]), [[0, ["ingress"]]]);
+  for (const spec of [
+    { endpointSelector: { matchLabels: byPod }, ingress: [{ fromEndpoints: [{ matchLabels: byPod }] }] },
+    { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: { ...byPod, "k8s:io.kubernetes.pod.namespace": "other" } }] }] },
+    { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchExpressions: [everywhere] }] }] },
+  ]) assert.equal(refusalOf(spec), undefined, JSON.stringify(spec));
+  policies.changed("NetworkPolicy", "ns/n", { metadata: { name: "n", namespace: "ns", uid: "n", generation: 1 }, spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: byPod }, namespaceSelector: {} }] }] } });
+  assert.match(policies.get("NetworkPolicy:ns/n")?.refusal ?? "", /Name the namespaces/);
+  policies.changed("CiliumClusterwideNetworkPolicy", "w", { metadata: { name: "w", uid: "w", generation: 1 }, spec: { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod }] }] } });
+  assert.equal(policies.get("CiliumClusterwideNetworkPolicy:w")?.refusal, undefined, "who may write those answers for the cluster");
+});

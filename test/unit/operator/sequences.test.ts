@@ -8,10 +8,11 @@ import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
 import type { PolicyKind } from "../../../src/api/index.ts";
 import { compileNode } from "../../../src/compile/index.ts";
-import type { NodeState } from "../../../src/compile/index.ts";
+import type { CidrGroup, NodeState } from "../../../src/compile/index.ts";
 import { identityLabels, sortedLabels } from "../../../src/model/index.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
+import { PolicyQuota } from "../../../src/operator/policy-quota.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
 import type { PolicyObject } from "../../../src/operator/policies.ts";
 import { decodePod } from "../../../src/operator/rows.ts";
@@ -21,6 +22,7 @@ type Change =
   | { readonly table: "pods"; readonly key: string; readonly value: PodRow | undefined }
   | { readonly table: "namespaces"; readonly key: string; readonly value: NamespaceRow | undefined }
   | { readonly table: "identities"; readonly key: string; readonly value: IdentityRow | undefined }
+  | { readonly table: "groups"; readonly key: string; readonly value: CidrGroup | undefined }
   | { readonly table: "policies"; readonly kind: PolicyKind; readonly key: string; readonly value: PolicyObject | undefined };
 
 function placeOf(change: Change): string {
@@ -28,6 +30,8 @@ function placeOf(change: Change): string {
 }
 
 const NODES = ["n1", "n2"];
+/** So small that some of these policies are left out. */
+const QUOTA = { rules: 3, blocks: 4 };
 const validator = new Validator();
 
 /** The operator's state without its I/O: compiles a node again only when told to. */
@@ -47,7 +51,7 @@ class Replica {
         (namespace === "" ? NODES : this.#cluster.nodesOfNamespace(namespace)).forEach((node) => this.#dirty.add(node));
       },
       policyChanged: () => undefined,
-    });
+    }, new PolicyQuota(QUOTA));
   }
 
   apply(change: Change): void {
@@ -56,6 +60,7 @@ class Replica {
     this.#rows.set(at, change.value);
     if (change.table === "pods") this.#cluster.podChanged(change.value, previous as PodRow | undefined);
     else if (change.table === "namespaces") this.#cluster.namespaceChanged(change.key, change.value);
+    else if (change.table === "groups") this.#policies.groupChanged(change.key, change.value);
     else if (change.table === "identities") this.#cluster.identityChanged(change.value, previous as IdentityRow | undefined);
     else this.#policies.changed(change.kind, change.key, change.value);
   }
@@ -89,17 +94,24 @@ const identity = fc
     return { table: "identities", key: String(number), value: gone ? undefined : { number, labels, uid: "" } };
   });
 const kind = fc.constantFrom<PolicyKind>("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy");
-const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, gone }): Change => {
+const groupName = fc.constantFrom("g1", "g2");
+const group = fc.record({ key: groupName, size: fc.nat(4), gone: fc.boolean() }).map(({ key, size, gone }): Change => {
+  const cidrs = Array.from({ length: size }, (_, at) => `10.${at}.0.0/16`);
+  return { table: "groups", key, value: gone ? undefined : { labels: { size: String(size % 2) }, cidrs, problems: [] } };
+});
+/** By name or by label; some of what they name is never there. */
+const ofGroups = fc.oneof(groupName.map((cidrGroupRef) => ({ cidrGroupRef })), fc.constantFrom("0", "1").map((size) => ({ cidrGroupSelector: { matchLabels: { size } } })));
+const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, denies: fc.boolean(), egress: fc.option(ofGroups, { nil: undefined }), gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, denies, egress, gone }): Change => {
   const isNative = of === "NetworkPolicy";
   const labels = (value: string) => ({ matchLabels: { app: value, ...hashLabels(named) } });
   const spec = isNative
     ? { podSelector: labels(name), ingress: [{ from: [{ podSelector: labels(peer) }] }] }
-    : { endpointSelector: labels(name), ingress: [{ fromEndpoints: [labels(peer)] }] };
+    : { endpointSelector: labels(name), [denies ? "ingressDeny" : "ingress"]: [{ fromEndpoints: [labels(peer)] }], ...(egress === undefined ? {} : { [denies ? "egress" : "egressDeny"]: [{ toCIDRSet: [egress] }] }) };
   const isWide = of === "CiliumClusterwideNetworkPolicy";
   const metadata = { name: key, uid: `uid-${of}-${isWide ? "" : ns}-${key}`, generation: 1, ...(isWide ? {} : { namespace: ns }) };
   return { table: "policies", kind: of, key: isWide ? key : `${ns}/${key}`, value: gone ? undefined : ({ metadata, spec } as PolicyObject) };
 });
-const change = fc.oneof(pod, space, identity, policy);
+const change = fc.oneof(pod, space, identity, policy, group);
 
 test("any history gives the state of the world it ends in", () => {
   fc.assert(
