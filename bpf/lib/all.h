@@ -9,6 +9,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "icmp.h"
+#include "load.h"
 #include "parse.h"
 #include "events.h"
 #include "identity.h"

@@ -30,6 +30,9 @@ volatile const __u32 config_timeout_udp = TIMEOUT_UDP;
 volatile const __u32 config_timeout_udp_stream = TIMEOUT_UDP_STREAM;
 volatile const __u32 config_timeout_icmp = TIMEOUT_ICMP;
 
+/* 1: the kernel has bpf_ktime_get_coarse_ns. */
+volatile const __u32 config_coarse_clock = 0;
+
 /* What a flow costs that nobody has answered yet (struct quota); 0: no quota. */
 volatile const __u64 config_flow_quota_step_ns = 0;
 

@@ -25,6 +25,8 @@ static __always_inline void make_flow_key(struct packet *p)
 	if (same_address(&p->flow_source, &p->destination))
 		low = bpf_ntohs(p->source_port_be) <= bpf_ntohs(p->destination_port_be);
 	p->key.protocol = p->flow_protocol;
+	p->key.pad[0] = 0;
+	p->key.pad[1] = 0;
 	if (low) {
 		p->flags |= PACKET_LOW;
 		copy_address(p->key.low, &p->flow_source);
@@ -164,7 +166,7 @@ static __always_inline void settle_quota(struct flow_state *state)
 /* Of the pod that opened the flow, else of the pod that it goes to; the own node's probes are free. */
 static __always_inline int charge_quota(struct packet *p, const struct side *opener, const struct side *responder)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = p->now_ns;
 	struct quota *quota;
 	__u32 slot;
 

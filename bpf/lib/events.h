@@ -21,8 +21,7 @@ static __always_inline void count_metric(struct packet *p, __u16 reason)
 /* Packets that the rule itself decided: the first of a flow, those judged again, and every denied one. */
 static __always_inline void count_rule(struct packet *p)
 {
-	__u64 now = bpf_ktime_get_ns();
-	struct rule_hit first = { .packets = 1, .bytes = p->length, .last_ns = now };
+	struct rule_hit first = { .packets = 1, .bytes = p->length, .last_ns = p->now_ns };
 	struct rule_hit *hit;
 
 	if (!p->rule)
@@ -31,7 +30,7 @@ static __always_inline void count_rule(struct packet *p)
 	if (hit) {
 		hit->packets++;
 		hit->bytes += p->length;
-		hit->last_ns = now;
+		hit->last_ns = p->now_ns;
 		return;
 	}
 	bpf_map_update_elem(&rule_hits, &p->rule, &first, BPF_NOEXIST);
@@ -46,7 +45,7 @@ static __always_inline int pays_for_event(const struct packet *p, __u8 type)
 	__u32 payer = (p->from.endpoint ? p->from.endpoint : p->endpoint) & 0xffff;
 	__u32 slot = payer * 2 + (type == EVENT_DROP);
 	struct quota *budget = bpf_map_lookup_elem(&event_budgets, &slot);
-	__u64 now = bpf_ktime_get_ns(), paid;
+	__u64 now = p->now_ns, paid;
 
 	if (!budget || !config_event_step_ns)
 		return 1;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Bytes -> struct packet. Headers are copied with bpf_skb_load_bytes, so that packets in several
- * buffers (GRO) need no pull; whatever is not there is DROP_INVALID_PACKET.
- */
+/* Bytes -> struct packet; whatever is not there is DROP_INVALID_PACKET. */
 #ifndef CILIUM_PARSE_H
 #define CILIUM_PARSE_H
 
@@ -11,22 +8,9 @@
 /* A 20-byte TCP header may not be rewritten by a later fragment (RFC 1858, RFC 3128). */
 #define MIN_LATER_OFFSET 24
 
-static __always_inline int load(struct __sk_buff *skb, __u32 offset, void *to, __u32 length)
-{
-	return bpf_skb_load_bytes(skb, offset, to, length) ? -DROP_INVALID_PACKET : GO_ON;
-}
-
-/* Of the IP packet: the padding behind it is not read, because whoever gets the packet will not read it. */
-static __always_inline int load_inside(struct __sk_buff *skb, const struct packet *p, __u32 offset, void *to, __u32 length)
-{
-	if (offset + length > p->end)
-		return -DROP_INVALID_PACKET;
-	return load(skb, offset, to, length);
-}
-
 static __always_inline int parse_ethernet(struct __sk_buff *skb, struct packet *p)
 {
-	int step = load(skb, 0, &p->ethernet, ETHERNET_LENGTH);
+	int step = load_header(skb, 0, &p->ethernet, ETHERNET_LENGTH);
 
 	if (step)
 		return step;
@@ -57,6 +41,7 @@ static __always_inline int track_fragment(struct packet *p, __u32 id_be, __u32 o
 	copy_address(p->fragment.destination, &p->destination);
 	p->fragment.id_be = id_be;
 	p->fragment.protocol = p->protocol;
+	__builtin_memset(p->fragment.pad, 0, sizeof(p->fragment.pad));
 	if (!offset) {
 		p->flags |= PACKET_FIRST_FRAGMENT;
 		return GO_ON;
@@ -123,7 +108,7 @@ static __always_inline int parse_options(struct __sk_buff *skb, struct packet *p
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 words, total, fragment;
-	int step = load(skb, ETHERNET_LENGTH, &p->ipv4, sizeof(p->ipv4));
+	int step = load_header(skb, ETHERNET_LENGTH, &p->ipv4, sizeof(p->ipv4));
 
 	if (step)
 		return step;
@@ -194,7 +179,7 @@ static __always_inline int parse_extension(struct __sk_buff *skb, struct packet 
 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 {
-	int step = load(skb, ETHERNET_LENGTH, &p->ipv6, sizeof(p->ipv6));
+	int step = load_header(skb, ETHERNET_LENGTH, &p->ipv6, sizeof(p->ipv6));
 	__u32 length;
 	int i;
 
@@ -346,7 +331,7 @@ static __always_inline int parse_long_header(struct __sk_buff *skb, struct packe
 	}
 	if (p->protocol != PROTOCOL_TCP)
 		return GO_ON;
-	if (load_inside(skb, p, p->offset + 8, p->transport + 8, 12))
+	if (load_header_inside(skb, p, p->offset + 8, p->transport + 8, 12))
 		return -DROP_INVALID_PACKET;
 	length = (p->transport[12] >> 4) * 4;
 	p->tcp_flags = p->transport[13];
@@ -361,7 +346,7 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 	p->flow_protocol = p->protocol;
 	if (is_later_fragment(p))
 		return has_ports(p->protocol) || is_icmp(p->protocol) ? GO_ON : -DROP_UNKNOWN_L4;
-	step = load_inside(skb, p, p->offset, p->transport, 8);
+	step = load_header_inside(skb, p, p->offset, p->transport, 8);
 	if (!step)
 		step = parse_ports(p, p->transport, p->protocol);
 	if (!step)

@@ -135,6 +135,7 @@ static __always_inline int ask_rules(struct packet *p, const struct subject *sub
 	}
 	p->policy.rule_set = subject->rule_set;
 	p->policy.direction = p->direction;
+	__builtin_memset(p->policy.pad, 0, sizeof(p->policy.pad));
 	p->block_class = 0;
 	p->ports_class = 0;
 	if (subject->flags & with_blocks)

@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
-import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICES, detachStubs, mountBpfFs, runCommand } from "../kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICES, detachStubs, kernelOptions, mountBpfFs, runCommand } from "../kernel/index.ts";
 import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { CodedError, ConfigError } from "../lib/errors.ts";
@@ -182,6 +182,7 @@ function loadPrograms(port: LibbpfPort, { config, local, logger }: NodeNetworkOp
       config_router_ipv4: bytes(routers.ipv4),
       config_router_ipv6: bytes(routers.ipv6),
       config_flow_quota_step_ns: quotaStepNs(mapSizes.conntrack),
+      ...kernelOptions(port),
     },
     maxEntries: { policy: mapSizes.policy, ipcache: mapSizes.ipcache, flows: mapSizes.conntrack, interfaces: mapSizes.endpoints, endpoints: 2 * mapSizes.endpoints },
   });

@@ -22,7 +22,7 @@ export { networkNamespaceProbe } from "./netns.ts";
 export { PodVeths } from "./pod-link.ts";
 export type { PodLinkSpec, VethSpec } from "./pod-link.ts";
 export { LibbpfMap, perCpu } from "./map.ts";
-export { countTcxPrograms, probeBpf } from "./probe.ts";
+export { countTcxPrograms, kernelOptions, probeBpf } from "./probe.ts";
 export type { BpfNeed, BpfProbe, ObjectLoad } from "./probe.ts";
 export { Nft, renderNft } from "./nft.ts";
 export type { NftSpec } from "./nft.ts";

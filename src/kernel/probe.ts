@@ -38,6 +38,12 @@ const HELPERS: ReadonlyMap<number, string> = new Map([
   [155, "redirect_peer"],
 ]);
 
+/** Helpers that stand behind an option: the programs call them only where the agent found them. */
+const COARSE_CLOCK = 160;
+const OPTIONAL: readonly number[] = [COARSE_CLOCK];
+/** enum bpf_prog_type: SCHED_CLS. */
+const CLASSIFIER = 3;
+
 /** struct bpf_insn: 8 bytes; a call whose source register is 0 calls the helper in the last four (bpf-docs, instruction set). */
 const INSTRUCTION_BYTES = 8;
 const CALL = 0x85;
@@ -52,6 +58,12 @@ interface Wanted {
   readonly name: string;
   readonly users: Set<string>;
   readonly probe: () => number;
+}
+
+/** Options of the programs that this kernel decides; set at every load. */
+export function kernelOptions({ libbpf, libc }: LibbpfPort): { readonly config_coarse_clock: number } {
+  const { result } = captureLog(libbpf, libc, () => libbpf.probeHelper(CLASSIFIER, COARSE_CLOCK, null));
+  return { config_coarse_clock: result === 1 ? 1 : 0 };
 }
 
 /** @param load also loads every object as a whole, for which the verifier takes its time. */
@@ -88,7 +100,7 @@ function collectNeeds({ libbpf, libc }: LibbpfPort, file: string, wanted: Map<st
     for (let program = libbpf.objectNextProgram(object, null); program !== null; program = libbpf.objectNextProgram(object, program)) {
       const type = libbpf.programType(program);
       need("program type", libbpf.programTypeName(type) ?? `number ${type}`, () => libbpf.probeProgramType(type, null));
-      for (const helper of helpersOf(libbpf, program)) need("helper", HELPERS.get(helper) ?? `number ${helper}`, () => libbpf.probeHelper(type, helper, null));
+      for (const helper of helpersOf(libbpf, program)) if (!OPTIONAL.includes(helper)) need("helper", HELPERS.get(helper) ?? `number ${helper}`, () => libbpf.probeHelper(type, helper, null));
     }
   } finally {
     libbpf.objectClose(object);

@@ -2,6 +2,7 @@
  * The values of the programs' options that decide which of their code is live: the verifier leaves out what a constant
  * excludes, so each combination that an agent may load is another program to it.
  */
+import { LibbpfPort, kernelOptions } from "../../src/kernel/index.ts";
 import { parseAddress } from "../../src/lib/ip.ts";
 
 type Value = number | bigint | Uint8Array;
@@ -17,6 +18,8 @@ const VALUES: Readonly<Record<string, readonly Value[]>> = {
   config_direct_mtu: [1500],
   config_router_ipv4: [parseAddress("10.1.0.1"), NONE],
   config_router_ipv6: [parseAddress("fd00:1::1"), NONE],
+  // As this kernel decides: an agent sets no other.
+  config_coarse_clock: [kernelOptions(new LibbpfPort()).config_coarse_clock],
   // An agent always sets one.
   config_flow_quota_step_ns: [1_000_000n],
   config_event_step_ns: [1_000_000n],

@@ -17,7 +17,7 @@ import {
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
-import { LibbpfPort, RingBufferReader, perCpu } from "../../../src/kernel/index.ts";
+import { LibbpfPort, RingBufferReader, kernelOptions, perCpu } from "../../../src/kernel/index.ts";
 import { FlowCollector } from "../../../src/targets/flows.ts";
 import type { BpfProgram, Codec, LibbpfMap, SkbContext } from "../../../src/kernel/index.ts";
 import { outerValue, scratchLayout } from "./layouts.ts";
@@ -127,11 +127,11 @@ export class World {
     const root = join(import.meta.dirname, "../../..");
     execFileSync("make", ["-s", "bpf", "build/bpf-test/outer.o"], { cwd: root });
     const rodata = {
-      config_vxlan_ifindex: VXLAN_IFINDEX,
-      config_tunnel_mtu: TUNNEL_MTU,
+      config_vxlan_ifindex: VXLAN_IFINDEX, config_tunnel_mtu: TUNNEL_MTU,
       config_router_ipv4: parseAddress(self.router4),
       config_router_ipv6: parseAddress(self.router6),
       config_event_step_ns: 0n, // rows want to hear of every packet
+      ...kernelOptions(this.#port),
       ...options,
     };
     const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16, ...sizes };

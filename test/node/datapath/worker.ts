@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { eventCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
 import { directRoutes, routerOf, tunnelRoutes, unusedRoutes } from "../../../src/agent/node-routes.ts";
-import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, runCommand } from "../../../src/kernel/index.ts";
+import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, kernelOptions, runCommand } from "../../../src/kernel/index.ts";
 import type { Device, HookName } from "../../../src/kernel/index.ts";
 import { parseAddress } from "../../../src/lib/ip.ts";
 
@@ -122,7 +122,7 @@ class Worker {
       port: this.#port,
       objects: spec.objects,
       pinDir: spec.pins,
-      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6) },
+      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6), ...kernelOptions(this.#port) },
       maxEntries: { ipcache: 1024, policy: 1024, flows: 65536, events: 1 << 16 },
     });
     this.#events?.close();
