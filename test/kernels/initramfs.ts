@@ -12,7 +12,7 @@ const ROOT = join(import.meta.dirname, "../..");
 /** As modprobe(8) would load them for us: what tc and pods' links need. */
 const MODULES = ["sch_ingress", "cls_bpf", "veth"];
 const FOLDERS = ["src", "test/bpf", "test/kernels", "build/bpf", "build/bpf-test", "node_modules/koffi", "node_modules/@koromix", "node_modules/fast-check", "node_modules/pure-rand"];
-const FILES = ["package.json", "test/reporter.ts"];
+const FILES = ["package.json", "test/reporter.ts", "test/unit/targets/policy-model.ts"];
 /** What rows have compiled outside: inside there is no compiler. */
 const MAKE = `#!/bin/sh
 for target; do case $target in build/*) [ -e "$target" ] || { echo "$target was not built before the boot" >&2; exit 2; };; esac; done
