@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { apply, command, get, inNode, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
-import { agentPod, killAgent, killApiServer, killContainerd, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
+import { agentDies, agentPod, killApiServer, killContainerd, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
 import { containerPid, createPods, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
 import { type Traffic, traffic } from "./harness/traffic.ts";
@@ -56,12 +56,13 @@ async function agentsReady(...numbers: readonly number[]): Promise<void> {
 }
 
 describe("restarts under traffic", () => {
-  test("an agent's pod is deleted, another's process is killed: nothing allowed is lost, nothing forbidden passes", { timeout: 540_000 }, async () => {
-    const running = await startTraffic(150);
+  test("an agent's pod is deleted, and five agents are killed: nothing allowed is lost, nothing forbidden passes", { timeout: 900_000 }, async () => {
+    const running = await startTraffic(400);
     const old = await agentPod(1);
     await kubectl("-n", "kube-system", "delete", "pod", old?.metadata.name ?? assert.fail("no agent"));
-    await killAgent(2);
-    await waitFor("new agents", async () => ((await agentPod(1))?.metadata.uid !== old?.metadata.uid ? true : undefined), () => kubectl("get", "pods", "-n", "kube-system"));
+    await waitFor("a new agent", async () => ((await agentPod(1))?.metadata.uid !== old?.metadata.uid ? true : undefined), () => kubectl("get", "pods", "-n", "kube-system"));
+    await agentsReady(1);
+    for (const number of [2, 1, 2, 1, 2]) await agentDies(number);
     await readyCluster();
     await sleep(2000);
     await running.judge();

@@ -12,6 +12,8 @@ import { objectBtf } from "../../src/kernel/btf-file.ts";
 import { parseBtf, sectionVariables } from "../../src/kernel/btf.ts";
 import { hookNames } from "../../src/kernel/gen/types.ts";
 import type { HookName } from "../../src/kernel/index.ts";
+import { gather, judge } from "../../src/preflight/index.ts";
+import type { Finding, Plan } from "../../src/preflight/index.ts";
 import { optionSets } from "./option-sets.ts";
 import type { OptionSet } from "./option-sets.ts";
 
@@ -21,6 +23,8 @@ export interface GuestReport {
   /** Program -> instructions that the verifier walked through, the most of all option sets. */
   readonly instructions: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
+  /** What `cilium preflight --offline` says of the machine. */
+  readonly preflight: readonly Finding[];
 }
 
 const OBJECTS = join(import.meta.dirname, "../../build/bpf");
@@ -68,7 +72,9 @@ function load(rodata: OptionSet, starts: number, instructions: Map<string, numbe
   }
 }
 
-function main(): void {
+const PLAN: Plan = { mode: "tunnel", tunnelPort: 8472, enableIPv6: true, cniExclusive: true, cniConfPath: "/etc/cni/net.d", ranges: [] };
+
+async function main(): Promise<void> {
   const names = readdirSync(OBJECTS).filter((file) => file.endsWith(".o")).flatMap((file) => [...sectionVariables(parseBtf(objectBtf(join(OBJECTS, file))), ".rodata").keys()]);
   const sets = optionSets([...new Set(names)]);
   const instructions = new Map<string, number>();
@@ -80,8 +86,9 @@ function main(): void {
       failures.push(`option set ${index + 1} (${Object.entries(set).map(([name, value]) => `${name}=${String(value)}`).join(" ")}): ${describeError(error)}`);
     }
   }
-  const report: GuestReport = { kernel: release(), optionSets: sets.length, instructions: Object.fromEntries([...instructions].toSorted(([a], [b]) => a.localeCompare(b))), failures };
+  const preflight = judge(await gather({ plan: PLAN, bpfObjects: OBJECTS, load: true }));
+  const report: GuestReport = { kernel: release(), optionSets: sets.length, instructions: Object.fromEntries([...instructions].toSorted(([a], [b]) => a.localeCompare(b))), failures, preflight };
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
-main();
+await main();

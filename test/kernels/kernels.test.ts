@@ -8,6 +8,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { CHECKS } from "../../src/preflight/index.ts";
 import type { GuestReport } from "./guest.ts";
 import { compare, type Instructions } from "./instructions.ts";
 import { kernelOf, RELEASES } from "./kernels.ts";
@@ -62,6 +63,15 @@ for (const release of RELEASES) {
       process.stderr.write(`  Linux ${report.kernel}, ${report.optionSets} option sets: ${Object.entries(report.instructions).map(([name, count]) => `${name} ${count}`).join(", ")}\n`);
       if (RECORD) writeFileSync(RECORDS, `${JSON.stringify({ ...records(), [release.version]: report.instructions }, undefined, 2)}\n`);
       assert.deepEqual(compare(records()[release.version] ?? {}, report.instructions), []);
+    });
+
+    test("preflight says of it that every program loads, and answers to each of its questions", () => {
+      const { preflight } = report;
+      const said = (check: string): string => preflight.filter((finding) => finding.check === check).map(({ verdict, message }) => `${verdict}: ${message}`).join("; ");
+      for (const check of ["kernel version", "rights", "bpf file system", "bpf programs", "kernel types (BTF)"]) assert.match(said(check), /^ok: /, `${check}: ${said(check)}`);
+      assert.match(said("kernel version"), new RegExp(release.version.replaceAll(".", "\\.")));
+      assert.deepEqual(CHECKS.map(({ name }) => name).filter((name) => said(name) === ""), []);
+      process.stderr.write(`  Linux ${release.version}, preflight: ${CHECKS.map(({ name }) => `${name}: ${said(name).split(":")[0]}`).join(", ")}\n`);
     });
 
     test("every packet row", async (t) => {

@@ -13,9 +13,9 @@ before(async () => {
   await cluster.start();
   await cluster.install("operator.replicas=2");
 }, { timeout: 1_800_000 });
-const { kubectl, namespace, readyCluster, waitFor } = await import("../e2e/harness/cluster.ts");
-const { agentPod, killAgent } = await import("../e2e/harness/faults.ts");
-const { createPods, isReady } = await import("../e2e/harness/pods.ts");
+const { namespace, readyCluster } = await import("../e2e/harness/cluster.ts");
+const { agentDies } = await import("../e2e/harness/faults.ts");
+const { createPods } = await import("../e2e/harness/pods.ts");
 const { enforce, policy } = await import("../e2e/harness/policy.ts");
 const { inWords, sumOf, traffic } = await import("../e2e/harness/traffic.ts");
 
@@ -26,17 +26,6 @@ const [ROUNDS, KILLS_OF_EACH] = [10, 5];
 const ROUND_SECONDS = 580;
 
 const selects = (app: string): object => ({ matchLabels: { app } });
-
-/** Another process serves: the kubelet waits longer after each crash, another pod it starts at once. */
-async function killed(node: number): Promise<void> {
-  const before = (await agentPod(node)) ?? assert.fail(`no agent on node-${node}`);
-  await killAgent(node);
-  await kubectl("-n", "kube-system", "delete", "pod", before.metadata.name, "--grace-period=1", "--wait=false");
-  await waitFor(`another agent on node-${node}`, async () => {
-    const agent = await agentPod(node);
-    return agent !== undefined && agent.metadata.uid !== before.metadata.uid && isReady(agent) ? true : undefined;
-  }, () => kubectl("get", "pods", "-n", "kube-system", "-o", "wide"), { timeoutMs: 180_000, everyMs: 500 });
-}
 
 /** Pods of its own under policy, and agents that die by twos meanwhile. */
 async function round(): Promise<Counts> {
@@ -49,7 +38,7 @@ async function round(): Promise<Counts> {
   const pod = (one: string) => pods[one] ?? assert.fail(`no pod ${one}`);
   await enforce(ns.name, policy("api", { endpointSelector: selects("api"), ingress: [{ fromEndpoints: [selects("frontend")], toPorts: [{ ports: [{ port: "8080" }] }] }] }));
   const running = await traffic({ servers: [pod("api"), pod("api-far")], allowed: [pod("frontend"), pod("frontend-near")], forbidden: [pod("other"), pod("other-near")] }, ROUND_SECONDS);
-  for (let i = 0; i < KILLS_OF_EACH; i++) await Promise.all(NODES.map(killed));
+  for (let i = 0; i < KILLS_OF_EACH; i++) await Promise.all(NODES.map(agentDies));
   const counts = await running.judge();
   await ns.remove();
   return counts;

@@ -15,6 +15,8 @@ import { CILIUM_ENDPOINTS, CILIUM_NODE_STATES, CILIUM_NODES } from "../../src/ku
 import { AgentLab } from "./agent-lab.ts";
 
 const SIZE = 256;
+/** Connections that go on, more than 85 % of the table. */
+const ESTABLISHED = 222;
 const PATIENCE_MS = 120_000;
 const [WEB, ASKER] = [300, 301];
 const OTHER_NODE = "another";
@@ -94,6 +96,45 @@ function answers(from: number, address: string, port: number, seconds = 5): bool
   }
 }
 
+/** A process in a pod's namespace that opens connections, keeps them, and says how many echo when it is asked. */
+class Connections {
+  readonly #child: ChildProcess;
+  readonly #lines: string[] = [];
+
+  constructor(pod: number, address: string, port: number, count: number) {
+    const program = `
+      const sockets = Array.from({ length: ${count} }, () => require("node:net").connect(${port}, "${address}"));
+      for (const socket of sockets) socket.on("error", () => undefined);
+      process.stdin.on("data", () => {
+        const echoed = sockets.map((socket) => new Promise((resolve) => {
+          socket.once("data", () => resolve(1));
+          setTimeout(() => resolve(0), 10_000).unref();
+          socket.write("x\\n");
+        }));
+        Promise.all(echoed).then((all) => console.log(all.reduce((sum, one) => sum + one, 0)));
+      });`;
+    this.#child = spawn("ip", ["netns", "exec", lab.podNs[pod] ?? "", process.execPath, "-e", program], { stdio: ["pipe", "pipe", "ignore"] });
+    this.#child.stdout?.on("data", (chunk: Buffer) => this.#lines.push(...chunk.toString().trim().split("\n")));
+  }
+
+  /** How many answered just now. */
+  async echo(): Promise<number> {
+    const said = this.#lines.length;
+    this.#child.stdin?.write("\n");
+    return Number(await until("the connections have answered or not", () => this.#lines[said], PATIENCE_MS));
+  }
+
+  end(): void {
+    this.#child.kill();
+  }
+}
+
+/** One datagram from each of so many sockets, to a port where nobody listens. */
+function scatter(pod: number, address: string, count: number): void {
+  const program = `for (let i = 0; i < ${count}; i++) { const socket = require("node:dgram").createSocket("udp4"); socket.on("error", () => undefined); socket.send("x", 9, "${address}", () => socket.close()); }`;
+  execFileSync("ip", ["netns", "exec", lab.podNs[pod] ?? "", process.execPath, "-e", program]);
+}
+
 describe("maps without room", { timeout: 600_000 }, () => {
   let web = "";
   before(async () => {
@@ -153,6 +194,29 @@ describe("maps without room", { timeout: 600_000 }, () => {
     await acknowledged(revision, isClean);
     for (const name of names.slice(100)) await lab.client.delete(CILIUM_ENDPOINTS, { namespace: "default", name });
     await acknowledged(revision, ({ warnings = [] }) => !warnings.some(({ part }) => part === "map ipcache"));
+  });
+
+  it("conntrack: nearly full is told; what nobody answers goes early and connections stay, old and new; with room it is told no more", async () => {
+    const count = (): number => content("flows").length;
+    const revision = await lab.write(stateWith("d000000000000000", OPEN));
+    await acknowledged(revision, isClean);
+    const echo = `require("node:net").createServer((socket) => socket.pipe(socket)).listen({ port: 3000, backlog: ${SIZE} })`;
+    servers.push(spawn("ip", ["netns", "exec", lab.podNs[0] ?? "", process.execPath, "-e", echo], { stdio: "ignore" }));
+    await until("the echo serves", () => answers(1, web, 3000), PATIENCE_MS);
+    const connections = new Connections(1, web, 3000, ESTABLISHED);
+    const isTold = ({ warnings = [] }: Status): boolean => warnings.some(({ part, message }) => part === "map flows" && message.includes(`its ${SIZE} entries`) && message.includes("bpf.ctMax"));
+    try {
+      assert.equal(await connections.echo(), ESTABLISHED);
+      await acknowledged(revision, isTold);
+      scatter(1, web, SIZE);
+      assert.ok(count() >= ESTABLISHED + (SIZE - ESTABLISHED) / 2, `${count()} flows`);
+      await until("a new connection beside what nobody answers", () => answers(1, web, 3000), PATIENCE_MS);
+      assert.equal(await connections.echo(), ESTABLISHED, "while it is nearly full");
+    } finally {
+      connections.end();
+    }
+    await acknowledged(revision, (status) => !isTold(status));
+    assert.ok(count() < SIZE / 2, `${count()} flows after`);
   });
 
   it("an agent that starts again changes no map; one that finds none makes them as they were", async () => {

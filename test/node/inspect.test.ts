@@ -97,7 +97,7 @@ function suite(): void {
     assert.ok(report.ok, JSON.stringify(report));
     const [entry] = await read("policy");
     assert.deepEqual([entry?.peer.identity, entry?.["port"], entry?.["verdict"], entry?.rule.policies], [301, "TCP 8080", "allow", ["production/allow-frontend"]]);
-    assert.match(await text("policy"), /^RULE SET +OF IDENTITY .*\n\d+ +300 +ingress +allow +TCP 8080 +1000 +CiliumNetworkPolicy production\/allow-frontend spec\.ingress\[0\]/);
+    assert.match(await text("policy"), /^RULE SET +OF IDENTITY .*\n\d+ +300 +ingress +policies +allow +TCP 8080 +1000 +CiliumNetworkPolicy production\/allow-frontend spec\.ingress\[0\]/);
     assert.match(await text("ipcache"), /10\.0\.1\.2 .*301 +192\.0\.2\.9 +tunnel +- +k8s:app=frontend/);
     assert.equal((await read("endpoint")).length, 2);
     assert.match(await text("policy-endpoints"), /production\/api-1 +300 +\d+ +closed +open +1 +CiliumNetworkPolicy production\/allow-frontend/);

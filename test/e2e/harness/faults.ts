@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { findNode } from "../../../src/cluster/config.ts";
 import { isAlive, readPidFile } from "../../../src/cluster/process.ts";
 import { CONFIG, get, kubectl, must, ROOT, shell, waitFor } from "./cluster.ts";
-import { containerPid, type PodObject } from "./pods.ts";
+import { containerPid, isReady, type PodObject } from "./pods.ts";
 
 const SYSTEM = "kube-system";
 
@@ -23,6 +23,18 @@ export async function killAgent(node: number): Promise<void> {
   const agent = await agentPod(node);
   if (agent === undefined) throw new Error(`no agent on node-${node}`);
   process.kill(containerPid(agent), "SIGKILL");
+}
+
+/** The agent dies by SIGKILL, and another serves: the kubelet waits longer after each crash, another pod it starts at once. */
+export async function agentDies(node: number): Promise<void> {
+  const before = await agentPod(node);
+  if (before === undefined) throw new Error(`no agent on node-${node}`);
+  await killAgent(node);
+  await kubectl("-n", "kube-system", "delete", "pod", before.metadata.name, "--grace-period=1", "--wait=false");
+  await waitFor(`another agent on node-${node}`, async () => {
+    const agent = await agentPod(node);
+    return agent !== undefined && agent.metadata.uid !== before.metadata.uid && isReady(agent) ? true : undefined;
+  }, () => kubectl("get", "pods", "-n", "kube-system", "-o", "wide"), { timeoutMs: 180_000, everyMs: 500 });
 }
 
 interface DaemonSetObject {
