@@ -1,6 +1,7 @@
 /** `cilium policy validate FILE…`: the operator's own validator, before anything is applied. Asks no cluster. */
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
+import { CidrSet } from "../lib/cidr-set.ts";
 import { nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
 import type { World } from "../explain/index.ts";
 import type { Manifest, Manifests } from "./manifests.ts";
@@ -68,8 +69,8 @@ function warningsOf(manifest: Manifest, world: World): readonly Remark[] {
   const row = rows.find(({ uid }) => world.sources.get(uid)?.line === line);
   if (row === undefined) return [];
   const pods = world.workloads.filter(({ hostNetwork }) => !hostNetwork).map(({ labels }) => labels);
-  const podCidrs = [...world.nodes.values()].flatMap((node) => node.podCidrs);
-  const warnings = [...policyWarnings(row, { podCidrs }), ...shadowWarnings(row, rows), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
+  const ofPods = new CidrSet([...world.nodes.values()].flatMap((node) => node.podCidrs));
+  const warnings = [...policyWarnings(row, { pods: ofPods }), ...shadowWarnings(row, rows), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
   return warnings.map(({ reason, path, message }) => ({ line: line(path), path, message, reason }));
 }
 

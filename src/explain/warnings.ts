@@ -4,6 +4,7 @@ import type { CidrBlock, LabelPeers, PeerSelector, PolicyDraft, PortMatch, Requi
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
+import type { CidrSet } from "../lib/cidr-set.ts";
 import { cidrContains, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { NAMED_PREFIX } from "../model/index.ts";
@@ -11,7 +12,7 @@ import type { Labels, PolicyRow } from "../model/index.ts";
 
 export interface Warning {
   /** One word for programs. */
-  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity";
+  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared";
   /** In the policy. */
   readonly path: string;
   readonly message: string;
@@ -19,21 +20,48 @@ export interface Warning {
 
 /** Addresses that the cluster gives to pods. */
 export interface ClusterAddresses {
-  readonly podCidrs: readonly Cidr[];
+  readonly pods: CidrSet;
 }
 
-/** Of the policy alone: no other policy, pod or identity is looked at. */
+/**
+ * How often one rule is held against another for one policy: each costs some microseconds, and rules that allow times
+ * rules that deny may be hundreds of millions.
+ */
+class Comparisons {
+  #left: number;
+
+  constructor(limit: number) {
+    this.#left = limit;
+  }
+
+  get isSpent(): boolean {
+    return this.#left < 0;
+  }
+
+  spend(count: number): boolean {
+    this.#left -= count;
+    return !this.isSpent;
+  }
+}
+
+/** About a tenth of a second: the operator has other policies to look at. */
+const COMPARISONS = 20_000;
+
+const NOT_COMPARED: Warning = { reason: "NotCompared", path: "spec", message: `it has so many rules that allow and that deny that not all were compared (${COMPARISONS} times): what its denials take back may not be told` };
+
+/** Of the policy alone: no other policy, pod or identity is looked at. Its work is bounded, whatever the policy is. */
 export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses): readonly Warning[] {
   const drafts = draftPolicy(row);
-  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...podAddresses(draft, addresses), ...shadows(draft, drafts, () => "")])];
-  return distinct(found);
+  const comparisons = new Comparisons(COMPARISONS);
+  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...podAddresses(draft, addresses), ...shadows(draft, drafts, () => "", comparisons)])];
+  return distinct(comparisons.isSpent ? [...found, NOT_COMPARED] : found);
 }
 
-/** Allows of the policy that a denial of another policy takes back for every pod that it selects. */
+/** Allows of the policy that a denial of another policy takes back for every pod that it selects. For one who waits for the answer. */
 export function shadowWarnings(row: PolicyRow, others: readonly PolicyRow[]): readonly Warning[] {
   const denying = others.filter((other) => other !== row).flatMap((other) => draftPolicy(other)).filter(({ rules, tier }) => tier === undefined && rules.some(({ verdict }) => verdict === "deny"));
   const name = ({ ref }: PolicyDraft): string => ` of ${ref.kind} ${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}`;
-  return distinct(draftPolicy(row).flatMap((draft) => shadows(draft, denying, name)));
+  return distinct(draftPolicy(row).flatMap((draft) => shadows(draft, denying, name, new Comparisons(Infinity))));
 }
 
 /** Selections, of subjects and of peers, that mean none of these pods. */
@@ -103,11 +131,11 @@ function contradiction({ requirements }: LabelPeers): string | undefined {
 const nameOf = (key: string): string => key.replace(/^k8s:/, "");
 
 /** Blocks of Cilium's kinds mean the outside: of a pod's address they mean nobody. */
-function podAddresses(draft: PolicyDraft, { podCidrs }: ClusterAddresses): readonly Warning[] {
+function podAddresses(draft: PolicyDraft, { pods }: ClusterAddresses): readonly Warning[] {
   return draft.rules.flatMap(({ peer, path }): Warning[] => {
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
     if (selector?.kind !== "cidrs" || selector.scopes.includes("pods")) return [];
-    const [found] = selector.blocks.filter(({ cidr }) => podCidrs.some((pods) => contains(pods, parseCidr(cidr))));
+    const found = selector.blocks.find(({ cidr }) => pods.holds(parseCidr(cidr)));
     return found === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${found.cidr} is of pods, and blocks of addresses mean the outside alone: select the pods by their labels` }];
   });
 }
@@ -118,7 +146,8 @@ function contains(outer: Cidr, inner: Cidr): boolean {
 
 // ------------------------------------------------------------------ shadowed by a denial
 
-function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (denying: PolicyDraft) => string): readonly Warning[] {
+/** What was found until `comparisons` is spent. */
+function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (denying: PolicyDraft) => string, comparisons: Comparisons): readonly Warning[] {
   // A denial that only watches takes nothing back from what is enforced.
   const counts = ({ enforcement }: PolicyDraft): boolean => enforcement === "Enforce" || enforcement === draft.enforcement;
   const denials = denying.filter((other) => counts(other) && isWider(other.subject, draft.subject)).flatMap((other) => other.rules.filter(({ verdict }) => verdict === "deny").map((rule) => ({ other, rule })));
@@ -126,7 +155,7 @@ function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (d
   // An item with several peers has a rule for each: it is shadowed when all of them are.
   const allows = Map.groupBy(draft.rules.filter(({ verdict }) => verdict === "allow"), ({ path }) => path);
   return [...allows].flatMap(([path, rules]): Warning[] => {
-    const found = rules.map((allow) => denials.find(({ other, rule }) => rule.direction === allow.direction && coversPeer(rule, other, allow, draft) && coversPorts(rule.ports, allow.ports)));
+    const found = rules.map((allow) => comparisons.isSpent ? undefined : denials.find(({ other, rule }) => rule.direction === allow.direction && comparisons.spend(1) && coversPeer(rule, other, allow, draft, comparisons) && coversPorts(rule.ports, allow.ports)));
     const by = new Set(found.map((each) => each && `${each.rule.path}${ofWhom(each.other)}`));
     return by.has(undefined) ? [] : [{ reason: "ShadowedByDeny", path, message: `all that it allows is denied by ${[...by].join(" and ")}` }];
   });
@@ -143,13 +172,13 @@ function namesReserved({ requirements }: LabelPeers): boolean {
   return requirements.some(({ key }) => key.startsWith("reserved:"));
 }
 
-function coversPeer(deny: RuleDraft, of: PolicyDraft, allow: RuleDraft, draft: PolicyDraft): boolean {
+function coversPeer(deny: RuleDraft, of: PolicyDraft, allow: RuleDraft, draft: PolicyDraft, comparisons: Comparisons): boolean {
   if (deny.peer === undefined || deny.peer === allow.peer) return true;
   const wide = of.selectors.get(deny.peer);
   const narrow = allow.peer === undefined ? undefined : draft.selectors.get(allow.peer);
   if (wide === undefined || narrow === undefined) return false;
   if (wide.kind === "labels") return narrow.kind === "labels" && isWider(wide, narrow);
-  return narrow.kind === "cidrs" && narrow.scopes.every((scope) => wide.scopes.includes(scope)) && narrow.blocks.every((block) => wide.blocks.some((other) => holdsBlock(other, block)));
+  return narrow.kind === "cidrs" && comparisons.spend(narrow.blocks.length * wide.blocks.length) && narrow.scopes.every((scope) => wide.scopes.includes(scope)) && narrow.blocks.every((block) => wide.blocks.some((other) => holdsBlock(other, block)));
 }
 
 function holdsBlock(outer: CidrBlock, inner: CidrBlock): boolean {

@@ -1,6 +1,7 @@
 /** The engine of explanations against the naive reading of the languages, and forecasts against judging every pair. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { CidrSet } from "../../../src/lib/cidr-set.ts";
 import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
 import type { KubeObject } from "../../../src/api/meta.ts";
@@ -124,7 +125,7 @@ test("what is said to be shadowed by a denial never decides", () => {
       const rows = rowsOf(list);
       rows.forEach((row, index) => {
         const around = rows.filter(({ namespace }) => namespace === row.namespace || namespace === "");
-        for (const { reason, path } of [...policyWarnings(row, { podCidrs: [] }), ...shadowWarnings(row, around)]) {
+        for (const { reason, path } of [...policyWarnings(row, { pods: new CidrSet([]) }), ...shadowWarnings(row, around)]) {
           if (reason !== "ShadowedByDeny") continue;
           const [spec = "", item = ""] = /^(specs?(?:\[\d+\])?)\.([a-zA-Z]+\[\d+\])(?:\.toPorts\[0\]|\.icmps\[0\])?$/.exec(path)?.slice(1) ?? [];
           if (item === "" || /Deny/.test(item)) continue;

@@ -1,12 +1,13 @@
 /** What is valid and probably not meant. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { CidrSet } from "../../../src/lib/cidr-set.ts";
 import { nobodyWarnings, policyWarnings, shadowWarnings } from "../../../src/explain/index.ts";
 import type { Warning } from "../../../src/explain/index.ts";
 import { parseCidr } from "../../../src/lib/ip.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
 
-const ADDRESSES = { podCidrs: [parseCidr("10.0.0.0/16"), parseCidr("fd00::/48")] };
+const ADDRESSES = { pods: new CidrSet([parseCidr("10.0.0.0/16"), parseCidr("fd00::/48")]) };
 const row = (spec: object, name = "p", kind = "CiliumNetworkPolicy"): PolicyRow => ({ kind, namespace: kind === "CiliumClusterwideNetworkPolicy" ? "" : "ns", name, uid: name, generation: 1, spec }) as unknown as PolicyRow;
 const API = { matchLabels: { app: "api" } };
 const told = (warnings: readonly Warning[]): string[] => warnings.map(({ reason, path }) => `${reason} ${path}`);
@@ -54,4 +55,14 @@ test("among known pods: a policy that selects none, a peer that is none of them"
   assert.deepEqual(told(nobodyWarnings(row({ endpointSelector: API, ingress: [{ fromEndpoints: [API, { matchLabels: { app: "wob" } }] }, { fromEntities: ["host"] }] }), pods)), ["UnreachableRule spec.ingress[0]"]);
   const named = [...pods, new Map([["k8s:app", "web"], ["k8s:job-name", "j"], ["named:job-name", ""], ["k8s:io.kubernetes.pod.namespace", "ns"]])];
   assert.deepEqual(nobodyWarnings(row({ endpointSelector: API, ingressDeny: [{ fromEndpoints: [{ matchLabels: { "job-name": "j" } }] }] }), named), [], "a label that churns");
+});
+
+test("rules that allow times rules that deny: the work is bounded, and it is told that not all were compared", () => {
+  const peers = (word: string): object[] => Array.from({ length: 400 }, (_, index) => ({ matchLabels: { app: `${word}-${index}` } }));
+  const ports = (first: number): object[] => Array.from({ length: 40 }, (_, index) => tcp(String(first + index)));
+  const large = row({ endpointSelector: API, ingress: [{ fromEndpoints: peers("a"), toPorts: ports(1000) }], ingressDeny: [{ fromEndpoints: peers("b"), toPorts: ports(2000) }] });
+  assert.deepEqual(told(policyWarnings(large, ADDRESSES)), ["NotCompared spec"]);
+  const blocks = (first: number): string[] => Array.from({ length: 4000 }, (_, index) => `${first + (index >> 8)}.0.${index & 255}.0/24`);
+  const lists = row({ endpointSelector: API, egress: [{ toCIDR: blocks(20) }], egressDeny: [{ toCIDR: blocks(60) }] });
+  assert.deepEqual(told(policyWarnings(lists, ADDRESSES)), ["NotCompared spec"]);
 });
