@@ -71,7 +71,8 @@ static __always_inline __u32 find_block_class(struct packet *p, __u32 rule_set, 
 /*
  * Fills matched, verdict and rule of the packet in hand. `ports`: bit n = try keys with port_prefix n.
  * A global function, because the verifier then walks through its loop once and not on each path to it
- * (Linux 5.6). Programs with tail calls may hold none; ours are called by tail calls and make none.
+ * (Linux 5.6). A program that has one and makes tail calls, as find_flow does while flows move, must be compiled by a JIT
+ * that knows both: x86 from 5.10, arm64 from 6.0 (bpf_jit_supports_subprog_tailcalls).
  */
 __attribute__((noinline)) int search_policy(__u32 peer, __u32 port_be, __u32 ports)
 {

@@ -1,7 +1,7 @@
 /** What the kernel and the process's rights allow. Pure. */
 import { bpfFsStanding } from "../kernel/index.ts";
 import type { BpfNeed } from "../kernel/index.ts";
-import { blocker, known, ok, unknown, warning } from "./facts.ts";
+import { blocker, known, ok, unknown } from "./facts.ts";
 import type { Facts, Said, TrialName } from "./facts.ts";
 import { missingRights } from "./rights.ts";
 
@@ -53,7 +53,8 @@ export function compiler({ sysctls }: Facts): readonly Said[] {
   const enabled = sysctls["net/core/bpf_jit_enable"];
   if (enabled === undefined) return [ok("always on, or not to be read here")];
   if (enabled !== "0") return [ok("programs are compiled to machine code")];
-  return [warning("net.core.bpf_jit_enable is 0", "programs are interpreted: every packet takes several times as long", "sysctl -w net.core.bpf_jit_enable=1")];
+  // A program that calls functions and other programs must be compiled (kernel/bpf/verifier.c: tail_calls are not allowed in non-JITed programs with bpf-to-bpf calls).
+  return [blocker("net.core.bpf_jit_enable is 0", "the kernel refuses the programs, which are not to be interpreted: pods get no network", "sysctl -w net.core.bpf_jit_enable=1")];
 }
 
 export function kernelTypes({ kernelBtf }: Facts): readonly Said[] {

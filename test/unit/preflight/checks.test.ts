@@ -38,6 +38,11 @@ describe("the kernel", () => {
     assert.match(says(machine({ kernel: "FreeBSD" }), "kernel version")[0] ?? "", /^unknown: /);
   });
 
+  it("compiles programs: they are not to be interpreted", () => {
+    assert.match(says(machine({ sysctls: { "net/core/bpf_jit_enable": "0" } }), "bpf compiler")[0] ?? "", /^blocker: /);
+    for (const enabled of ["1", "2"]) assert.match(says(machine({ sysctls: { "net/core/bpf_jit_enable": enabled } }), "bpf compiler")[0] ?? "", /^ok: /);
+  });
+
   it("of 5.10 needs room for maps: with SYS_RESOURCE, or without a limit", () => {
     const old = machine({ kernel: "5.10.0-30-amd64", status: `CapEff:\t${((1n << 12n) | (1n << 21n)).toString(16)}\n` });
     assert.match(says(old, "rights")[0] ?? "", /^blocker: .*SYS_RESOURCE/);
