@@ -9,6 +9,7 @@
  */
 import { join } from "node:path";
 import { CniServer, installConflist, replayDeletes } from "../cni/index.ts";
+import { routingHash } from "../compile/index.ts";
 import { NodeStateReader } from "../feed/index.ts";
 import type { ReadFailure } from "../feed/index.ts";
 import { PODS } from "../kube/index.ts";
@@ -280,7 +281,8 @@ export class Agent {
   #routingStatus(): RoutingStatus | undefined {
     const message = this.#networkFailure;
     if (message === NOT_SET_UP) return undefined;
-    return { mode: this.#config.routing.mode === "native" ? "Native" : "Tunnel", ...(message === undefined ? {} : { message }) };
+    const { routing } = this.#config;
+    return { settings: routingHash(routing), mode: routing.mode === "native" ? "Native" : "Tunnel", ...(message === undefined ? {} : { message }) };
   }
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {

@@ -146,8 +146,8 @@ function withoutAbsent<T extends object>(fields: T): Present<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;
 }
 
-function routingStatus({ mode, message }: RoutingStatus): RoutingStatus {
-  return { mode, ...(message === undefined ? {} : { message }) };
+function routingStatus({ settings, mode, message }: RoutingStatus): RoutingStatus {
+  return { settings, mode, ...(message === undefined ? {} : { message }) };
 }
 
 export interface NodeRow {

@@ -12,7 +12,7 @@ export { isAudited } from "./draft.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";
 export { KEYS_NOT_BEFORE, readEncryption } from "./encryption.ts";
 export type { EncryptionDecision } from "./encryption.ts";
-export { readRouting } from "./routing.ts";
+export { readRouting, routingHash } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
 export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector, untoldPeers } from "./selectors.ts";
 export type { LabelSelector, Reach } from "./selectors.ts";

@@ -1,5 +1,6 @@
 /** The routing decision that the settings mean: one reader, for operator and agent. Pure. */
 import { ConfigError } from "../lib/errors.ts";
+import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { familyOf, formatCidr, parseCidr } from "../lib/ip.ts";
 import type { Family } from "../lib/ip.ts";
 import type { RoutingDecision } from "./state.ts";
@@ -35,6 +36,11 @@ export function readRouting(read: ReadSetting): RoutingDecision {
     masquerade: { ipv4: flag("enable-ipv4-masquerade", true), ipv6: flag("enable-ipv6-masquerade", true) },
     unmasqueraded: [...new Set(unmasqueraded)].sort(),
   };
+}
+
+/** Equal for equal decisions, whoever computes it. */
+export function routingHash(decision: RoutingDecision): string {
+  return contentHash(canonicalJson(decision));
 }
 
 function readCidrs(key: string, list: string, family: Family | undefined): string[] {

@@ -1,5 +1,6 @@
 /** The CiliumRouting named default: how the chart's values route between nodes, and on which nodes it is so. */
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
+import { routingHash } from "../compile/index.ts";
 import type { RoutingDecision } from "../compile/index.ts";
 import { CILIUM_ROUTINGS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
@@ -25,9 +26,9 @@ export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasq
 const MODES: Readonly<Record<NodeRoutingRow["mode"], RoutingSpec["mode"]>> = { Tunnel: "tunnel", Native: "native" };
 
 /** Why a node is not counted; undefined: it is. */
-function shortfall(row: NodeRoutingRow | undefined, { mode }: RoutingSpec): string | undefined {
+function shortfall(row: NodeRoutingRow | undefined, settings: string): string | undefined {
   if (row === undefined) return "its agent does not say how it routes";
-  if (MODES[row.mode] !== mode) return `it still routes by ${MODES[row.mode]}: its agent has not started again since the value was changed`;
+  if (row.settings !== settings) return `it still routes by ${MODES[row.mode]} as the values said before: its agent has not started again since they were changed`;
   return row.message;
 }
 
@@ -36,10 +37,11 @@ function verdict(wanted: RoutingSpec, total: number, failing: ReturnType<typeof 
   return { status: "False", reason: "NotRouted", message: `${failing.length} of ${total} nodes do not route as it says: ${namesOf(failing)}` };
 }
 
-/** Pure. `wanted`: what the chart's values mean. `nodes`: name → what its agent says. */
-export function routingStatus(object: CiliumRouting, wanted: RoutingSpec, nodes: ReadonlyMap<string, NodeRoutingRow | undefined>, now: string): RoutingStatus {
+/** Pure. `decision`: what the chart's values mean. `nodes`: name → what its agent says. */
+export function routingStatus(object: CiliumRouting, decision: RoutingDecision, nodes: ReadonlyMap<string, NodeRoutingRow | undefined>, now: string): RoutingStatus {
   const rows = [...nodes.values()];
-  const failing = failingNodes(nodes, (row) => shortfall(row, wanted));
+  const [wanted, settings] = [routingSpec(decision), routingHash(decision)];
+  const failing = failingNodes(nodes, (row) => shortfall(row, settings));
   const inForce = canonicalJson(object.spec) === canonicalJson(wanted);
   const found: Verdict = inForce ? verdict(wanted, nodes.size, failing) : { status: "False", reason: "NotInForce", message: `the chart's values decide, and say otherwise: ${JSON.stringify(wanted)}` };
   return {
@@ -59,11 +61,10 @@ export interface RoutingSources {
 }
 
 export function defaultRouting(decision: RoutingDecision, { routings, nodes, ciliumNodes }: RoutingSources): DefaultObject<CiliumRouting> {
-  const spec = routingSpec(decision);
   return {
     type: CILIUM_ROUTINGS,
     objects: routings,
-    spec,
-    status: (object, now) => routingStatus(object, spec, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.routing] as const)), now),
+    spec: routingSpec(decision),
+    status: (object, now) => routingStatus(object, decision, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.routing] as const)), now),
   };
 }

@@ -96,6 +96,10 @@ export interface CiliumNode {
      */
     routing?: {
       /**
+       * Hash of all settings of routing that the node's agent was started with.
+       */
+      settings: string;
+      /**
        * Tunnel, through packets between nodes; Native, by the network's own routes.
        */
       mode: "Tunnel" | "Native";

@@ -2,16 +2,18 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { CiliumRouting } from "../../../src/api/gen/ciliumroutings.ts";
-import { readRouting } from "../../../src/compile/index.ts";
+import { readRouting, routingHash } from "../../../src/compile/index.ts";
 import { routingSpec, routingStatus } from "../../../src/operator/routing.ts";
 import type { NodeRoutingRow } from "../../../src/operator/routing.ts";
 
-const spec = routingSpec(readRouting((key) => ({ "routing-mode": "native", "auto-direct-node-routes": "true", "non-masquerade-cidrs": "192.0.2.0/24" })[key]));
+const decision = readRouting((key) => ({ "routing-mode": "native", "auto-direct-node-routes": "true", "non-masquerade-cidrs": "192.0.2.0/24" })[key]);
+const spec = routingSpec(decision);
+const before = readRouting(() => undefined);
 const object: CiliumRouting = { metadata: { name: "default", generation: 3 }, spec };
 const NOW = "2030-01-01T00:00:00Z";
-const native: NodeRoutingRow = { mode: "Native" };
+const native: NodeRoutingRow = { settings: routingHash(decision), mode: "Native" };
 
-const told = (nodes: Readonly<Record<string, NodeRoutingRow | undefined>>, wanted = spec): ReturnType<typeof routingStatus> => routingStatus(object, wanted, new Map(Object.entries(nodes)), NOW);
+const told = (nodes: Readonly<Record<string, NodeRoutingRow | undefined>>, wanted = decision): ReturnType<typeof routingStatus> => routingStatus(object, wanted, new Map(Object.entries(nodes)), NOW);
 const ready = (status: ReturnType<typeof routingStatus>): string => `${status.conditions[0]?.status} ${status.conditions[0]?.reason}`;
 
 describe("the status of routing", () => {
@@ -25,16 +27,22 @@ describe("the status of routing", () => {
   });
 
   it("names each node that does not, with why: one in the mode of before, one with a route that cannot be, one that says nothing", () => {
-    const status = told({ d: native, c: undefined, b: { mode: "Native", message: "no direct route to 10.0.1.0/24 of a: it is behind a gateway" }, a: { mode: "Tunnel" } });
+    const status = told({ d: native, c: undefined, b: { ...native, message: "no direct route to 10.0.1.0/24 of a: it is behind a gateway" }, a: { settings: routingHash(before), mode: "Tunnel" } });
     assert.deepEqual([status.nodes, status.tunnel, status.native, ready(status)], ["1/4", 1, 2, "False NotRouted"]);
     assert.deepEqual(status.failingNodes?.map(({ name }) => name), ["a", "b", "c"]);
-    assert.match(status.failingNodes?.[0]?.message ?? "", /still routes by tunnel/);
+    assert.match(status.failingNodes?.[0]?.message ?? "", /still routes by tunnel as the values said before/);
     assert.match(status.failingNodes?.[1]?.message ?? "", /behind a gateway/);
     assert.match(status.failingNodes?.[2]?.message ?? "", /does not say/);
   });
 
   it("of an object that somebody made with another spec says that it is not in force", () => {
-    const status = told({ a: native }, routingSpec(readRouting(() => undefined)));
+    const status = told({ a: native }, before);
     assert.deepEqual([status.nodes, ready(status)], ["0/1", "False NotInForce"]);
+  });
+
+  it("counts no node whose agent has other settings, also of the same mode", () => {
+    const port = { ...decision, masquerade: { ipv4: true, ipv6: false } };
+    const status = told({ a: native, b: { settings: routingHash(port), mode: "Native" } });
+    assert.deepEqual([status.nodes, status.native, ready(status), status.failingNodes?.map(({ name }) => name)], ["1/2", 2, "False NotRouted", ["b"]]);
   });
 });
