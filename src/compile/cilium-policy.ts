@@ -11,7 +11,8 @@ import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts"
 import { peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
 import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
 
-const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
+/** A port without a protocol is one of each. */
+export const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
 const ICMP = { IPv4: 1, IPv6: 58 } as const;
 
 type Port = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];

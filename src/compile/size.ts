@@ -5,17 +5,18 @@
 import type { NetworkPolicyPeer, NetworkPolicyPort } from "../api/network-policy.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec, SectionItem } from "../api/meaning.ts";
+import { PROTOCOLS } from "./cilium-policy.ts";
+import { portRange } from "./ports.ts";
 import type { CiliumPolicyRow, KubernetesPolicyRow, PolicyRow } from "../model/snapshot.ts";
 
+type CiliumPort = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];
+
 export interface PolicySize {
-  /** Peers times ports, over all items. */
+  /** Peers times ports, over all items; a port counts for each of its protocols, a range for each of its prefixes. */
   readonly rules: number;
   /** Blocks of addresses with their exceptions, those of groups in their place. */
   readonly blocks: number;
 }
-
-/** A range of ports is at most so many prefixes. */
-const RANGE = 16;
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
@@ -34,25 +35,45 @@ function ciliumPolicySizes(row: CiliumPolicyRow): readonly PolicySize[] {
 
 function itemSize({ endpoints, entities, cidrs, cidrSets, toPorts, icmps }: SectionItem): PolicySize {
   const blocks = (cidrs?.length ?? 0) + sum((cidrSets ?? []).map(({ except }) => 1 + (except?.length ?? 0)));
-  const ports = toPorts === undefined ? sum((icmps ?? [{ fields: [undefined] }]).map(({ fields }) => fields.length)) : sum(toPorts.map(({ ports: all }) => sum(all.map(({ endPort = 0 }) => (endPort === 0 ? 1 : RANGE)))));
+  const ports = toPorts === undefined ? sum((icmps ?? [{ fields: [undefined] }]).map(({ fields }) => fields.length)) : sum(toPorts.map(({ ports: all }) => sum(all.map(matchesOf))));
   return { rules: (endpoints ?? entities ?? [undefined]).length * ports, blocks };
+}
+
+/** A name says its protocol where the pod declares it. */
+function matchesOf({ port, endPort = 0, protocol = "ANY" }: CiliumPort): number {
+  return /^[0-9]+$/.test(port) ? PROTOCOLS[protocol].length * prefixesOf(Number(port), endPort) : 1;
+}
+
+function prefixesOf(port: number, endPort: number): number {
+  return endPort === 0 ? 1 : portRange(0, port, endPort).length;
 }
 
 function networkPolicySizes({ spec: { ingress = [], egress = [] } }: KubernetesPolicyRow): readonly PolicySize[] {
   const sizeOf = (peers: readonly NetworkPolicyPeer[] = [], ports: readonly NetworkPolicyPort[] = []): PolicySize => ({
-    rules: Math.max(1, peers.length) * Math.max(1, sum(ports.map(({ endPort }) => (endPort === undefined ? 1 : RANGE)))),
+    rules: Math.max(1, peers.length) * Math.max(1, sum(ports.map(({ port, endPort = 0 }) => prefixesOf(Number(port), endPort)))),
     blocks: sum(peers.map(({ ipBlock }) => (ipBlock === undefined ? 0 : 1 + (ipBlock.except?.length ?? 0)))),
   });
   return [...ingress.map(({ from, ports }) => sizeOf(from, ports)), ...egress.map(({ to, ports }) => sizeOf(to, ports))];
 }
 
-/** The policy without its rules: it closes the directions that it closed, and allows and denies nothing. */
+/** What is done with a policy that is left out, in words for its status. */
+export const WITHOUT_RULES = "It allows and denies nothing, and closes the directions that it closed and, whatever enableDefaultDeny says, those that it denied in: what other policies allow there passes";
+
+/** The policy without its rules, as WITHOUT_RULES says. A list of denials that did not fit must not leave everything open. */
 export function withoutRules(row: PolicyRow): PolicyRow {
   if (row.kind === "NetworkPolicy") {
     const { policyTypes = [], egress = [] } = row.spec;
     const closed = policyTypes.length > 0 ? policyTypes : egress.length > 0 ? (["Ingress", "Egress"] as const) : (["Ingress"] as const);
     return { ...row, spec: { ...row.spec, policyTypes: [...closed], ingress: [], egress: [] } };
   }
-  const emptied = (spec: PolicySpec): PolicySpec => ({ ...spec, ...Object.fromEntries(sectionsOf(spec).map(({ name }) => [name, []])) });
+  const emptied = (spec: PolicySpec): PolicySpec => {
+    const sections = sectionsOf(spec);
+    const denied = sections.filter(({ verdict, items }) => verdict === "deny" && items.length > 0);
+    return {
+      ...spec,
+      ...Object.fromEntries(sections.map(({ name }) => [name, []])),
+      ...(denied.length === 0 ? {} : { enableDefaultDeny: { ...spec.enableDefaultDeny, ...Object.fromEntries(denied.map(({ direction }) => [direction, true])) } }),
+    };
+  };
   return { ...row, ...(row.spec === undefined ? {} : { spec: emptied(row.spec) }), ...(row.specs === undefined ? {} : { specs: row.specs.map(emptied) }) };
 }

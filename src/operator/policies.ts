@@ -5,7 +5,7 @@
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
 import type { PolicyKind, Problem, Validator } from "../api/index.ts";
-import { boundlessKeys, policySize, resolveGroups, withoutRules } from "../compile/index.ts";
+import { WITHOUT_RULES, boundlessKeys, policySize, resolveGroups, withoutRules } from "../compile/index.ts";
 import type { CidrGroup, PolicySize, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { contentOf, lastValid, versionOf } from "../model/index.ts";
@@ -186,7 +186,7 @@ export class PolicyBook {
 function boundless(row: PolicyRow): string | undefined {
   const keys = boundlessKeys(row);
   if (keys.length === 0) return undefined;
-  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces, or a label of theirs. It closes the directions that it names, and allows and denies nothing`;
+  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces, or a label of theirs. ${WITHOUT_RULES}`;
 }
 
 /** Whether the groups' blocks are in their place or too many for that. */

@@ -3,8 +3,10 @@ import { CodedError } from "../lib/errors.ts";
 
 /** Foreseen: nothing of it was written. */
 export class CapacityExceeded extends CodedError {
-  constructor(map: string, need: number, size: number) {
-    super("CAPACITY", `map ${map} needs ${need} entries and has room for ${size}`, { fields: { map, need, size } });
+  /** `need` is undefined where the count stopped at the first entry that there is no room for. */
+  constructor(map: string, need: number | undefined, size: number) {
+    const wants = need === undefined ? `more than ${size} entries, and has room for so many` : `${need} entries and has room for ${size}`;
+    super("CAPACITY", `map ${map} needs ${wants}`, { fields: { map, ...(need === undefined ? {} : { need }), size } });
     this.name = "CapacityExceeded";
   }
 }

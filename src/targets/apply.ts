@@ -41,7 +41,7 @@ export class MapApplier implements Applier {
   readonly #nodes: MapReconciler<string, NodeRow>;
   readonly #policy: PolicyTarget;
   readonly #resolver = new SelectorResolver();
-  readonly #expander = new Expander();
+  readonly #expander: Expander;
   readonly #classes = new PortClasses();
   readonly #peers = new AdmittedPeers(this.#classes);
   #recovered = false;
@@ -57,6 +57,7 @@ export class MapApplier implements Applier {
     this.#ipcache = new MapReconciler(ipcacheTarget(maps.ipcache), rows);
     this.#cidrs = new MapReconciler(cidrsTarget(maps.cidrs), rows);
     this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
+    this.#expander = new Expander({ entries: maps.policy.maxEntries, blocks: maps.blocks.maxEntries });
     this.#policy = new PolicyTarget(maps, firstGeneration, nowMs);
   }
 

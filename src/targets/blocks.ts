@@ -8,11 +8,19 @@
 import type { CidrPeers, PeerScope, SelectorId } from "../compile/state.ts";
 import { CLASS_BLOCKS } from "../kernel/gen/types.ts";
 import type { Block } from "../kernel/gen/types.ts";
+import { CapacityExceeded } from "../reconcile/target.ts";
+import { CodedError } from "../lib/errors.ts";
 import { cidrContains, compareAddresses, formatCidr, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 
 /** All IPv4 addresses, mapped: inside of `::/0` as the map sees it, and in none of its addresses as a rule means it. */
 const IPV4 = parseCidr("0.0.0.0/0");
+
+/**
+ * Selectors that hold for a block, over all blocks. Each set of them is a text: with wide blocks of many selectors around
+ * many small ones they would fill the memory long before the map.
+ */
+const MOST_OVERLAPS = 1 << 20;
 
 export interface BlockEntry extends Cidr {
   readonly value: Block;
@@ -38,9 +46,13 @@ interface Edge {
   readonly ends: Source[];
 }
 
-/** Equal selectors give equal numbers: they follow from the selectors' ids alone. */
-export function expandBlocks(selectors: ReadonlyMap<SelectorId, CidrPeers>): ExpandedBlocks {
-  const regions = regionsOf(edgesOf(selectors));
+/**
+ * Equal selectors give equal numbers: they follow from the selectors' ids alone.
+ *
+ * @throws CodedError CAPACITY: more than `room` blocks, or MOST_OVERLAPS.
+ */
+export function expandBlocks(selectors: ReadonlyMap<SelectorId, CidrPeers>, room: number): ExpandedBlocks {
+  const regions = regionsOf(edgesOf(selectors, room));
   const sets = new Set(regions.flatMap(({ world, nodes, pods }) => [world, nodes, pods]));
   sets.delete("");
   const numbers = new Map([...sets].sort().map((set, index) => [set, CLASS_BLOCKS + index]));
@@ -54,12 +66,13 @@ export function expandBlocks(selectors: ReadonlyMap<SelectorId, CidrPeers>): Exp
   return { entries: new Map(entries), classes };
 }
 
-function edgesOf(selectors: ReadonlyMap<SelectorId, CidrPeers>): Edge[] {
+function edgesOf(selectors: ReadonlyMap<SelectorId, CidrPeers>, room: number): Edge[] {
   const edges = new Map<string, Edge>();
   const at = (cidr: Cidr): Edge => {
     const text = formatCidr(cidr);
     const known = edges.get(text) ?? { cidr, begins: [], ends: [] };
     edges.set(text, known);
+    if (edges.size > room) throw new CapacityExceeded("blocks", undefined, room);
     return known;
   };
   for (const [selector, { blocks, scopes }] of selectors) {
@@ -83,10 +96,13 @@ interface Region extends Readonly<Record<PeerScope, string>> {
 /** In this order whoever holds a CIDR comes before it, and the last of those that hold it is the smallest. */
 function regionsOf(edges: readonly Edge[]): Region[] {
   const around: { readonly cidr: Cidr; readonly sources: ReadonlySet<Source> }[] = [];
+  let overlaps = 0;
   return edges.map(({ cidr, begins, ends }) => {
     while (around.length > 0 && !contains((around.at(-1) as (typeof around)[number]).cidr, cidr)) around.pop();
     const sources = new Set([...(around.at(-1)?.sources ?? []), ...begins]);
     for (const source of ends) sources.delete(source);
+    overlaps += sources.size;
+    if (overlaps > MOST_OVERLAPS) throw new CodedError("CAPACITY", `the blocks of addresses of its rules lie inside of one another more than ${MOST_OVERLAPS} times; fewer wide blocks, each in rules of its own, have room`);
     around.push({ cidr, sources });
     return { cidr, world: setText(sources, "world"), nodes: setText(sources, "nodes"), pods: setText(sources, "pods") };
   });

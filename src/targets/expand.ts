@@ -2,6 +2,7 @@
 import type { CidrPeers, NamedPort, NodeState, NumberedPort, Rule, RuleSet, RuleSetId, SelectorId } from "../compile/state.ts";
 import { CLASS_BLOCKS, CLASS_PORTS, Direction, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, Verdict } from "../kernel/gen/types.ts";
 import type { PolicyEntry, PolicyKey, Subject } from "../kernel/gen/types.ts";
+import { CapacityExceeded } from "../reconcile/target.ts";
 import { CodedError, asError } from "../lib/errors.ts";
 import { expandBlocks } from "./blocks.ts";
 import type { BlockEntry, ExpandedBlocks } from "./blocks.ts";
@@ -55,11 +56,24 @@ export interface PortNames {
 
 export const NO_NAMES: PortNames = { own: [], classes: new Map() };
 
+/** How many entries the maps `policy` and `blocks` have: a rule set that alone has more cannot be written. */
+export interface Room {
+  readonly entries: number;
+  readonly blocks: number;
+}
+
+const NO_BOUND: Room = { entries: Infinity, blocks: Infinity };
+
 type Match = Pick<PolicyKey, "peer" | "protocol" | "port" | "portPrefix">;
 
-/** @throws CodedError UNKNOWN_SELECTOR: a rule names a selector that is not there. Nothing may be guessed then. */
-export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, names = NO_NAMES): Expanded {
-  const blocks = expandBlocks(cidrSelectors(ruleSet, selectors));
+/**
+ * Takes no more memory than what fits in `room`.
+ *
+ * @throws CodedError UNKNOWN_SELECTOR: a rule names a selector that is not there. Nothing may be guessed then.
+ * @throws CodedError CAPACITY: it is more than `room`.
+ */
+export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, names = NO_NAMES, room = NO_BOUND): Expanded {
+  const blocks = expandBlocks(cidrSelectors(ruleSet, selectors), room.blocks);
   const entries = new Map<EntryKey, Entry>();
   for (const rule of ruleSet.rules) {
     const direction = DIRECTIONS[rule.direction];
@@ -69,6 +83,7 @@ export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, na
       const key = { tier, direction, ...match };
       const text = entryKey(key);
       const known = entries.get(text);
+      if (known === undefined && entries.size >= room.entries) throw new CapacityExceeded("policy", undefined, room.entries);
       if (known === undefined || isStronger(value, known.value)) entries.set(text, { key, value });
     }
   }
@@ -176,7 +191,12 @@ interface Known {
 
 /** Expands again only where a rule set is new or what it names means something else. */
 export class Expander {
+  readonly #room: Room;
   #known = new Map<ContentId, Known>();
+
+  constructor(room: Room) {
+    this.#room = room;
+  }
 
   /**
    * What did not change is the same object as before. The id of a rule set is the hash of its content. One that denies a
@@ -192,16 +212,16 @@ export class Expander {
       const meanings = [ruleSet.rules.some(isEgressByName) && classes, ...ruleSet.rules.map(({ peer }) => peer !== undefined && selectors.get(peer))];
       const known = before.get(content);
       const isCurrent = known !== undefined && meanings.every((meaning, i) => meaning === known.meanings[i]);
-      this.#known.set(content, isCurrent ? known : { ruleSet, meanings, expanded: expandOrError(ruleSet, selectors, { own: ports?.ports ?? [], classes }) });
+      this.#known.set(content, isCurrent ? known : { ruleSet, meanings, expanded: expandOrError(ruleSet, selectors, { own: ports?.ports ?? [], classes }, this.#room) });
     }
     const isWaiting = ({ ruleSet }: Known): boolean => unknown.size > 0 && ruleSet.rules.some(({ verdict, peer }) => verdict === "deny" && peer !== undefined && unknown.has(peer));
     return new Map([...this.#known].map(([id, known]) => [id, isWaiting(known) ? new CodedError("PEERS_UNKNOWN", UNKNOWN_API_SERVER) : known.expanded]));
   }
 }
 
-function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors, names: PortNames): Expanded | Error {
+function expandOrError(ruleSet: RuleSet, selectors: ResolvedSelectors, names: PortNames, room: Room): Expanded | Error {
   try {
-    return expandRuleSet(ruleSet, selectors, names);
+    return expandRuleSet(ruleSet, selectors, names, room);
   } catch (thrown) {
     return asError(thrown);
   }

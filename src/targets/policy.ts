@@ -75,6 +75,8 @@ export class PolicyTarget {
   /** Of the last apply: the numbers that stand for what watches, and those of them that changed. */
   #audited: ReadonlySet<number> = new Set();
   #reaudited = new Set<number>();
+  /** Entries that what is enforced still needs, while what watches is written. */
+  #reserved = { policy: 0, blocks: 0 };
   #generation = 0;
   #written = 0;
   #removed = 0;
@@ -107,9 +109,26 @@ export class PolicyTarget {
     const audits = new Map([...(desired.audits ?? [])].map(([owner, id]) => [auditOf(owner), id]));
     this.#audited = new Set(audits.keys());
     this.#reaudited = new Set();
-    for (const subjects of [audits, desired.subjects]) this.#applySubjects(subjects, desired, enforced, failures);
+    if (audits.size > 0) this.#reserved = this.#missing(desired);
+    this.#applySubjects(audits, desired, enforced, failures);
+    this.#reserved = { policy: 0, blocks: 0 };
+    this.#applySubjects(desired.subjects, desired, enforced, failures);
     this.#trySweep(failures);
     return { written: this.#written, removed: this.#removed, slots: this.slots(), enforced, failures };
+  }
+
+  /** Entries of what is to be enforced and stands under no number; what will be changed in place counts whole. */
+  #missing<Id>({ subjects, ruleSets }: PolicyDesired<Id>): { readonly policy: number; readonly blocks: number } {
+    const held = new Set(this.#contents.values());
+    const missing = { policy: 0, blocks: 0 };
+    for (const id of new Set(subjects.values())) {
+      const content = ruleSets.get(id);
+      if (content === undefined || content instanceof Error || held.has(content)) continue;
+      if ([...this.#store.sets.keys()].some((ruleSet) => this.#holds(ruleSet, content))) continue;
+      missing.policy += content.entries.size;
+      missing.blocks += content.blocks.size;
+    }
+    return missing;
   }
 
   #applySubjects<Id>(subjects: ReadonlyMap<number, Id>, { ruleSets, isComplete }: PolicyDesired<Id>, enforced: Set<number>, failures: PolicyFailure[]): void {
@@ -226,7 +245,8 @@ export class PolicyTarget {
 
   #checkCapacity(map: "policy" | "blocks", added: number): void {
     const { count, size } = this.#store.fill(map);
-    if (added > 0 && count + added > size) throw new CapacityExceeded(map, count + added, size);
+    const need = count + added + this.#reserved[map];
+    if (added > 0 && need > size) throw new CapacityExceeded(map, need, size);
   }
 
   /** One update of the subject, under a new generation: conntrack judges its flows again. */

@@ -194,7 +194,7 @@ test("blocks of groups, times their exceptions, are counted before anything is m
   assert.match(policies.get("CiliumNetworkPolicy:ns/p")?.refusal ?? "", /1010000000 blocks of addresses; .* may have 65536 and 65536/);
   policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, ingress: [{ fromCIDRSet: [{ cidrGroupRef: "g" }, { cidrGroupRef: "g" }, { cidrGroupRef: "g" }] }] }, 2));
   assert.equal(policies.get("CiliumNetworkPolicy:ns/p")?.refusal, undefined, "three groups of the most that one can have");
-  const ports = Array.from({ length: 40 }, (_, at) => ({ port: String(at + 1) }));
+  const ports = Array.from({ length: 40 }, (_, at) => ({ port: String(at + 1), protocol: "TCP" as const }));
   const many = Array.from({ length: 40 }, (_, at) => ({ fromEndpoints: Array.from({ length: 50 }, () => ({ matchLabels: { at: String(at) } })), toPorts: [{ ports }] }));
   policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, ingress: many }, 3));
   assert.match(policies.get("CiliumNetworkPolicy:ns/p")?.refusal ?? "", /it asks for 80000 rules/);
@@ -202,6 +202,41 @@ test("blocks of groups, times their exceptions, are counted before anything is m
   policies.changed("NetworkPolicy", "ns/n", { metadata: { name: "n", namespace: "ns", uid: "n", generation: 1 }, spec: { podSelector: {}, egress: [{ to: [{ ipBlock: { cidr: "10.0.0.0/8", except: Array.from({ length: 70_000 }, (_, at) => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}/32`) } }] }] } });
   const left = policies.effective.get("ns")?.find(({ kind }) => kind === "NetworkPolicy") ?? assert.fail();
   assert.deepEqual(draftPolicy(left).map(({ rules, enforces }) => [rules.length, [...enforces]]), [[0, ["ingress", "egress"]]]);
+});
+
+test("a port without a protocol counts as its three, and a range as the prefixes that hold it", () => {
+  const { policies } = book();
+  const refusalOf = (ports: readonly { port: string; endPort?: number; protocol?: "TCP" }[], peers: number): string | undefined => {
+    generation++;
+    const fromEndpoints = Array.from({ length: peers / 10 }, (_, at) => ({ matchLabels: { at: String(at) } }));
+    const ingress = Array.from({ length: 10 }, () => ({ fromEndpoints, toPorts: [{ ports: [...ports] }] }));
+    policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, ingress }, generation));
+    assert.deepEqual(policies.get("CiliumNetworkPolicy:ns/p")?.problems, []);
+    return policies.get("CiliumNetworkPolicy:ns/p")?.refusal;
+  };
+  let generation = 0;
+  const ports = Array.from({ length: 40 }, (_, at) => ({ port: String(at + 1) }));
+  assert.match(refusalOf(ports, 600) ?? "", /it asks for 72000 rules/);
+  assert.equal(refusalOf(ports.map((port) => ({ ...port, protocol: "TCP" as const })), 600), undefined);
+  assert.match(refusalOf([{ port: "1", endPort: 65_534, protocol: "TCP" }], 2200) ?? "", /it asks for 66000 rules/);
+  assert.equal(refusalOf([{ port: "1024", endPort: 65_535, protocol: "TCP" }], 2200), undefined);
+});
+
+test("of a policy that is left out the directions that it denies in are closed, whatever enableDefaultDeny says, and it says so", () => {
+  const policies = new PolicyBook(validator, { policiesChanged: () => undefined, policyChanged: () => undefined }, new PolicyQuota({ rules: 10, blocks: 10 }));
+  policies.groupChanged("bad", { labels: {}, cidrs: ["10.0.0.0/24"], problems: [] });
+  const open = { ingress: false, egress: false };
+  const list: Spec = { endpointSelector: {}, enableDefaultDeny: open, ingress: [{ fromCIDR: ["10.9.0.0/16"] }], egressDeny: [{ toCIDRSet: [{ cidrGroupRef: "bad" }] }] };
+  policies.changed("CiliumNetworkPolicy", "ns/p", object(list, 1));
+  const enforced = (): unknown => policies.effective.get("ns")?.flatMap((row) => draftPolicy(row)).map(({ rules, enforces }) => [rules.length, [...enforces]]);
+  assert.deepEqual(enforced(), [[2, []]], "with room for it, it closes nothing");
+  policies.groupChanged("bad", { labels: {}, cidrs: Array.from({ length: 11 }, (_, at) => `10.0.${at}.0/24`), problems: [] });
+  assert.deepEqual(enforced(), [[0, ["egress"]]]);
+  assert.match(policies.get("CiliumNetworkPolicy:ns/p")?.refusal ?? "", /It allows and denies nothing, and closes the directions that it closed and, whatever enableDefaultDeny says, those that it denied in: what other policies allow there passes/);
+  policies.groupChanged("bad", { labels: {}, cidrs: ["10.0.0.0/24"], problems: [] });
+  assert.deepEqual(enforced(), [[2, []]]);
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, enableDefaultDeny: open, ingress: [{ fromCIDR: Array.from({ length: 11 }, (_, at) => `10.0.${at}.0/24`) }], egressDeny: [] }, 2));
+  assert.deepEqual(enforced(), [[0, []]], "no denial is left out");
 });
 
 test("a policy that only watches says so: its nodes judge by it, nothing is enforced, it is ready", () => {

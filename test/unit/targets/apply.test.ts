@@ -235,6 +235,15 @@ describe("MapApplier", () => {
     assert.deepEqual([...new Kernel().applier().apply(stateOf(true, "allow")).readyEndpoints], ["c1", "c2"], "what allows it lets nothing pass meanwhile");
   });
 
+  it("a rule set that means more than the map holds is refused before it is made, and the other subjects go on", () => {
+    const kernel = new Kernel();
+    const crowd = Array.from({ length: 5001 }, (_, at) => [1000 + at, LABELS.get(301) ?? []] as const);
+    const report = kernel.applier().apply({ ...EMPTY, nodeState: nodeState(new Map([[256, "a80"], [257, "notA"]])), identities: new Map([...LABELS, ...crowd]), endpoints: new Map([["c1", endpoint(1, 256)], ["c2", endpoint(2, 257)]]) });
+    const [failure] = report.parts.flatMap(({ failures }) => failures);
+    assert.deepEqual([failure?.identities, failure?.error.message], [[256], "map policy needs more than 10000 entries, and has room for so many"]);
+    assert.deepEqual([[...report.enforced], [...report.readyEndpoints]], [[257], ["c2"]], "two ports of 5,003 identities are too many for one");
+  });
+
   it("keeps an endpoint closed until its identity has rules, and reports it", () => {
     const kernel = new Kernel();
     const applier = kernel.applier();

@@ -262,6 +262,41 @@ describe("PolicyTarget: how changes are written", () => {
     assert.deepEqual([slots.size, world.maps.picture().policy.size, world.maps.picture().blocks.length], [0, 0, 0]);
   });
 
+  it("stops to take a rule set apart at the first entry, or block, that the map has no room for", () => {
+    const room = { entries: 1000, blocks: 1000 };
+    let asked = 0;
+    const peers = new Set(Array.from({ length: 1_000_000 }, (_, at) => 1000 + at));
+    const counted = new Proxy(peers, { get: (set, name) => (name === Symbol.iterator ? function* () { for (const peer of set) { asked++; yield peer; } } : Reflect.get(set, name, set)) });
+    const refused = { name: "CapacityExceeded", code: "CAPACITY", message: "map policy needs more than 1000 entries, and has room for so many" };
+    assert.throws(() => expandRuleSet(withRules(allow("s1", 80)), new Map([["s1", counted]]), undefined, room), refused);
+    assert.equal(asked, 1001);
+    const exactly = new Set([...peers].slice(0, 1000));
+    assert.equal(expandRuleSet(withRules(allow("s1", 80)), new Map([["s1", exactly]]), undefined, room).entries.size, 1000);
+    const blocks = (count: number): CidrPeers => ({ kind: "cidrs", blocks: Array.from({ length: count }, (_, at) => ({ cidr: `10.${at >> 8}.${at & 255}.0/24`, except: [] })), scopes: ["world"] });
+    assert.throws(() => expandRuleSet(withRules(allow("c1", 80)), new Map([["c1", blocks(1001)]]), undefined, room), { name: "CapacityExceeded", message: /map blocks needs more than 1000 entries/ });
+    assert.equal(expandRuleSet(withRules(allow("c1", 80)), new Map([["c1", blocks(1000)]]), undefined, room).blocks.size, 1000);
+  });
+
+  it("refuses blocks that lie inside of so many others that their sets alone would fill the memory", () => {
+    const wide = (at: number): [string, CidrPeers] => [`c${at}`, { kind: "cidrs", blocks: [{ cidr: "0.0.0.0/0", except: [] }, { cidr: `10.0.${at >> 8}.${at & 255}/32`, except: [] }], scopes: ["world"] }];
+    const of = (count: number): ReadonlyMap<string, CidrPeers> => new Map(Array.from({ length: count }, (_, at) => wide(at)));
+    const rules = (count: number): RuleSet => withRules(...Array.from({ length: count }, (_, at) => allow(`c${at}`, 80)));
+    assert.throws(() => expandRuleSet(rules(1500), of(1500)), { code: "CAPACITY", message: /inside of one another/ });
+    assert.equal(expandRuleSet(rules(100), of(100)).blocks.size, 101);
+  });
+
+  it("leaves the room for what is enforced: of what watches is refused what would take it", () => {
+    const world = new World(5);
+    const [watched, enforced] = [withRules(allow("s1", 80), allow("s1", 81, 2)), withRules(allow("s1", 82))];
+    const desired = desiredOf({ subjects: new Map([[256, withRules(allow(undefined, 90))], [257, enforced], [258, watched]]), selectors });
+    const subjects = new Map([...desired.subjects].filter(([owner]) => owner !== 258));
+    const result = world.target.apply({ ...desired, subjects, audits: new Map([[256, watched]]) });
+    assert.deepEqual([...result.enforced].sort(), [256, 257]);
+    assert.deepEqual(result.failures.map(({ owners, error }) => [owners, error instanceof CapacityExceeded]), [[[256], true]]);
+    const roomy = new World(7);
+    assert.deepEqual(roomy.target.apply({ ...desired, subjects, audits: new Map([[256, watched]]) }).failures, [], "there is room for both");
+  });
+
   it("keeps a changed rule set's old blocks beside the new ones, and deletes them with their number", () => {
     const world = new World();
     const of = (...list: string[]): Step => ({ subjects: new Map([[256, withRules(allow("c1", 80))]]), selectors: new Map([["c1", { kind: "cidrs", blocks: list.map((cidr) => ({ cidr, except: [] })), scopes: ["world"] }]]) });
