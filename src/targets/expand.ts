@@ -62,12 +62,15 @@ export interface Room {
   readonly blocks: number;
 }
 
+/** Rules may mean an entry again, on average so often: more is work that holds up everything else on the node. */
+const MOST_REPEATS = 64;
+
 const NO_BOUND: Room = { entries: Infinity, blocks: Infinity };
 
 type Match = Pick<PolicyKey, "peer" | "protocol" | "port" | "portPrefix">;
 
 /**
- * Takes no more memory than what fits in `room`.
+ * Takes no more memory than what fits in `room`, and time in proportion to it.
  *
  * @throws CodedError UNKNOWN_SELECTOR: a rule names a selector that is not there. Nothing may be guessed then.
  * @throws CodedError CAPACITY: it is more than `room`.
@@ -75,11 +78,14 @@ type Match = Pick<PolicyKey, "peer" | "protocol" | "port" | "portPrefix">;
 export function expandRuleSet(ruleSet: RuleSet, selectors: ResolvedSelectors, names = NO_NAMES, room = NO_BOUND): Expanded {
   const blocks = expandBlocks(cidrSelectors(ruleSet, selectors), room.blocks);
   const entries = new Map<EntryKey, Entry>();
+  const most = MOST_REPEATS * room.entries;
+  let made = 0;
   for (const rule of ruleSet.rules) {
     const direction = DIRECTIONS[rule.direction];
     const tier = rule.tier === "admin" ? Tier.ADMIN : Tier.POLICIES;
     const value: PolicyEntry = { precedence: rule.precedence, rule: rule.id, proxyPort: 0, verdict: VERDICTS[rule.verdict] };
     for (const match of matchesOf(rule, peersOf(rule, selectors, blocks), names)) {
+      if (++made > most) throw new CodedError("CAPACITY", `its rules name peers and ports more than ${most} times, mostly the same ones; map policy has room for ${room.entries} of them`);
       const key = { tier, direction, ...match };
       const text = entryKey(key);
       const known = entries.get(text);

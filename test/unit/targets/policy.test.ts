@@ -277,6 +277,14 @@ describe("PolicyTarget: how changes are written", () => {
     assert.equal(expandRuleSet(withRules(allow("c1", 80)), new Map([["c1", blocks(1000)]]), undefined, room).blocks.size, 1000);
   });
 
+  it("refuses rules that mean few entries so often that the work alone would hold the agent up", () => {
+    const room = { entries: 100, blocks: 100 };
+    const peers: Selectors = new Map([["s1", new Set(Array.from({ length: 100 }, (_, at) => 1000 + at))]]);
+    const same = (count: number): RuleSet => withRules(...Array.from({ length: count }, (_, at) => allow("s1", 80, at + 1)));
+    assert.equal(expandRuleSet(same(64), peers, undefined, room).entries.size, 100);
+    assert.throws(() => expandRuleSet(same(65), peers, undefined, room), { code: "CAPACITY", message: /more than 6400 times/ });
+  });
+
   it("refuses blocks that lie inside of so many others that their sets alone would fill the memory", () => {
     const wide = (at: number): [string, CidrPeers] => [`c${at}`, { kind: "cidrs", blocks: [{ cidr: "0.0.0.0/0", except: [] }, { cidr: `10.0.${at >> 8}.${at & 255}/32`, except: [] }], scopes: ["world"] }];
     const of = (count: number): ReadonlyMap<string, CidrPeers> => new Map(Array.from({ length: count }, (_, at) => wide(at)));
