@@ -96,7 +96,7 @@ export function encryptionPlan(view: EncryptionView): EncryptionPlan {
   const ways: Way[] = [];
   const missing: string[] = [];
   for (const row of others) {
-    const node = knownNode(row, local, view.port, claims);
+    const node = knownNode(row, view, claims);
     if (typeof node === "string") {
       missing.push(`${row.name}: ${node}`);
       continue;
@@ -140,9 +140,10 @@ function whyNot(node: KnownNode, keys: readonly OwnKey[]): string {
   return `its keys are of epoch ${epochs(node.keys)}, this node's of ${epochs(keys)}`;
 }
 
-function knownNode(node: CiliumNodeRow, local: LocalNode, port: number, claims: Claims): KnownNode | string {
+/** One that names no epoch is of a version that has one key for all others, and takes this node's present one. */
+function knownNode(node: CiliumNodeRow, { local, port, keys: own }: EncryptionView, claims: Claims): KnownNode | string {
   const { name } = node;
-  const keys = keysOf(node, port);
+  const keys = keysOf(node, port, own[0]?.epoch);
   if (keys.length === 0) return "it has published no key: its agent does not encrypt, or has no device yet";
   if (!keys.every(({ publicKey }) => isWireGuardKey(publicKey))) return "what it has published is no WireGuard key";
   const ip = underlayOf(node, local);

@@ -16,8 +16,8 @@ import type { Enforcement } from "./encryption-enforcement.ts";
 import { encryptionFacts } from "./encryption-facts.ts";
 import { encryptionPlan, encryptionStatus, sentence } from "./encryption-plan.ts";
 import type { EncryptionPlan, OwnKey } from "./encryption-plan.ts";
-import { isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
-import type { RotationWish } from "./key-rotation.ts";
+import { hasEpoch, isOvertaken, isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
+import type { NodeKey, RotationWish } from "./key-rotation.ts";
 import { Keyring } from "./keyring.ts";
 import type { HeldKey } from "./keyring.ts";
 import type { CiliumNodeRow, EncryptionStatus, PublishedKeys } from "./objects.ts";
@@ -154,7 +154,8 @@ export class NodeEncryption implements Reconciler {
 
   async #restore(slots: readonly Slot[]): Promise<void> {
     const states = this.#devices.map((_, slot) => slots.find((found) => found.slot === slot)?.state);
-    await this.#keyring.restore(states, this.#others().map((row) => keysOf(row, this.#options.port)), Date.now());
+    const others = this.#others().filter(({ keys }) => keys?.epoch !== undefined);
+    await this.#keyring.restore(states, others.map((row) => keysOf(row, this.#options.port)), Date.now());
   }
 
   #wireguard(slot: number): WireGuard {
@@ -215,16 +216,28 @@ export class NodeEncryption implements Reconciler {
   /** @returns what a rotation waits for that should begin */
   async #beginNext(slots: readonly Slot[]): Promise<string[]> {
     const { port, wish, logger } = this.#options;
+    const others = this.#others().map((row) => keysOf(row, port));
+    await this.#giveUpOvertaken(others);
     const [present, next] = this.#keyring.keys;
     if (present === undefined || next !== undefined) return [];
     const asked = wish();
-    const turn = nextTurn(present, this.#others().map((row) => keysOf(row, port)), { ...asked, isMisplaced: !this.#keyring.ports.includes(present.port) }, Date.now());
+    const turn = nextTurn(present, others, { ...asked, isMisplaced: !this.#keyring.ports.includes(present.port) }, Date.now());
     if (turn === undefined) return isTime(asked.notBefore) ? [] : [`nothing, but the annotation ${KEYS_NOT_BEFORE} is no time such as 2030-01-31T12:00:00Z: ${asked.notBefore}`];
     const free = slots.find(({ slot }) => slot !== present.slot);
     if (free === undefined) return [`there is no second device for the next key: the node's pod of the DaemonSet cilium-wireguard makes it`];
     await this.#keyring.begin(turn, free.slot);
     logger.info("the node's key is being replaced", { epoch: turn.epoch, device: free.device.name });
     return [];
+  }
+
+  /** Of two keys that lead nowhere the one stays that others have, so that there is room for the one that they went on to. */
+  async #giveUpOvertaken(others: readonly (readonly NodeKey[])[]): Promise<void> {
+    const [present, next] = this.#keyring.keys;
+    if (present === undefined || next === undefined || !isOvertaken(present, next, others)) return;
+    this.#throughSince = undefined;
+    this.#options.logger.warn("the others are past the node's next key", { epoch: next.epoch });
+    if (!hasEpoch(others, present) && hasEpoch(others, next)) await this.#keyring.finish();
+    else await this.#keyring.giveUp();
   }
 
   /** The old key goes once nobody sends by it. @returns what that waits for; of one that is through, nothing */

@@ -29,10 +29,22 @@ export interface KeyTurn {
   readonly created: string;
 }
 
-/** The present one, and the one that replaces it. `port` is that of nodes that name none. */
-export function keysOf({ keys }: Pick<CiliumNodeRow, "keys">, port: number): readonly NodeKey[] {
+/** The greatest that a CiliumNode may name. */
+export const LAST_EPOCH = 2 ** 31 - 1;
+
+/**
+ * So many epochs ahead a node is followed. One that was cut off for a year of hourly keys catches up; one that names any number it
+ * likes takes nobody to the last epoch.
+ */
+export const FARTHEST = 10_000;
+
+/** So far ahead of this node's clock a time that another one names is believed. */
+export const SKEW_MS = 300_000;
+
+/** The present one, and the one that replaces it. `port` and `epoch` are those of nodes that name none. */
+export function keysOf({ keys }: Pick<CiliumNodeRow, "keys">, port: number, epoch = 0): readonly NodeKey[] {
   if (keys === undefined) return [];
-  const present = { publicKey: keys.publicKey, port: keys.port ?? port, epoch: keys.epoch ?? 0, created: keys.created ?? "" };
+  const present = { publicKey: keys.publicKey, port: keys.port ?? port, epoch: keys.epoch ?? epoch, created: keys.created ?? "" };
   return keys.next === undefined ? [present] : [present, keys.next];
 }
 
@@ -42,31 +54,57 @@ export const isTime = (text: string | undefined): boolean => text === undefined 
 const timeOf = (text: string): number => (Number.isNaN(Date.parse(text)) ? 0 : Date.parse(text));
 const textOf = (ms: number): string => new Date(ms).toISOString();
 
-/** Keys of a node that had none, or lost them: of the epoch in which most others can be, the greatest that is present anywhere. */
+/** Keys of a node that had none, or lost them: of the epoch that most others have, of several the least; of the lost one where that is ahead. */
 export function firstTurn(lost: number, others: readonly (readonly NodeKey[])[], nowMs: number): KeyTurn {
-  return { epoch: others.reduce((greatest, [present]) => Math.max(greatest, present?.epoch ?? 0), lost), created: textOf(nowMs) };
+  const counts = new Map<number, number>();
+  for (const { epoch } of others.flat()) if (epoch <= LAST_EPOCH - FARTHEST) counts.set(epoch, (counts.get(epoch) ?? 0) + 1);
+  const most = [...counts].sort(([a, ofA], [b, ofB]) => ofB - ofA || a - b)[0]?.[0] ?? lost;
+  return { epoch: isAhead(lost, most) ? lost : most, created: textOf(nowMs) };
 }
+
+/** Ahead, and not so far that it is not believed. */
+const isAhead = (epoch: number, present: number): boolean => epoch > present && epoch - present <= FARTHEST;
 
 /**
  * The key that has to be begun beside `present`; undefined: none.
  *
  * Whoever is ahead is followed, first those that have nothing else any more; nodes that begin by themselves begin the same
  * epoch, one after the present. The time of those that are followed counts, as their clock may be ahead: what made them begin must
- * not make this node begin once more.
+ * not make this node begin once more. It counts for minutes only, so that no clock puts the next turn of all others off.
  *
  * @param wish `isMisplaced`: the present key is behind a port that the settings do not name any more
  */
 export function nextTurn(present: NodeKey, others: readonly (readonly NodeKey[])[], wish: RotationWish & { readonly isMisplaced?: boolean }, nowMs: number): KeyTurn | undefined {
-  const isAhead = ({ epoch }: NodeKey): boolean => epoch > present.epoch;
-  const settled = others.flatMap(([first]) => first ?? []).filter(isAhead);
-  const begun = others.flat().filter(isAhead);
-  const epoch = settled.length > 0 ? Math.max(...settled.map((key) => key.epoch)) : present.epoch + 1;
-  if (begun.length === 0 && wish.isMisplaced !== true && !isDue(present, wish, nowMs)) return undefined;
-  return { epoch, created: textOf(Math.max(nowMs, ...begun.filter((key) => key.epoch === epoch).map(({ created }) => timeOf(created)))) };
+  const { settled, begun } = aheadOf(present, others);
+  const followed = settled.length > 0 ? settled : begun;
+  const epoch = followed.length > 0 ? Math.max(...followed.map((key) => key.epoch)) : present.epoch + 1;
+  if (epoch > LAST_EPOCH || (begun.length === 0 && wish.isMisplaced !== true && !isDue(present, wish, nowMs))) return undefined;
+  const times = begun.filter((key) => key.epoch === epoch).map(({ created }) => Math.min(timeOf(created), nowMs + SKEW_MS));
+  return { epoch, created: textOf(Math.max(nowMs, ...times)) };
 }
 
+/** Keys that are ahead of `present`: those that are their nodes' present ones, and all. */
+function aheadOf(present: NodeKey, others: readonly (readonly NodeKey[])[]): { readonly settled: readonly NodeKey[]; readonly begun: readonly NodeKey[] } {
+  const ahead = (keys: readonly NodeKey[]): NodeKey[] => keys.filter(({ epoch }) => isAhead(epoch, present.epoch));
+  return { settled: ahead(others.flatMap(([first]) => first ?? [])), begun: ahead(others.flat()) };
+}
+
+/**
+ * Whether a key that was begun cannot end what it began: a node is past its epoch and never comes back to it, as after this
+ * node was cut off and the others went on without it; or nobody has it, and others have begun a later one.
+ */
+export function isOvertaken(present: NodeKey, next: NodeKey, others: readonly (readonly NodeKey[])[]): boolean {
+  const isPast = ({ epoch }: NodeKey): boolean => epoch > next.epoch;
+  const { settled, begun } = aheadOf(present, others);
+  return settled.some(isPast) || (begun.some(isPast) && !hasEpoch(others, next));
+}
+
+/** Whether some other node has a key of the same epoch. */
+export const hasEpoch = (others: readonly (readonly NodeKey[])[], { epoch }: NodeKey): boolean => others.flat().some((key) => key.epoch === epoch);
+
+/** A key that says it was made long after now is as old as one that says nothing: some clock was wrong. Twice the skew, as a clock may be set back a little. */
 function isDue({ created }: NodeKey, { intervalMs, notBefore }: RotationWish, nowMs: number): boolean {
-  const made = timeOf(created);
+  const made = timeOf(created) > nowMs + 2 * SKEW_MS ? 0 : timeOf(created);
   const wanted = notBefore === undefined ? 0 : timeOf(notBefore);
   return (wanted > made && wanted <= nowMs) || (intervalMs !== undefined && made + intervalMs <= nowMs);
 }

@@ -76,6 +76,11 @@ export class Keyring {
     await this.#keep([present, this.#made(turn, slot, keyPair())]);
   }
 
+  /** The new one is forgotten: its epoch is nobody's. */
+  async giveUp(): Promise<void> {
+    await this.#keep(this.keys.slice(0, 1));
+  }
+
   /** The new one is the present one from now on. */
   async finish(): Promise<void> {
     await this.#keep(this.keys.slice(-1));

@@ -168,17 +168,17 @@ export class Lab {
   }
 
   /** @returns what failed: a device may go or come while it is looked at, and the queue would try again */
-  async passAll(): Promise<readonly unknown[]> {
-    const passed = await Promise.allSettled(this.nodes.map((node) => node.pass()));
+  async passAll(nodes = this.nodes): Promise<readonly unknown[]> {
+    const passed = await Promise.allSettled(nodes.map((node) => node.pass()));
     return passed.flatMap((each) => (each.status === "rejected" ? [each.reason as unknown] : []));
   }
 
-  async until(what: string, check: () => boolean, everyMs = 100): Promise<void> {
+  async until(what: string, check: () => boolean, everyMs = 100, nodes = this.nodes): Promise<void> {
     const end = performance.now() + PATIENCE_MS;
     let error: unknown;
     while (!check()) {
       if (performance.now() > end) throw new Error(`not in 90 s: ${what}\n${JSON.stringify([...this.rows.values()], undefined, 1)}`, { cause: error });
-      error = (await this.passAll())[0] ?? error;
+      error = (await this.passAll(nodes))[0] ?? error;
       await sleep(everyMs);
     }
   }

@@ -175,6 +175,29 @@ describe("keys that are replaced", { timeout: 600_000, skip: process.getuid?.() 
     await lab.until("all are well", isHealthy);
   });
 
+  it("a node that is cut off in the middle, and taken out so that the others go on, finds them again when it is back", async () => {
+    const [epoch = 0] = epochs();
+    const [first, second, third] = [at(0), at(1), at(2)];
+    const begin = async (node: LabNode): Promise<void> => {
+      node.wish = { intervalMs: 0, notBefore: undefined };
+      await node.pass();
+      node.wish = never;
+    };
+    await begin(first);
+    await third.pass();
+    const cutOff = third.row;
+    assert.deepEqual([cutOff.keys?.epoch, cutOff.keys?.next?.epoch], [epoch, epoch + 1]);
+    lab.rows.delete(third.name);
+    for (const now of [epoch + 1, epoch + 2]) {
+      if (now > epoch + 1) await begin(first);
+      await lab.until(`the others are at ${now}`, () => [first, second].every(({ row }) => row.keys?.epoch === now && row.keys.next === undefined), 100, [first, second]);
+    }
+    lab.rows.set(third.name, cutOff);
+    third.startAgent();
+    await lab.until("all are through", () => isAt(epoch + 2));
+    await lab.until("all are well", isHealthy);
+  });
+
   it("all keys that are older than a time are replaced, once", async () => {
     const [epoch = 0] = epochs();
     const notBefore = new Date(Date.now() + 500).toISOString();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { encryptionPlan } from "../../../src/agent/encryption-plan.ts";
 import type { OwnKey } from "../../../src/agent/encryption-plan.ts";
-import { firstTurn, keysOf, nextTurn, waitsFor } from "../../../src/agent/key-rotation.ts";
+import { FARTHEST, firstTurn, isOvertaken, keysOf, LAST_EPOCH, nextTurn, SKEW_MS, waitsFor } from "../../../src/agent/key-rotation.ts";
 import type { NodeKey } from "../../../src/agent/key-rotation.ts";
 import { Keyring } from "../../../src/agent/keyring.ts";
 import type { CiliumNodeRow } from "../../../src/agent/objects.ts";
@@ -47,6 +47,43 @@ describe("the turn of keys", () => {
     assert.equal(firstTurn(3, [[key(2)]], NOW).epoch, 3);
     // Of nodes that start with different memories none stays alone.
     assert.equal(epochOf(nextTurn(key(0), [[key(3)], [key(0)]], never, NOW)), 3);
+    // Where others went on from different epochs, by keys that are begun.
+    assert.equal(epochOf(nextTurn(key(4), [[key(4), key(7)]], never, NOW)), 7);
+  });
+
+  it("nobody's clock puts the next turn off: a time that is ahead counts for minutes, and one that is far ahead not at all", () => {
+    const far = Date.parse("9999-12-31T00:00:00Z");
+    const turn = nextTurn(key(4), [[key(4), key(5, far)]], never, NOW);
+    assert.deepEqual(turn, { epoch: 5, created: text(NOW + SKEW_MS) });
+    assert.ok(SKEW_MS <= 600_000);
+    const later = NOW + SKEW_MS + 3600_000;
+    assert.equal(epochOf(nextTurn({ ...key(5), ...turn }, [], { ...never, intervalMs: 3600_000 }, later)), 6);
+    assert.equal(epochOf(nextTurn({ ...key(5), ...turn }, [], { ...never, notBefore: text(later) }, later)), 6);
+    // As a version left it that believed any time, or this machine's own clock.
+    assert.equal(epochOf(nextTurn(key(4, far), [], { ...never, notBefore: text(NOW) }, NOW)), 5);
+    assert.equal(epochOf(nextTurn(key(4, far), [], { ...never, intervalMs: 3600_000 }, NOW)), 5);
+    assert.equal(nextTurn(key(4, far), [], never, NOW), undefined);
+  });
+
+  it("nobody's epoch takes the others to the end of all epochs", () => {
+    for (const wild of [[key(LAST_EPOCH)], [key(4), key(LAST_EPOCH)], [key(FARTHEST + 5)]]) {
+      assert.equal(nextTurn(key(4), [wild, [key(4)]], never, NOW), undefined, JSON.stringify(wild));
+      assert.equal(epochOf(nextTurn(key(4), [wild, [key(5)]], never, NOW)), 5);
+      assert.equal(firstTurn(0, [wild, [key(4)], [key(4), key(5)]], NOW).epoch, 4);
+      assert.equal(firstTurn(4, [wild, [key(4)]], NOW).epoch, 4);
+      assert.equal(isOvertaken(key(4), key(5), [wild, [key(4)]]), false);
+    }
+    assert.equal(firstTurn(LAST_EPOCH, [[key(4)], [key(4)]], NOW).epoch, 4);
+    assert.equal(nextTurn(key(LAST_EPOCH), [], { ...never, intervalMs: 0 }, NOW), undefined, "what comes after would be refused");
+  });
+
+  it("a next key is given up when others are past it, and not while they are on their way to it", () => {
+    assert.equal(isOvertaken(key(5), key(6), [[key(7)], [key(7)]]), true);
+    // One that still has it waits for this node in turn.
+    assert.equal(isOvertaken(key(5), key(6), [[key(6), key(7)], [key(7)]]), true);
+    assert.equal(isOvertaken(key(4), key(5), [[key(4), key(7)]]), true);
+    assert.equal(epochOf(nextTurn(key(5), [[key(7)], [key(7)]], never, NOW)), 7);
+    for (const others of [[], [[]], [[key(5)]], [[key(5), key(6)]], [[key(6)]], [[key(6), key(7)], [key(5), key(6)]]]) assert.equal(isOvertaken(key(5), key(6), others), false, JSON.stringify(others));
   });
 });
 
@@ -102,6 +139,15 @@ describe("the ways while a key is replaced", () => {
     assert.deepEqual(ways(plan([own(4, "B"), own(5)], b, node("n3", "192.0.2.3", key(5, NOW, "E")))), ["192.0.2.2 wg0", "192.0.2.3 wg1"]);
   });
 
+  it("a node of a version without epochs is spoken to by the present key, whatever its epoch, behind the usual port", () => {
+    const old: CiliumNodeRow = { name: "n3", internalIps: ["192.0.2.3"], routerIps: [], podCidrs: [], keys: { publicKey: letterKey("E") } };
+    const found = plan([own(4, "B", "E"), own(5, "C")], b, old);
+    assert.deepEqual(ways(found), ["192.0.2.2 wg1", "192.0.2.3 wg0"]);
+    assert.deepEqual(found.peers[0]?.map(({ publicKey, endpoint }) => `${publicKey[0]} ${endpoint.port}`), ["B 51871", "E 51871"]);
+    assert.deepEqual([found.sends, found.confirmed, [...found.reachedByLast]], [4, true, ["n2"]]);
+    assert.match(waitsFor(5, [old], 51871, new Set()).join(), /^n3: it has published no key of epoch 5 yet$/);
+  });
+
   it("without an epoch in common nothing leaves in clear, and both are named", () => {
     const found = plan([own(4)], node("n3", "192.0.2.3", key(9, NOW, "E")));
     assert.deepEqual(ways(found), ["192.0.2.3 wg0"]);
@@ -134,6 +180,17 @@ describe("the memory of keys", () => {
     assert.deepEqual(again.published, { publicKey: ring.keys[1]?.publicKey, port: 51872, epoch: 1, created: text(NOW) });
     await again.begin({ epoch: 2, created: text(NOW) }, 0);
     assert.deepEqual(again.published?.next?.port, 51871);
+  });
+
+  it("a next key that is given up is forgotten, and its device has the one that is begun instead", async () => {
+    const ring = await restored("e", [none, none]);
+    await ring.begin({ epoch: 1, created: text(NOW) }, 1);
+    const [present, next] = ring.keys;
+    await ring.giveUp();
+    assert.deepEqual(ring.keys, [present]);
+    await ring.begin({ epoch: 3, created: text(NOW) }, 1);
+    assert.deepEqual(ring.keys.map(({ slot, port, epoch }) => [slot, port, epoch]), [[0, 51871, 0], [1, 51872, 3]]);
+    assert.notEqual(ring.keys[1]?.publicKey, next?.publicKey);
   });
 
   it("a device that is gone meanwhile: the key that is left is the present one; with none left there is a fresh one of the others' epoch", async () => {
