@@ -327,7 +327,7 @@ export class Agent {
   }
 
   #lookAtMaps(core: Core): void {
-    core.programMaps.look(this.#isStateSynced ? core.enforcer.assignment?.state : undefined, process.hrtime.bigint())
+    core.programMaps.look(() => (this.#isStateSynced ? core.enforcer.assignment?.state : undefined), process.hrtime.bigint())
       .catch(logFailure(this.#logger, "counting what the programs keep"))
       .then(() => this.#tell(core))
       .catch(logFailure(this.#logger, "telling how full the maps are"));

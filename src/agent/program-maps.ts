@@ -26,24 +26,24 @@ export class ProgramMaps {
 
   /**
    * One at a time: who asks while one look is under way gets that one.
-   * @param state undefined: what is gone is not known yet, and no counter is deleted.
+   * @param stateNow asked anew after others had their turn; undefined: what is gone is not known, and no counter is deleted.
    * @param nowNs CLOCK_MONOTONIC.
    */
-  look(state: NodeState | undefined, nowNs: bigint): Promise<void> {
-    this.#looking ??= this.#count(state, nowNs).finally(() => {
+  look(stateNow: () => NodeState | undefined, nowNs: bigint): Promise<void> {
+    this.#looking ??= this.#count(stateNow, nowNs).finally(() => {
       this.#looking = undefined;
     });
     return this.#looking;
   }
 
-  async #count(state: NodeState | undefined, nowNs: bigint): Promise<void> {
+  async #count(stateNow: () => NodeState | undefined, nowNs: bigint): Promise<void> {
     const counts = new Map<string, number>();
     const counted = async (name: string, count: (map: BatchMap) => Promise<number>): Promise<void> => {
       const map = this.#map(name);
       if (map !== undefined) counts.set(name, await count(map));
     };
     for (const name of COUNTED) await counted(name, entriesOf);
-    await counted("rule_hits", async (map) => (state === undefined ? await entriesOf(map) : (await pruneRuleHits(map, state)).left));
+    await counted("rule_hits", async (map) => (await pruneRuleHits(map, () => stateNow()?.ruleNames)).left);
     for (const name of OWING) await counted(name, (map) => owing(map, nowNs));
     this.#counts = counts;
   }

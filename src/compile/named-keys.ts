@@ -6,7 +6,7 @@ import { namespaceLabels } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow } from "../model/snapshot.ts";
 import { draftPolicy } from "./policy.ts";
-import { reachOf, selects } from "./selectors.ts";
+import { listsNamespaces, reachOf, selects } from "./selectors.ts";
 import type { Reach } from "./selectors.ts";
 
 const NONE: readonly string[] = [];
@@ -76,13 +76,13 @@ export class NamedKeys {
 }
 
 /**
- * Churning keys by which a policy of one namespace means peers in namespaces that it does not name, by name or by a label's
- * value: each pod there would be an identity of its own, on every node, by the word of one tenant.
+ * Churning keys by which a policy of one namespace means peers in namespaces that it does not name by their names (labels
+ * may be of any number of them): each pod there would be an identity of its own, on every node, by the word of one tenant.
  */
 export function boundlessKeys(row: PolicyRow): readonly string[] {
   if (row.namespace === "") return [];
   const peers = draftPolicy(row).flatMap((draft) => [...draft.selectors.values()]);
   const reaches = peers.flatMap((peer) => (peer.kind === "labels" ? (reachOf(peer) ?? []) : []));
-  const boundless = reaches.filter(({ namespaces }) => !namespaces.requirements.some(({ operator }) => operator === "In"));
+  const boundless = reaches.filter(({ namespaces }) => !listsNamespaces(namespaces));
   return [...new Set(boundless.flatMap(({ keys }) => keys))].sort();
 }

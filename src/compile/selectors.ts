@@ -103,13 +103,21 @@ function meets(requirement: Requirement, labels: Labels): boolean {
 
 /** `any:` is the source k8s: the only one whose labels a workload can have. Reserved labels need their source named. */
 function valueOf(key: string, labels: Labels): string | undefined {
+  return labels.get(fullKey(key));
+}
+
+/** Whether the selector means namespaces of a list of names alone. The API server labels each with its name, and lets nobody change that. */
+export function listsNamespaces({ requirements }: LabelPeers): boolean {
+  return requirements.some(({ key, operator }) => operator === "In" && [NAMESPACE_LABEL, `${NAMESPACE_LABELS_PREFIX}kubernetes.io/metadata.name`].includes(fullKey(key)));
+}
+
+function fullKey(key: string): string {
   const [source, name] = splitLabelKey(key);
-  return labels.get(source === "any" ? `k8s:${name}` : key);
+  return source === "any" ? `k8s:${name}` : key;
 }
 
 function namesNamespace(key: string): boolean {
-  const [source, name] = splitLabelKey(key);
-  const full = source === "any" ? `k8s:${name}` : key;
+  const full = fullKey(key);
   return full === NAMESPACE_LABEL || full.startsWith(NAMESPACE_LABELS_PREFIX);
 }
 

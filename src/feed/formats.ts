@@ -8,7 +8,8 @@
  *   3  as 2, and the manifest carries parts itself
  *   4  also selectors that name churning labels, the namespaces where those are part of identities, and denials of
  *      kube-apiserver
- *   5  also a record of more than a part can hold, in pieces
+ *   5  also a record of more than a part can hold, in pieces, and denials of pods whose identity does not tell of a
+ *      churning label: agents that read 4 alone find no such pod (all that read 5 do, so it needs no format of its own)
  *   6  also rules of an administrator's tier, and the kind that has them
  *
  * What an older agent overlooks and enforces the same without it needs no format: whom policies watch that do not
@@ -17,6 +18,7 @@
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
+import { NAMED_PREFIX } from "../model/labels.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
@@ -38,7 +40,7 @@ export class FormatNotUnderstood extends CodedError {
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document, isInPieces = false): number {
   if ([...marks.values()].some(({ ref }) => ref.kind === "ClusterNetworkPolicy")) return SIXTH;
-  if (isInPieces) return FIFTH;
+  if (isInPieces || [...state.selectors.values()].some(meansUntold)) return FIFTH;
   if (state.named !== undefined || [...state.selectors.values()].some(namesChurning) || deniesApiServer(state)) return FOURTH;
   const isOld =
     isOldRouting(state.routing) &&
@@ -60,6 +62,11 @@ function isOldSelector(selector: PeerSelector): boolean {
 /** An older agent takes what an identity does not tell for absent. */
 function namesChurning(selector: PeerSelector): boolean {
   return selector.kind === "labels" && selector.requirements.some(({ key }) => isChurning(splitLabelKey(key)[1]));
+}
+
+/** An older agent takes whether a label is told for untold itself: what is denied would be open. */
+function meansUntold(selector: PeerSelector): boolean {
+  return selector.kind === "labels" && selector.requirements.some(({ key }) => key.startsWith(NAMED_PREFIX));
 }
 
 /** An older agent knows no address of it: what is allowed stays closed there, but what is denied would be open. */

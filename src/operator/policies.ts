@@ -186,7 +186,7 @@ export class PolicyBook {
 function boundless(row: PolicyRow): string | undefined {
   const keys = boundlessKeys(row);
   if (keys.length === 0) return undefined;
-  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces, or a label of theirs. ${WITHOUT_RULES}`;
+  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces by their names (k8s:io.kubernetes.pod.namespace, or the label kubernetes.io/metadata.name), not by other labels. ${WITHOUT_RULES}`;
 }
 
 /** Whether the groups' blocks are in their place or too many for that. */

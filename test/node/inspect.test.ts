@@ -127,9 +127,9 @@ function suite(): void {
     const now = process.hrtime.bigint();
     map("rule_hits").update(Uint8Array.of(0, 1, 0, 0), new Uint8Array(map("rule_hits").valueSize));
     map("quotas").update(Uint8Array.of(9, 0, 0, 0), encoded(quotaCodec, { paidNs: now + 600_000_000_000n }));
-    await maps.look(undefined, now);
+    await maps.look(() => undefined, now);
     assert.deepEqual(maps.counts, new Map([["fragments", 0], ["metrics", 1], ["underlays", 0], ["rule_hits", 2], ["quotas", 1], ["event_budgets", 0]]));
-    await maps.look(STATE, now + 601_000_000_000n);
+    await maps.look(() => STATE, now + 601_000_000_000n);
     assert.deepEqual([maps.counts.get("rule_hits"), maps.counts.get("quotas")], [1, 0]);
   });
 
@@ -140,9 +140,9 @@ function suite(): void {
     assert.equal(hits.updateBatch({ keys, values: new Uint8Array(count * hits.valueSize), count }).error, undefined);
     const maps = new ProgramMaps((name) => port.map(name));
     const warnings = (): readonly { readonly part: string }[] => new MapPressure().warnings([...maps.counts].map(([name, entries]) => ({ map: name, entries, capacity: map(name).maxEntries })));
-    await maps.look(undefined, 0n);
+    await maps.look(() => undefined, 0n);
     assert.deepEqual(warnings().map(({ part }) => part), ["map rule_hits"]);
-    await maps.look(STATE, 0n);
+    await maps.look(() => STATE, 0n);
     assert.deepEqual(warnings(), [], "the counters of gone rules have made room");
   });
 

@@ -61,20 +61,45 @@ const noRules = { ruleNames: new Map() } as unknown as NodeState;
 it("counters of ten thousand gone rules are deleted, and the arrays of budgets read, in slices", async () => {
   const maps = new Map(["rule_hits", "quotas", "event_budgets"].map((name) => [name, filled(name, name === "rule_hits" ? ruleHitCodec.size : quotaCodec.size)]));
   const counted = new ProgramMaps((name) => maps.get(name));
-  await watched([...maps.values()], () => counted.look(noRules, 0n));
+  await watched([...maps.values()], () => counted.look(() => noRules, 0n));
   assert.deepEqual([...maps.values()].map(({ mostRead, mostDeleted }) => [mostRead > 0 && mostRead <= MOST_READ, mostDeleted <= MOST_DELETED]), [[true, true], [true, true], [true, true]]);
   assert.deepEqual([...counted.counts], [["rule_hits", 0], ["quotas", 0], ["event_budgets", 0]]);
   assert.deepEqual([...maps.get("rule_hits")?.entries() ?? []], []);
 });
 
+it("counters of rules that come while others are pruned stay, named before they are read or after", async () => {
+  const map = filled("rule_hits", ruleHitCodec.size);
+  const ruleNames = new Map<number, never>();
+  const last = ENTRIES - 1;
+  let isOver = false;
+  const come = (): void => {
+    ruleNames.set([...map.entries()].length === ENTRIES ? last : last - 1, undefined as never);
+    if (!isOver) setImmediate(come);
+  };
+  setImmediate(come);
+  // The node state is another object with every change.
+  const stateNow = (): NodeState => ({ ruleNames: new Map(ruleNames) }) as unknown as NodeState;
+  const counted = new ProgramMaps((name) => (name === "rule_hits" ? map : undefined));
+  await counted.look(stateNow, 0n).finally(() => (isOver = true));
+  assert.deepEqual([...map.entries()].map(([key]) => new DataView(key.buffer, key.byteOffset).getUint32(0, true)), [last - 1, last]);
+  assert.equal(counted.counts.get("rule_hits"), 2);
+});
+
+it("while the node state is not known any more no counter is deleted", async () => {
+  const map = filled("rule_hits", ruleHitCodec.size);
+  let asked = 0;
+  await new ProgramMaps((name) => (name === "rule_hits" ? map : undefined)).look(() => (asked++ === 0 ? noRules : undefined), 0n);
+  assert.equal([...map.entries()].length, ENTRIES);
+});
+
 it("who asks for a look while one is under way gets that one", async () => {
   const map = filled("rule_hits", ruleHitCodec.size);
   const counted = new ProgramMaps((name) => (name === "rule_hits" ? map : undefined));
-  const [first, second] = [counted.look(noRules, 0n), counted.look(undefined, 0n)];
+  const [first, second] = [counted.look(() => noRules, 0n), counted.look(() => undefined, 0n)];
   assert.equal(first, second);
   await first;
   assert.equal(counted.counts.get("rule_hits"), 0);
-  await counted.look(undefined, 0n);
+  await counted.look(() => undefined, 0n);
 });
 
 it("a scrape of ten thousand rules' counters reads them in slices", async () => {

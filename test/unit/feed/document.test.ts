@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { untoldPeers } from "../../../src/compile/index.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, Rule, RuleName } from "../../../src/compile/index.ts";
 import { decodeDocument, encodeDocument, hasPieces, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
 import type { Document } from "../../../src/feed/document.ts";
@@ -173,6 +174,9 @@ test("a state is written in the oldest format that can say it", () => {
   assert.equal(formatWith({ kind: "labels", requirements: [{ key: "reserved:world", operator: "Exists", values: [] }] }, http), 2);
   const labels = (key: string): PeerSelector => ({ kind: "labels", requirements: [{ key, operator: "DoesNotExist", values: [] }] });
   assert.equal(formatWith(labels("any:job-name"), http), 4, "an older agent takes what an identity does not tell for absent");
+  for (const untold of untoldPeers({ kind: "labels", requirements: [{ key: "any:job-name", operator: "In", values: ["bad"] }] })) {
+    assert.equal(formatWith(untold, http), 5, "an agent that reads 4 never finds a label untold: what is denied of such pods would be open");
+  }
   assert.equal(formatOf({ state: { ...state(pods, http), named: new Map([["ns", ["job-name"]]]) }, marks: new Map() }), 4);
   const apiServer: PeerSelector = { kind: "labels", requirements: [{ key: "reserved:kube-apiserver", operator: "Exists", values: [] }] };
   const allowing = state(apiServer, http);

@@ -275,13 +275,23 @@ test("by a label of single pods a policy of one namespace means pods of namespac
   let generation = 0;
   assert.match(refusalOf({ endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod, matchExpressions: [everywhere] }] }] }) ?? "", /by statefulset\.kubernetes\.io\/pod-name it means pods of namespaces that it does not name/);
   assert.deepEqual(policies.effective.get("ns")?.flatMap((row) => draftPolicy(row)).map(({ rules, enforces }) => [rules.length, [...enforces]]), [[0, ["ingress"]]]);
+  const ofNamespaces = "k8s:io.cilium.k8s.namespace.labels.";
+  for (const matchExpressions of [
+    [{ key: `${ofNamespaces}pod-security.kubernetes.io/enforce`, operator: "In" as const, values: ["baseline", "privileged", "restricted"] }],
+    [{ key: `${ofNamespaces}team`, operator: "In" as const, values: ["a"] }],
+    [{ key: `${ofNamespaces}kubernetes.io/metadata.name`, operator: "NotIn" as const, values: ["ns"] }, { key: `${ofNamespaces}team`, operator: "In" as const, values: ["a"] }],
+  ]) assert.match(refusalOf({ endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod, matchExpressions }] }] }) ?? "", /does not name/, "labels may be of every namespace");
   for (const spec of [
     { endpointSelector: { matchLabels: byPod }, ingress: [{ fromEndpoints: [{ matchLabels: byPod }] }] },
     { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: { ...byPod, "k8s:io.kubernetes.pod.namespace": "other" } }] }] },
+    { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: { ...byPod, "io.kubernetes.pod.namespace": "other" } }] }] },
+    { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod, matchExpressions: [{ key: `${ofNamespaces}kubernetes.io/metadata.name`, operator: "In" as const, values: ["other", "third"] }] }] }] },
     { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchExpressions: [everywhere] }] }] },
   ]) assert.equal(refusalOf(spec), undefined, JSON.stringify(spec));
   policies.changed("NetworkPolicy", "ns/n", { metadata: { name: "n", namespace: "ns", uid: "n", generation: 1 }, spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: byPod }, namespaceSelector: {} }] }] } });
   assert.match(policies.get("NetworkPolicy:ns/n")?.refusal ?? "", /Name the namespaces/);
+  policies.changed("NetworkPolicy", "ns/n", { metadata: { name: "n", namespace: "ns", uid: "n", generation: 2 }, spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: byPod }, namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "other" } } }] }] } });
+  assert.equal(policies.get("NetworkPolicy:ns/n")?.refusal, undefined);
   policies.changed("CiliumClusterwideNetworkPolicy", "w", { metadata: { name: "w", uid: "w", generation: 1 }, spec: { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod }] }] } });
   assert.equal(policies.get("CiliumClusterwideNetworkPolicy:w")?.refusal, undefined, "who may write those answers for the cluster");
 });
