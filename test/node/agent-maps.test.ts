@@ -162,7 +162,7 @@ describe("maps without room", { timeout: 600_000 }, () => {
     const inForce = content("policy");
     assert.equal(inForce.length, 200);
     const tooMuch = await acknowledged(await lab.write(stateWith("b000000000000300", portsOpen(300), portsOpen(1, 4000), "c000000000000001")), says(/map policy needs/));
-    assert.match(tooMuch.failures?.map(({ part, message }) => `${part} ${message}`).join() ?? "", new RegExp(`^policy identity ${WEB}: map policy needs \\d+ entries and has room for ${SIZE}$`));
+    assert.match(tooMuch.failures?.map(({ part, message }) => `${part} ${message}`).join() ?? "", new RegExp(`^policy identity ${WEB}: map policy needs more than ${SIZE} entries, and has room for so many$`));
     const now = content("policy");
     assert.equal(now.length, 201, "the other identity's rule");
     assert.deepEqual(inForce.filter((entry) => !now.includes(entry)), [], "the old rules, all of them");
