@@ -120,10 +120,12 @@ async function wireguardPod(number: number): Promise<PodObject> {
   }, state);
 }
 
-/** wg(8) in the agent's container, where the process's socket is. */
+/** wg(8) in the agent's container, where the process's socket is; of one that was just killed the API still says that it runs. */
 async function wg(number: number, ...args: string[]): Promise<string> {
-  const agent = await agentPod(number);
-  return (await kubectl("-n", "kube-system", "exec", agent?.metadata.name ?? "none", "-c", "cilium-agent", "--", "wg", ...args)).trim();
+  return await waitFor(`wg ${args.join(" ")} on node-${number}`, async () => {
+    const agent = await agentPod(number);
+    return (await kubectl("-n", "kube-system", "exec", agent?.metadata.name ?? "none", "-c", "cilium-agent", "--", "wg", ...args)).trim();
+  }, state);
 }
 
 before(async () => {

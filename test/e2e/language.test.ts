@@ -48,9 +48,15 @@ const word = (): string => `try-${Math.random().toString(36).slice(2, 10)}`;
 /** `heard` are the texts that arrived. */
 async function judged(from: Site, address: string, port: number, passes: boolean, heard: () => Promise<readonly string[]>): Promise<void> {
   const text = word();
-  if (passes) await from.reaches("tcp", address, port, text);
-  else await from.isCutFrom("tcp", address, port, text);
-  assert.equal((await heard()).includes(text), passes, `${from.name} → ${address} ${port}`);
+  const isHeard = async (): Promise<boolean> => (await heard()).includes(text);
+  if (passes) {
+    await from.reaches("tcp", address, port, text);
+    // The asker has its answer before we have read what the server wrote down.
+    await waitFor(`${from.name} is heard at ${address} ${port}`, async () => ((await isHeard()) ? true : undefined), async () => (await heard()).join(" "));
+  } else {
+    await from.isCutFrom("tcp", address, port, text);
+    assert.equal(await isHeard(), false, `${from.name} → ${address} ${port}`);
+  }
 }
 
 async function toPod(from: Site, to: Pod, port: number, passes: boolean): Promise<void> {
