@@ -1,8 +1,10 @@
 /** Pods that ask and answer. What they saw comes from the server's own log and from their network namespace, not from us. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { BUSYBOX_IMAGE } from "../../../src/cluster/config.ts";
 import { capture } from "../../../src/cluster/process.ts";
@@ -125,16 +127,24 @@ export class Site {
     return { done, stop: () => { child.kill("SIGTERM"); return done; } };
   }
 
-  /** Serves here until `close`; what was received is in `received`. */
+  /** Serves here until `close`; what was received is in `received`, by the time at which who sent it has the answer or soon after. */
   async serve(...ports: number[]): Promise<Server> {
     const [file = "", ...args] = [...this.enter, PROBE, "serve", ...ports.map(String)];
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
-    let out = "";
-    await new Promise<void>((resolve, reject) => {
-      child.stdout.on("data", (chunk: Buffer) => { out += chunk.toString(); resolve(); });
-      child.on("close", () => reject(new Error(`the server in ${this.name} ended`)));
-    });
-    return { received: () => parseReceived(out), close: () => { child.kill("SIGTERM"); } };
+    // A file, not a pipe: what is in it is there to be read, whenever this process comes to read events.
+    const folder = mkdtempSync(join(tmpdir(), "served-"));
+    const told = join(folder, "told");
+    const output = openSync(told, "w");
+    const child = spawn(file, args, { stdio: ["ignore", output, "inherit"] });
+    closeSync(output);
+    const received = (): Received[] => parseReceived(readFileSync(told, "utf8"));
+    let hasEnded = false;
+    child.on("close", () => (hasEnded = true));
+    while (readFileSync(told, "utf8") === "") {
+      if (hasEnded) throw new Error(`the server in ${this.name} ended`);
+      await sleep(20);
+    }
+    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+    return { received, close: () => { child.kill("SIGTERM"); } };
   }
 }
 
