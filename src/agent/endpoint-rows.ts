@@ -34,7 +34,7 @@ export interface OwnEndpoint {
 }
 
 /** A row on the disk, as every version writes and reads it. */
-interface KeptRow {
+interface KeptRow extends OwnEndpoint {
   readonly namespace: string;
   readonly name: string;
   readonly identity: number;
@@ -42,12 +42,6 @@ interface KeptRow {
   readonly nodeName: string;
   readonly written: string;
   readonly namedPorts?: NamedPorts;
-  readonly id: number;
-  readonly state: string;
-  readonly node: string;
-  readonly ownerUid: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
 }
 
 const NOT_OURS: OwnEndpoint = { id: 0, state: "", node: "", ownerUid: "", uid: "", resourceVersion: "" };
@@ -80,9 +74,9 @@ export class EndpointRows {
   }
 
   toJson({ key, identity, ips, nodeName, written, namedPorts, own = NOT_OURS }: EndpointObjectRow): KeptRow {
-    const slash = key.indexOf("/");
+    const { namespace, pod: name } = podOf({ key });
     const names = namedPorts === undefined ? {} : { namedPorts };
-    return { namespace: key.slice(0, slash), name: key.slice(slash + 1), identity, ips, nodeName, written: timeOf(written), ...names, ...own };
+    return { namespace, name, identity, ips, nodeName, written: timeOf(written), ...names, ...own };
   }
 
   fromJson({ namespace, name, identity, ips, nodeName, written, namedPorts, id, state, node, ownerUid, uid, resourceVersion }: KeptRow): EndpointObjectRow {

@@ -10,12 +10,13 @@ import type { KubeObject, ResourceType } from "../kube/resource.ts";
 import type { Source } from "../kube/source.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import type { CiliumNodeReport, NodeRow } from "./rows.ts";
 
 export const DEFAULT_OBJECT = "default";
 const OURS = { "app.kubernetes.io/managed-by": "cilium-operator" };
 const NAMED = 10;
 
-export interface Condition {
+interface Condition {
   readonly type: string;
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
@@ -29,6 +30,11 @@ export type Verdict = Pick<Condition, "status" | "reason" | "message">;
 interface Told extends KubeObject {
   readonly spec: object;
   readonly status?: { readonly conditions: readonly Condition[] };
+}
+
+export interface NodeSources {
+  readonly nodes: Source<NodeRow>;
+  readonly ciliumNodes: Source<CiliumNodeReport>;
 }
 
 /** One node that is not as it should be. */
@@ -94,7 +100,7 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
   }
 }
 
-export function isOurs(object: KubeObject): boolean {
+function isOurs(object: KubeObject): boolean {
   return Object.entries(OURS).every(([key, value]) => object.metadata.labels?.[key] === value);
 }
 
@@ -102,6 +108,14 @@ export function isOurs(object: KubeObject): boolean {
 export function readyCondition(object: Told, found: Verdict, now: string): Condition {
   const before = object.status?.conditions.find(({ type }) => type === "Ready");
   return { type: "Ready", ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
+}
+
+/** Every node of the cluster, and what its agent says of the matter; undefined: it says nothing. */
+export function saidByNodes<R>({ nodes, ciliumNodes }: NodeSources, matter: (report: CiliumNodeReport) => R | undefined): ReadonlyMap<string, R | undefined> {
+  return new Map([...nodes.objects.keys()].map((name) => {
+    const report = ciliumNodes.objects.get(name);
+    return [name, report && matter(report)] as const;
+  }));
 }
 
 /** Those of which `shortfall` has something to say, by name. */

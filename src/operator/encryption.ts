@@ -3,9 +3,9 @@ import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { EncryptionDecision } from "../compile/index.ts";
 import { CILIUM_ENCRYPTIONS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
-import { failingNodes, firstOf, namesOf, readyCondition } from "./default-object.ts";
-import type { DefaultObject, FailingNode, Verdict } from "./default-object.ts";
-import type { CiliumNodeReport, NodeRow } from "./rows.ts";
+import { failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
+import type { DefaultObject, FailingNode, NodeSources, Verdict } from "./default-object.ts";
+import type { CiliumNodeReport } from "./rows.ts";
 
 export type EncryptionStatus = NonNullable<CiliumEncryption["status"]>;
 /** What a node's agent says; undefined: it says nothing. */
@@ -44,10 +44,8 @@ export function encryptionStatus(object: CiliumEncryption, enabled: boolean, nod
   };
 }
 
-export interface EncryptionSources {
+export interface EncryptionSources extends NodeSources {
   readonly encryptions: Source<CiliumEncryption>;
-  readonly nodes: Source<NodeRow>;
-  readonly ciliumNodes: Source<CiliumNodeReport>;
 }
 
 /** Every field, so that a merge leaves nothing of an earlier spec. */
@@ -55,11 +53,11 @@ export function encryptionSpec({ port, persistentKeepalive, keyRotationMs = 0, u
   return { type: "wireguard", port, persistentKeepalive, keyRotationSeconds: keyRotationMs / 1000, userspace };
 }
 
-export function defaultEncryption(decision: EncryptionDecision | undefined, { encryptions, nodes, ciliumNodes }: EncryptionSources): DefaultObject<CiliumEncryption> {
+export function defaultEncryption(decision: EncryptionDecision | undefined, sources: EncryptionSources): DefaultObject<CiliumEncryption> {
   return {
     type: CILIUM_ENCRYPTIONS,
-    objects: encryptions,
+    objects: sources.encryptions,
     spec: decision === undefined ? undefined : encryptionSpec(decision),
-    status: (object, now) => encryptionStatus(object, decision !== undefined, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.encryption] as const)), now),
+    status: (object, now) => encryptionStatus(object, decision !== undefined, saidByNodes(sources, ({ encryption }) => encryption), now),
   };
 }

@@ -5,9 +5,9 @@ import type { RoutingDecision } from "../compile/index.ts";
 import { CILIUM_ROUTINGS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import { failingNodes, firstOf, namesOf, readyCondition } from "./default-object.ts";
-import type { DefaultObject, Verdict } from "./default-object.ts";
-import type { CiliumNodeReport, NodeRow } from "./rows.ts";
+import { failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
+import type { DefaultObject, NodeSources, Verdict } from "./default-object.ts";
+import type { CiliumNodeReport } from "./rows.ts";
 
 export type RoutingSpec = CiliumRouting["spec"];
 export type RoutingStatus = NonNullable<CiliumRouting["status"]>;
@@ -23,12 +23,10 @@ export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasq
   };
 }
 
-const MODES: Readonly<Record<NodeRoutingRow["mode"], RoutingSpec["mode"]>> = { Tunnel: "tunnel", Native: "native" };
-
 /** Why a node is not counted; undefined: it is. */
 function shortfall(row: NodeRoutingRow | undefined, settings: string): string | undefined {
   if (row === undefined) return "its agent does not say how it routes";
-  if (row.settings !== settings) return `it still routes by ${MODES[row.mode]} as the values said before: its agent has not started again since they were changed`;
+  if (row.settings !== settings) return `it still routes by ${row.mode.toLowerCase()} as the values said before: its agent has not started again since they were changed`;
   return row.message;
 }
 
@@ -54,17 +52,15 @@ export function routingStatus(object: CiliumRouting, decision: RoutingDecision, 
   };
 }
 
-export interface RoutingSources {
+export interface RoutingSources extends NodeSources {
   readonly routings: Source<CiliumRouting>;
-  readonly nodes: Source<NodeRow>;
-  readonly ciliumNodes: Source<CiliumNodeReport>;
 }
 
-export function defaultRouting(decision: RoutingDecision, { routings, nodes, ciliumNodes }: RoutingSources): DefaultObject<CiliumRouting> {
+export function defaultRouting(decision: RoutingDecision, sources: RoutingSources): DefaultObject<CiliumRouting> {
   return {
     type: CILIUM_ROUTINGS,
-    objects: routings,
+    objects: sources.routings,
     spec: routingSpec(decision),
-    status: (object, now) => routingStatus(object, decision, new Map([...nodes.objects.keys()].map((name) => [name, ciliumNodes.objects.get(name)?.routing] as const)), now),
+    status: (object, now) => routingStatus(object, decision, saidByNodes(sources, ({ routing }) => routing), now),
   };
 }
