@@ -131,7 +131,7 @@ test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 # Argo CD's engine; the test that runs it asks for it, and is skipped where there is no Go.
 build/bin/argocd-sync: $(wildcard test/e2e/argocd/*)
 	@mkdir -p $(@D)
-	cd test/e2e/argocd && CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -o $(CURDIR)/$@ .
+	go=$$($(NODE) src/cluster/binaries/go.ts argocd-sync) && cd test/e2e/argocd && CGO_ENABLED=0 GOWORK=off $$go build -trimpath -buildvcs=false -o $(CURDIR)/$@ .
 test-nightly: TEST_LIMIT_MS = 3600000
 test-nightly: programs image cli build/bin/e2e-probe ## What takes too long for `make test`, on clusters of its own (root)
 	@$(TEST) --test-concurrency=1 'test/nightly/**/*.test.ts'
@@ -154,7 +154,7 @@ bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy cha
 	@$(NODE) test/bench/scale.ts
 build/bench/kwok:
 	@mkdir -p $(@D)
-	GOBIN=$(CURDIR)/$(@D) GOWORK=off go install -trimpath -buildvcs=false sigs.k8s.io/kwok/cmd/kwok@v0.8.0
+	go=$$($(NODE) src/cluster/binaries/go.ts kwok) && GOBIN=$(CURDIR)/$(@D) GOWORK=off $$go install -trimpath -buildvcs=false sigs.k8s.io/kwok/cmd/kwok@v0.8.0
 build/bench/%: test/bench/programs/%.c
 	@mkdir -p $(@D)
 	$(STATIC_CC) -pthread -o $@ $<

@@ -11,7 +11,7 @@ import { type Binary, goArch, type Project } from "./catalog.ts";
  * two builds at once end with the same result.
  */
 export async function buildProject(project: Project, binaries: readonly Binary[], cache: string, say: (line: string) => void): Promise<void> {
-  const command = await goCommand(project);
+  const command = await goCommand(`${project.name} ${project.version}`);
   say(`${project.name} ${project.version}: building from its Go module, about ${project.buildMinutes} min (once; kept in ${cache})`);
   await mkdir(cache, { recursive: true });
   await removeAbandoned(cache);
@@ -45,12 +45,12 @@ async function removeAbandoned(cache: string): Promise<void> {
 
 const GO_VERSION = "1.26.0";
 
-/** Go 1.21 and newer fetch the toolchain that go.mod asks for; for an older one we fetch it, from the same place. */
-async function goCommand(project: Project): Promise<string> {
+/** Go 1.21 and newer fetch the toolchain that go.mod asks for; for an older one we fetch it, from the same place. `what` is to be built. */
+export async function goCommand(what: string): Promise<string> {
   const found = await capture(["go", "version"]).catch(() => undefined);
   const version = /go(\d+)\.(\d+)/.exec(found?.stdout ?? "");
   if (version === null) {
-    throw new ClusterError(`${project.name} ${project.version} is neither here nor downloadable, and there is no Go to build it`, "install Go (apt-get install golang-go), or put the binaries on PATH or in KUBE_BIN");
+    throw new ClusterError(`${what} is neither here nor downloadable, and there is no Go to build it`, "install Go (apt-get install golang-go), or put the binaries on PATH or in KUBE_BIN");
   }
   return Number(version[1]) > 1 || Number(version[2]) >= 21 ? "go" : await fetchToolchain();
 }
