@@ -1,5 +1,7 @@
 /** Our kinds and the fields of Kubernetes' that we read: types, schemas, the validator. It decides nothing. */
 export * from "./core.ts";
+export { clusterPolicyRules } from "./cluster-network-policy.ts";
+export type { ClusterPolicyPeer, ClusterPolicyProtocol, ClusterPolicyRule, ClusterPolicySpec } from "./cluster-network-policy.ts";
 export { CRDS_DIRECTORY, readCrds, schemaOf } from "./crds.ts";
 export type { CustomResourceDefinition } from "./crds.ts";
 export type { CiliumCIDRGroup } from "./gen/ciliumcidrgroups.ts";
@@ -9,6 +11,7 @@ export type { CiliumIdentity } from "./gen/ciliumidentities.ts";
 export type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
 export type { CiliumNode } from "./gen/ciliumnodes.ts";
 export type { CiliumNodeState } from "./gen/ciliumnodestates.ts";
+export type { ClusterNetworkPolicy } from "./gen/clusternetworkpolicies.ts";
 export * from "./label-keys.ts";
 export { ENFORCEMENT_KEY, annotatedEnforcement } from "./enforcement.ts";
 export type { Enforcement } from "./enforcement.ts";

@@ -122,7 +122,7 @@ function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
   if (named.length > 1) return void problems.push({ path, message: "a set has one of cidr, cidrGroupRef and cidrGroupSelector; write one set for each" });
   if (set.cidr === undefined) {
     if (named.length === 0) problems.push({ path: `${path}.cidr`, message: "required, or cidrGroupRef, or cidrGroupSelector" });
-    if (set.cidrGroupSelector !== undefined) checkGroupSelector(set.cidrGroupSelector, `${path}.cidrGroupSelector`, problems);
+    if (set.cidrGroupSelector !== undefined) checkKubernetesSelector(set.cidrGroupSelector, `${path}.cidrGroupSelector`, problems);
     set.except?.forEach((text, at) => checkBlock(text, `${path}.except[${at}]`, problems));
     return;
   }
@@ -134,8 +134,8 @@ function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
   });
 }
 
-/** By the group's own labels, whose keys have no source. */
-function checkGroupSelector(selector: NonNullable<CidrSet["cidrGroupSelector"]>, path: string, problems: Problem[]): void {
+/** By the own labels of objects, whose keys have no source. */
+export function checkKubernetesSelector(selector: NonNullable<CidrSet["cidrGroupSelector"]>, path: string, problems: Problem[]): void {
   const keys = [...Object.keys(selector.matchLabels ?? {}).map((key) => [key, `${path}.matchLabels.${key}`] as const), ...(selector.matchExpressions ?? []).map(({ key }, at) => [key, `${path}.matchExpressions[${at}].key`] as const)];
   for (const [key, at] of keys) if (!isLabelKey(key)) problems.push({ path: at, message: "is not a label key" });
   for (const [key, value] of Object.entries(selector.matchLabels ?? {})) checkValue(value, `${path}.matchLabels.${key}`, problems);

@@ -6,6 +6,8 @@ import { Ajv } from "ajv";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { readCrds, schemaOf } from "./crds.ts";
 import type { CustomResourceDefinition, Schema } from "./crds.ts";
+import { clusterPolicyProblems } from "./cluster-network-policy.ts";
+import type { ClusterNetworkPolicy } from "./gen/clusternetworkpolicies.ts";
 import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
 import type { CiliumCIDRGroup } from "./gen/ciliumcidrgroups.ts";
 import { checkBlocks, checkMeaning } from "./meaning.ts";
@@ -22,23 +24,34 @@ export class Validator {
   readonly #matches: ValidateFunction;
   readonly #groupSchema: Schema;
   readonly #matchesGroup: ValidateFunction;
+  readonly #clusterSchema: Schema;
+  readonly #matchesCluster: ValidateFunction;
 
   constructor(crds: readonly CustomResourceDefinition[] = readCrds()) {
     // That of CiliumClusterwideNetworkPolicy is the same: it is made from this one.
     this.#schema = schemaOfKind(crds, "CiliumNetworkPolicy");
     this.#groupSchema = schemaOfKind(crds, "CiliumCIDRGroup");
+    this.#clusterSchema = schemaOfKind(crds, "ClusterNetworkPolicy");
     // CEL rules and other extensions of Kubernetes are not JSON schema: the walk below reads them.
     const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
     this.#matches = ajv.compile(this.#schema);
     this.#matchesGroup = ajv.compile(this.#groupSchema);
+    this.#matchesCluster = ajv.compile(this.#clusterSchema);
   }
 
   /** Everything that is wrong with a policy, in the order of its fields; empty when it is valid. */
   policy(object: unknown, kind: PolicyKind = "CiliumNetworkPolicy"): readonly Problem[] {
     if (kind === "NetworkPolicy") return networkPolicyProblems(object as NetworkPolicy);
+    if (kind === "ClusterNetworkPolicy") return this.#clusterPolicy(object);
     const problems = formProblems(object, this.#schema, this.#matches);
     // The meaning is looked at only when the form is right, so that it may rely on the generated types.
     if (problems.length === 0) checkMeaning(object as CiliumNetworkPolicy, kind === "CiliumNetworkPolicy", problems);
+    return problems;
+  }
+
+  #clusterPolicy(object: unknown): readonly Problem[] {
+    const problems = formProblems(object, this.#clusterSchema, this.#matchesCluster);
+    if (problems.length === 0) clusterPolicyProblems(object as ClusterNetworkPolicy, problems);
     return problems;
   }
 

@@ -1,6 +1,6 @@
 /** The world of a cluster: the objects that policies are about, as the API server has them now. */
 import type { Sourced } from "../explain/index.ts";
-import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, ENDPOINT_SLICES, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../kube/kinds.ts";
+import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, CLUSTER_NETWORK_POLICIES, ENDPOINT_SLICES, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../kube/kinds.ts";
 import { apiVersionOf, resourceType } from "../kube/resource.ts";
 import type { KubeObject, ResourceType } from "../kube/resource.ts";
 import { readPolicyOptions } from "../compile/index.ts";
@@ -14,7 +14,7 @@ interface ConfigMap extends KubeObject {
 const SERVICES = resourceType("", "v1", "services", "Service", true);
 const CONFIG_MAPS = resourceType<ConfigMap>("", "v1", "configmaps", "ConfigMap", true);
 const SETTINGS = "cilium-config";
-const READ: readonly ResourceType[] = [PODS, NAMESPACES, NODES, SERVICES, CILIUM_NODES, CILIUM_CIDR_GROUPS, CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES] as readonly ResourceType[];
+const READ: readonly ResourceType[] = [PODS, NAMESPACES, NODES, SERVICES, CILIUM_NODES, CILIUM_CIDR_GROUPS, CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES] as readonly ResourceType[];
 
 /** Lists do not say the kind of their items. */
 export async function readLive({ client }: Cluster): Promise<readonly Sourced[]> {

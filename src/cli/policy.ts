@@ -2,7 +2,7 @@
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
 import { CidrSet } from "../lib/cidr-set.ts";
-import { nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
+import { POLICY_KINDS, nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
 import type { World } from "../explain/index.ts";
 import type { Manifest, Manifests } from "./manifests.ts";
 
@@ -29,13 +29,13 @@ export interface Finding {
   readonly warnings: readonly Remark[];
 }
 
-const POLICY_KINDS: readonly PolicyKind[] = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"];
 /** Read for what policies mean; they are none. */
 const SURROUNDINGS: readonly string[] = ["Pod", "Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "CronJob", "ReplicationController", "Namespace", "Node", "Service"];
+const KUBERNETES: Partial<Record<PolicyKind, string>> = { NetworkPolicy: "networking.k8s.io/v1", ClusterNetworkPolicy: "policy.networking.k8s.io/v1alpha2" };
 
 /** Other products have kinds of these names too. */
 function isOfGroup(apiVersion: unknown, kind: PolicyKind): boolean {
-  return apiVersion === (kind === "NetworkPolicy" ? "networking.k8s.io/v1" : "cilium.io/v2");
+  return apiVersion === (KUBERNETES[kind] ?? "cilium.io/v2");
 }
 
 /** What is valid is also read for what it probably does not mean, in the world that the files tell of. */

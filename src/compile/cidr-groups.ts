@@ -34,7 +34,7 @@ const FIELDS = { ingress: "fromCIDRSet", ingressDeny: "fromCIDRSet", egress: "to
 
 /** Of more blocks than `most` nothing is made: the names of groups stay, and mean nobody. */
 export function resolveGroups(row: PolicyRow, groups: CidrGroups, most = Number.POSITIVE_INFINITY): ResolvedPolicy {
-  if (row.kind === "NetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined, blocks: 0 };
+  if (row.kind === "NetworkPolicy" || row.kind === "ClusterNetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined, blocks: 0 };
   const blocks = blocksOfGroups(row, groups);
   if (blocks > most) return { row, unresolved: [], blocks };
   const unresolved: Problem[] = [];

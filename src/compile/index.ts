@@ -6,7 +6,7 @@ export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
 export { NamedKeys, boundlessKeys } from "./named-keys.ts";
 export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
-export { WITHOUT_RULES, policySize, withoutRules } from "./size.ts";
+export { policySize, withoutRules, withoutRulesText } from "./size.ts";
 export type { PolicySize } from "./size.ts";
 export { isAudited } from "./draft.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";

@@ -15,10 +15,10 @@ import { normalized } from "./selectors.ts";
 import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch, Requirement } from "./state.ts";
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-const EVERYWHERE: ReadonlySet<PeerScope> = new Set(["world", "nodes", "pods"]);
+export const EVERYWHERE: ReadonlySet<PeerScope> = new Set(["world", "nodes", "pods"]);
 const K8S_PREFIX = "k8s:";
-const ofPods = (key: string): string => (isReserved(key) ? OWN_PREFIX : K8S_PREFIX) + key;
-const ofNamespaces = (key: string): string => NAMESPACE_LABELS_PREFIX + key;
+export const ofPods = (key: string): string => (isReserved(key) ? OWN_PREFIX : K8S_PREFIX) + key;
+export const ofNamespaces = (key: string): string => NAMESPACE_LABELS_PREFIX + key;
 
 interface Item {
   readonly peers: readonly NetworkPolicyPeer[] | undefined;
@@ -63,7 +63,7 @@ function ofNamespace(namespace: string): Requirement {
   return { key: NAMESPACE_LABEL, operator: "In", values: [namespace] };
 }
 
-function requirementsOf(selector: KubernetesSelector | undefined, withSource: (key: string) => string): readonly Requirement[] {
+export function requirementsOf(selector: KubernetesSelector | undefined, withSource: (key: string) => string): readonly Requirement[] {
   const labels = Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => ({ key: withSource(key), operator: "In" as const, values: [value] }));
   const expressions = selector?.matchExpressions ?? [];
   return [...labels, ...expressions.map(({ key, operator, values }) => ({ key: withSource(key), operator, values: [...new Set(values ?? [])].sort() }))];

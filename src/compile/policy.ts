@@ -3,6 +3,7 @@ import { ConfigError } from "../lib/errors.ts";
 import type { Enforcement } from "../api/enforcement.ts";
 import type { PolicyRow } from "../model/snapshot.ts";
 import { draftCiliumPolicy } from "./cilium-policy.ts";
+import { draftClusterPolicy } from "./cluster-policy.ts";
 import type { PolicyDraft } from "./draft.ts";
 import { draftNetworkPolicy } from "./kubernetes-policy.ts";
 import type { ReadSetting } from "./routing.ts";
@@ -17,9 +18,15 @@ export interface PolicyOptions {
 
 export const PLAIN_OPTIONS: PolicyOptions = { cidrMatchMode: new Set() };
 
-export function draftPolicy(row: PolicyRow, { cidrMatchMode, enforcement: otherwise = "Enforce" }: PolicyOptions = PLAIN_OPTIONS): readonly PolicyDraft[] {
-  const drafts = row.kind === "NetworkPolicy" ? [draftNetworkPolicy(row)] : draftCiliumPolicy(row, new Set<PeerScope>(["world", ...cidrMatchMode]));
-  return drafts.map((draft) => ({ ...draft, otherwise }));
+export function draftPolicy(row: PolicyRow, options: PolicyOptions = PLAIN_OPTIONS): readonly PolicyDraft[] {
+  const { enforcement: otherwise = "Enforce" } = options;
+  return draftsOf(row, options).map((draft) => ({ ...draft, otherwise }));
+}
+
+function draftsOf(row: PolicyRow, { cidrMatchMode }: PolicyOptions): readonly PolicyDraft[] {
+  if (row.kind === "NetworkPolicy") return [draftNetworkPolicy(row)];
+  if (row.kind === "ClusterNetworkPolicy") return [draftClusterPolicy(row)];
+  return draftCiliumPolicy(row, new Set<PeerScope>(["world", ...cidrMatchMode]));
 }
 
 /** What the installation's settings say. Throws ConfigError with the key's name for what is wrong. */

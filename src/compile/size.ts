@@ -2,12 +2,14 @@
  * How much a policy asks of the nodes, reckoned without taking it apart, so that one that is too large costs nothing; and
  * what is left of a policy for which there is no room. Pure.
  */
+import { clusterPolicyRules } from "../api/cluster-network-policy.ts";
+import type { ClusterPolicyProtocol } from "../api/cluster-network-policy.ts";
 import type { NetworkPolicyPeer, NetworkPolicyPort } from "../api/network-policy.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec, SectionItem } from "../api/meaning.ts";
 import { PROTOCOLS } from "./cilium-policy.ts";
 import { portRange } from "./ports.ts";
-import type { CiliumPolicyRow, KubernetesPolicyRow, PolicyRow } from "../model/snapshot.ts";
+import type { CiliumPolicyRow, ClusterPolicyRow, KubernetesPolicyRow, PolicyRow } from "../model/snapshot.ts";
 
 type CiliumPort = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];
 
@@ -21,7 +23,7 @@ export interface PolicySize {
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 export function policySize(row: PolicyRow): PolicySize {
-  const sizes = row.kind === "NetworkPolicy" ? networkPolicySizes(row) : ciliumPolicySizes(row);
+  const sizes = row.kind === "NetworkPolicy" ? networkPolicySizes(row) : row.kind === "ClusterNetworkPolicy" ? clusterPolicySizes(row) : ciliumPolicySizes(row);
   return { rules: sum(sizes.map(({ rules }) => rules)), blocks: sum(sizes.map(({ blocks }) => blocks)) };
 }
 
@@ -56,16 +58,45 @@ function networkPolicySizes({ spec: { ingress = [], egress = [] } }: KubernetesP
   return [...ingress.map(({ from, ports }) => sizeOf(from, ports)), ...egress.map(({ to, ports }) => sizeOf(to, ports))];
 }
 
-/** What is done with a policy that is left out, in words for its status. */
-export const WITHOUT_RULES = "It allows and denies nothing, and closes the directions that it closed and, whatever enableDefaultDeny says, those that it denied in: what other policies allow there passes";
+function clusterPolicySizes({ spec }: ClusterPolicyRow): readonly PolicySize[] {
+  const matchesIn = (protocol: ClusterPolicyProtocol): number => {
+    const ranges = (["tcp", "udp", "sctp"] as const).flatMap((name) => protocol[name]?.destinationPort?.range ?? []);
+    return Math.max(1, sum(ranges.map(({ start, end }) => prefixesOf(start, end))));
+  };
+  return clusterPolicyRules(spec).map(({ peers, protocols = [] }) => ({
+    rules: peers.length * Math.max(1, sum(protocols.map(matchesIn))),
+    blocks: sum(peers.map(({ networks = [] }) => networks.length)),
+  }));
+}
 
-/** The policy without its rules, as WITHOUT_RULES says. A list of denials that did not fit must not leave everything open. */
+/** What it denied or handed over is denied with all else, as its specification has it where an implementation cannot tell. */
+function deniedAll(spec: ClusterPolicyRow["spec"]): ClusterPolicyRow["spec"] {
+  const { tier, priority, subject } = spec;
+  const closes = (direction: "ingress" | "egress"): boolean => clusterPolicyRules(spec).some((rule) => rule.direction === direction && rule.action !== "Accept");
+  const everybody = [{ namespaces: {} }];
+  return {
+    tier, priority, subject,
+    ...(closes("ingress") ? { ingress: [{ action: "Deny", from: everybody }] } : {}),
+    ...(closes("egress") ? { egress: [{ action: "Deny", to: [...everybody, { networks: ["0.0.0.0/0", "::/0"] }] }] } : {}),
+  };
+}
+
+const NO_RULES = "It allows and denies nothing, and closes the directions that it closed and, whatever enableDefaultDeny says, those that it denied in: what other policies allow there passes";
+const NO_RULES_OF_TIER = "It accepts nothing, and where it denied anybody or passed anybody on it denies everybody";
+
+/** What is done with a policy that is left out, in words for its status. */
+export function withoutRulesText(kind: PolicyRow["kind"]): string {
+  return kind === "ClusterNetworkPolicy" ? NO_RULES_OF_TIER : NO_RULES;
+}
+
+/** The policy without its rules, as `withoutRulesText` says. A list of denials that did not fit must not leave everything open. */
 export function withoutRules(row: PolicyRow): PolicyRow {
   if (row.kind === "NetworkPolicy") {
     const { policyTypes = [], egress = [] } = row.spec;
     const closed = policyTypes.length > 0 ? policyTypes : egress.length > 0 ? (["Ingress", "Egress"] as const) : (["Ingress"] as const);
     return { ...row, spec: { ...row.spec, policyTypes: [...closed], ingress: [], egress: [] } };
   }
+  if (row.kind === "ClusterNetworkPolicy") return { ...row, spec: deniedAll(row.spec) };
   const emptied = (spec: PolicySpec): PolicySpec => {
     const sections = sectionsOf(spec);
     const denied = sections.filter(({ verdict, items }) => verdict === "deny" && items.length > 0);

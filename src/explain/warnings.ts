@@ -82,7 +82,8 @@ function isOfUntold({ requirements }: LabelPeers): boolean {
 }
 
 function subjectPath({ ref, path }: PolicyDraft): string {
-  return `${path}.${ref.kind === "NetworkPolicy" ? "podSelector" : "endpointSelector"}`;
+  const fields = { CiliumNetworkPolicy: "endpointSelector", CiliumClusterwideNetworkPolicy: "endpointSelector", NetworkPolicy: "podSelector", ClusterNetworkPolicy: "subject" } as const;
+  return `${path}.${fields[ref.kind]}`;
 }
 
 function distinct(warnings: readonly Warning[]): readonly Warning[] {
@@ -148,6 +149,7 @@ function contains(outer: Cidr, inner: Cidr): boolean {
 
 /** What was found until `comparisons` is spent. */
 function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (denying: PolicyDraft) => string, comparisons: Comparisons): readonly Warning[] {
+  if (draft.tier !== undefined) return []; // there the order decides, not the denial
   // A denial that only watches takes nothing back from what is enforced.
   const counts = ({ enforcement }: PolicyDraft): boolean => enforcement === "Enforce" || enforcement === draft.enforcement;
   const denials = denying.filter((other) => counts(other) && isWider(other.subject, draft.subject)).flatMap((other) => other.rules.filter(({ verdict }) => verdict === "deny").map((rule) => ({ other, rule })));

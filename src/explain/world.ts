@@ -84,9 +84,9 @@ export interface WorldOptions {
   readonly live: boolean;
 }
 
-export const POLICY_KINDS: readonly PolicyKind[] = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy"];
+export const POLICY_KINDS: readonly PolicyKind[] = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy", "ClusterNetworkPolicy"];
 const TEMPLATES: readonly string[] = ["Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "ReplicationController"];
-const CLUSTER_KINDS: readonly string[] = ["Namespace", "Node", "CiliumNode", "CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup"];
+const CLUSTER_KINDS: readonly string[] = ["Namespace", "Node", "CiliumNode", "CiliumClusterwideNetworkPolicy", "ClusterNetworkPolicy", "CiliumCIDRGroup"];
 /** Labels that the API server gives every namespace. */
 const NAMESPACE_NAME = "kubernetes.io/metadata.name";
 

@@ -9,6 +9,7 @@ import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import type { CiliumClusterwideNetworkPolicy } from "../api/gen/ciliumclusterwidenetworkpolicies.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
+import type { ClusterNetworkPolicy } from "../api/gen/clusternetworkpolicies.ts";
 import type { NetworkPolicy } from "../api/network-policy.ts";
 import { resourceType } from "./resource.ts";
 
@@ -30,7 +31,7 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resourceType<CiliumClusterwid
 );
 export const CILIUM_CIDR_GROUPS = resourceType<CiliumCIDRGroup>("cilium.io", "v2", "ciliumcidrgroups", "CiliumCIDRGroup", false);
 export const NETWORK_POLICIES = resourceType<NetworkPolicy>("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true);
-export const CLUSTER_NETWORK_POLICIES = resourceType("policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", false);
+export const CLUSTER_NETWORK_POLICIES = resourceType<ClusterNetworkPolicy>("policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", false);
 export const CILIUM_IDENTITIES = resourceType<CiliumIdentity>("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resourceType<CiliumEndpoint>("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resourceType<CiliumNode>("cilium.io", "v2", "ciliumnodes", "CiliumNode", false);

@@ -5,6 +5,7 @@
 import type { CiliumNetworkPolicy } from "../api/gen/ciliumnetworkpolicies.ts";
 import { annotatedEnforcement, isOfAnnotation } from "../api/enforcement.ts";
 import type { Enforcement } from "../api/enforcement.ts";
+import type { ClusterNetworkPolicy } from "../api/gen/clusternetworkpolicies.ts";
 import type { NetworkPolicy } from "../api/network-policy.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import type { Problem } from "../api/problem.ts";
@@ -12,9 +13,9 @@ import type { Validator } from "../api/validate.ts";
 import type { PolicyRow } from "./snapshot.ts";
 
 /** Of the kind that comes with it; CiliumClusterwideNetworkPolicy has the schema of CiliumNetworkPolicy. */
-export type PolicyObject = CiliumNetworkPolicy | NetworkPolicy;
+export type PolicyObject = CiliumNetworkPolicy | NetworkPolicy | ClusterNetworkPolicy;
 /** What of an object is the policy. */
-type PolicyContent = Pick<CiliumNetworkPolicy, "spec" | "specs"> | (Pick<NetworkPolicy, "spec"> & { readonly enforcement?: Enforcement });
+type PolicyContent = Pick<CiliumNetworkPolicy, "spec" | "specs"> | (Pick<NetworkPolicy, "spec"> & { readonly enforcement?: Enforcement }) | (Pick<ClusterNetworkPolicy, "spec"> & { readonly enforcement?: Enforcement });
 
 export interface PolicyVersion {
   /** Of the current version. */
@@ -31,9 +32,9 @@ export function versionOf(kind: PolicyKind, object: PolicyObject, validator: Val
   return { problems, effective: remembered ?? lastValid(kind, object, validator) };
 }
 
-/** The version in the status, if it is valid by today's rules. */
+/** The version in the status, if it is valid by today's rules. Only Cilium's own kinds have room for one there. */
 export function lastValid(kind: PolicyKind, object: PolicyObject, validator: Validator): PolicyRow | undefined {
-  const stored = "status" in object ? object.status?.lastValid : undefined;
+  const stored = "status" in object && object.status !== undefined && "lastValid" in object.status ? object.status.lastValid : undefined;
   if (stored === undefined) return undefined;
   let content: PolicyContent;
   try {
@@ -51,7 +52,7 @@ function parsed(field: "spec" | "specs", text: string | undefined): object {
 
 export function contentOf(kind: PolicyKind, object: PolicyObject): PolicyContent {
   const { spec, specs } = object as CiliumNetworkPolicy;
-  if (kind === "NetworkPolicy") {
+  if (kind === "NetworkPolicy" || kind === "ClusterNetworkPolicy") {
     const enforcement = annotatedEnforcement(object);
     return { spec: (object as NetworkPolicy).spec ?? {}, ...(enforcement === undefined ? {} : { enforcement }) };
   }

@@ -3,6 +3,7 @@
  * as that is synchronous: a snapshot of 100,000 pods costs nothing.
  */
 import type { Enforcement } from "../api/enforcement.ts";
+import type { ClusterPolicySpec } from "../api/cluster-network-policy.ts";
 import type { NetworkPolicySpec } from "../api/network-policy.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import type { Labels } from "./labels.ts";
@@ -29,8 +30,15 @@ export interface KubernetesPolicyRow extends PolicyHead {
   readonly enforcement?: Enforcement | undefined;
 }
 
+export interface ClusterPolicyRow extends PolicyHead {
+  readonly kind: "ClusterNetworkPolicy";
+  readonly spec: ClusterPolicySpec;
+  /** Of its annotation. */
+  readonly enforcement?: Enforcement | undefined;
+}
+
 /** A policy in the version that is enforced: its last valid one. */
-export type PolicyRow = CiliumPolicyRow | KubernetesPolicyRow;
+export type PolicyRow = CiliumPolicyRow | KubernetesPolicyRow | ClusterPolicyRow;
 
 export interface Snapshot {
   readonly identities: ReadonlyMap<number, Labels>;

@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
-import type { CiliumNetworkPolicy, NetworkPolicy } from "../api/index.ts";
+import type { CiliumNetworkPolicy, ClusterNetworkPolicy, CustomResourceDefinition, NetworkPolicy } from "../api/index.ts";
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CidrGroup, EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
@@ -24,6 +24,7 @@ import {
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODES,
   CILIUM_NODE_STATES,
+  CLUSTER_NETWORK_POLICIES,
   CRDS,
   NAMESPACES,
   NETWORK_POLICIES,
@@ -77,6 +78,7 @@ interface Sources {
   readonly policies: Source<CiliumNetworkPolicy>;
   readonly clusterwide: Source<CiliumNetworkPolicy>;
   readonly networkPolicies: Source<NetworkPolicy>;
+  readonly clusterPolicies: Source<ClusterNetworkPolicy>;
   readonly cidrGroups: Source<CidrGroup>;
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
@@ -106,6 +108,11 @@ const WRITERS = 8;
 /** A cluster that never rests gets its statuses after this long, however its nodes stand. */
 const FIRST_PASS_MS = 30_000;
 
+const OWN_GROUP = "cilium.io";
+const OPERATOR = "cilium-operator";
+/** Label of a definition: who made it. */
+const MANAGED_BY = "app.kubernetes.io/managed-by";
+
 export class CiliumOperator extends SafeOperator {
   readonly #options: CiliumOperatorOptions;
   readonly #cluster: Cluster;
@@ -118,7 +125,7 @@ export class CiliumOperator extends SafeOperator {
   #nodeStates: NodeStates | undefined;
 
   constructor(options: CiliumOperatorOptions) {
-    super({ access: options.access, client: options.client, logger: options.logger, fieldManager: "cilium-operator" });
+    super({ access: options.access, client: options.client, logger: options.logger, fieldManager: OPERATOR });
     this.#options = options;
     this.#cluster = new Cluster({
       nodeChanged: (node) => this.#work?.nodes.add(node),
@@ -144,6 +151,7 @@ export class CiliumOperator extends SafeOperator {
       policies: await this.follow({ type: CILIUM_NETWORK_POLICIES, decode: (policy) => policy }),
       clusterwide: await this.follow({ type: CILIUM_CLUSTERWIDE_NETWORK_POLICIES, decode: (policy) => policy }),
       networkPolicies: await this.follow({ type: NETWORK_POLICIES, decode: (policy) => policy }),
+      clusterPolicies: await this.follow({ type: CLUSTER_NETWORK_POLICIES, decode: (policy) => policy }),
       cidrGroups: await this.follow({ type: CILIUM_CIDR_GROUPS, decode: decodeCidrGroup }),
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
@@ -159,6 +167,7 @@ export class CiliumOperator extends SafeOperator {
     sources.policies.subscribe({ changed: (key, value) => this.#policies.changed("CiliumNetworkPolicy", key, value) });
     sources.clusterwide.subscribe({ changed: (key, value) => this.#policies.changed("CiliumClusterwideNetworkPolicy", key, value) });
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
+    sources.clusterPolicies.subscribe({ changed: (key, value) => this.#policies.changed("ClusterNetworkPolicy", key, value) });
     sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
     sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults()) });
     sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
@@ -185,7 +194,7 @@ export class CiliumOperator extends SafeOperator {
   async lead(leadership: Leadership): Promise<void> {
     const sources = this.#sources;
     if (sources === undefined) throw new Error("lead before start");
-    if (this.#options.createCrds) await this.#applyCrds(leadership.signal, () => Promise.resolve(true));
+    if (this.#options.createCrds) await this.#applyCrds(leadership.signal, (crd) => this.#isOurs(crd, leadership.signal));
     for (const source of Object.values(sources)) await (source as Source<unknown>).whenSynced(leadership.signal);
     this.log.info("all sources synced, writing begins");
     try {
@@ -260,17 +269,24 @@ export class CiliumOperator extends SafeOperator {
    * by the leader alone.
    */
   #createAbsentCrds(): void {
-    const isAbsent = async (name: string): Promise<boolean> => (await this.client.get(CRDS, { name }, this.ended)) === undefined;
+    const isAbsent = async ({ metadata }: CustomResourceDefinition): Promise<boolean> => (await this.client.get(CRDS, { name: metadata.name }, this.ended)) === undefined;
     this.#applyCrds(this.ended, isAbsent).catch((thrown: unknown) => {
       if (!this.ended.aborted) this.log.error("absent definitions not made", { error: thrown });
     });
   }
 
-  async #applyCrds(signal: AbortSignal, isWanted: (name: string) => Promise<boolean>): Promise<void> {
+  /** Of a kind that is not our own, the definition may be somebody else's: it stays as it is. */
+  async #isOurs({ metadata, spec }: CustomResourceDefinition, signal: AbortSignal): Promise<boolean> {
+    if (spec.group === OWN_GROUP) return true;
+    const there = await this.client.get(CRDS, { name: metadata.name }, signal);
+    return there === undefined || there.metadata.labels?.[MANAGED_BY] === OPERATOR;
+  }
+
+  async #applyCrds(signal: AbortSignal, isWanted: (crd: CustomResourceDefinition) => Promise<boolean>): Promise<void> {
     for (const crd of readCrds()) {
       while (!signal.aborted) {
         try {
-          if (await isWanted(crd.metadata.name)) await this.registerCustomResourceDefinition(join(CRDS_DIRECTORY, `${crd.spec.names.plural}.yaml`));
+          if (await isWanted(crd)) await this.registerCustomResourceDefinition(join(CRDS_DIRECTORY, `${crd.spec.names.plural}.yaml`));
           break;
         } catch (thrown) {
           this.log.warn("definition not applied", { crd: crd.metadata.name, error: thrown });

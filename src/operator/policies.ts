@@ -5,7 +5,7 @@
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
 import type { PolicyKind, Problem, Validator } from "../api/index.ts";
-import { WITHOUT_RULES, boundlessKeys, policySize, resolveGroups, withoutRules } from "../compile/index.ts";
+import { boundlessKeys, policySize, resolveGroups, withoutRules, withoutRulesText } from "../compile/index.ts";
 import type { CidrGroup, PolicySize, ResolvedPolicy } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { contentOf, lastValid, versionOf } from "../model/index.ts";
@@ -162,7 +162,7 @@ export class PolicyBook {
   }
 
   #put(key: PolicyKey, namespace: string, source: PolicyRow | undefined): void {
-    const refusal = source && (this.#quota.refusal(namespace, key) ?? boundless(source));
+    const refusal = source && this.#refusal(key, namespace, source);
     const entry = this.#entries.get(key);
     if (entry !== undefined && entry.refusal !== refusal) this.#entries.set(key, { ...entry, refusal });
     const before = this.#published.get(key);
@@ -172,6 +172,11 @@ export class PolicyBook {
     if (source === undefined || row === undefined) this.#published.delete(key);
     else this.#published.set(key, { source, row });
     this.#replace(namespace, before?.row, row);
+  }
+
+  #refusal(key: PolicyKey, namespace: string, row: PolicyRow): string | undefined {
+    const why = this.#quota.refusal(namespace, key) ?? boundless(row);
+    return why && `${why}. ${withoutRulesText(row.kind)}`;
   }
 
   #replace(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
@@ -186,7 +191,7 @@ export class PolicyBook {
 function boundless(row: PolicyRow): string | undefined {
   const keys = boundlessKeys(row);
   if (keys.length === 0) return undefined;
-  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces by their names (k8s:io.kubernetes.pod.namespace, or the label kubernetes.io/metadata.name), not by other labels. ${WITHOUT_RULES}`;
+  return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces by their names (k8s:io.kubernetes.pod.namespace, or the label kubernetes.io/metadata.name), not by other labels`;
 }
 
 /** Whether the groups' blocks are in their place or too many for that. */

@@ -3,7 +3,6 @@
  * largest are left out, so that neither the others there nor any other namespace feel it. Which ones follows from the
  * policies alone, never from the order in which they came.
  */
-import { WITHOUT_RULES } from "../compile/index.ts";
 import type { PolicySize } from "../compile/index.ts";
 
 /** More than a rule set can have in the maps of a node as they are by default. */
@@ -51,7 +50,7 @@ export class PolicyQuota {
     if (usage.rules <= this.#most.rules && usage.blocks <= this.#most.blocks) return NOBODY;
     const whose = namespace === "" ? "the policies of the whole cluster" : `the policies of namespace ${namespace}`;
     const why = ({ rules, blocks }: PolicySize): string =>
-      `it asks for ${rules} rules and ${blocks} blocks of addresses; ${whose} ask for ${usage.rules} and ${usage.blocks}, and may have ${this.#most.rules} and ${this.#most.blocks}: the largest are left out. ${WITHOUT_RULES}`;
+      `it asks for ${rules} rules and ${blocks} blocks of addresses; ${whose} ask for ${usage.rules} and ${usage.blocks}, and may have ${this.#most.rules} and ${this.#most.blocks}: the largest are left out`;
     const bySize = [...usage.sizes].sort(([a, one], [b, other]) => Math.max(one.rules, one.blocks) - Math.max(other.rules, other.blocks) || (a < b ? -1 : 1));
     const refused = new Map<string, string>();
     let [rules, blocks] = [0, 0];

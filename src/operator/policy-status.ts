@@ -49,18 +49,20 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
     ...resolved.map((verdict) => ["Resolved", verdict] as const),
     ...warned(entry, findings, warnings).map((verdict) => ["Warnings", verdict] as const),
   ];
+  const conditions = verdicts.map(([type, verdict]) => condition(type, verdict, object, now));
+  if (entry.kind === "ClusterNetworkPolicy") return { conditions }; // its schema has no more
   return {
     enforced: `${isWatching ? "audit " : ""}${enforced}/${findings.nodes.length}`,
     endpoints: findings.endpoints,
     ...(failing.length === 0 ? {} : { failingNodes: failing.map(({ node, message }) => ({ node, message })) }),
     ...lastValid(entry),
-    conditions: verdicts.map(([type, verdict]) => condition(type, verdict, object, now)),
+    conditions,
   };
 }
 
 /** As text: the API server must not judge or change it. */
 function lastValid({ effective }: PolicyEntry): Pick<PolicyStatus, "lastValid"> {
-  if (effective === undefined || effective.kind === "NetworkPolicy") return {};
+  if (effective === undefined || effective.kind === "NetworkPolicy" || effective.kind === "ClusterNetworkPolicy") return {};
   const { generation, spec, specs } = effective;
   return { lastValid: { generation, ...(spec === undefined ? {} : { spec: canonicalJson(spec) }), ...(specs === undefined ? {} : { specs: canonicalJson(specs) }) } };
 }

@@ -94,5 +94,5 @@ export class PolicyStatuses implements Reconciler {
 }
 
 function withStatus(object: PolicyObject, status: PolicyStatus | undefined): PolicyObject {
-  return status === undefined ? object : { ...object, status };
+  return status === undefined ? object : ({ ...object, status } as PolicyObject);
 }

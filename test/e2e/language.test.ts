@@ -4,7 +4,8 @@ import { after, describe, test } from "node:test";
 
 import { apply, get, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
 import { nodeSite, plugInOutside } from "./harness/outside.ts";
-import { createPods, type Pod, type PodSpec, type Server, type Site } from "./harness/pods.ts";
+import { toPod, toServer } from "./harness/judged.ts";
+import { createPods, type Pod, type PodSpec, type Site } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy, settled, type PolicyObject } from "./harness/policy.ts";
 
 await readyCluster();
@@ -41,32 +42,6 @@ const [peer, other] = [pod("peer"), pod("other")];
 const selects = (app: string): object => ({ matchLabels: { app } });
 interface NativeObject {
   readonly metadata: { readonly uid: string; readonly generation: number };
-}
-
-const word = (): string => `try-${Math.random().toString(36).slice(2, 10)}`;
-
-/** `heard` are the texts that arrived. */
-async function judged(from: Site, address: string, port: number, passes: boolean, heard: () => Promise<readonly string[]>): Promise<void> {
-  const text = word();
-  const isHeard = async (): Promise<boolean> => (await heard()).includes(text);
-  if (passes) {
-    await from.reaches("tcp", address, port, text);
-    // The asker has its answer before we have read what the server wrote down.
-    await waitFor(`${from.name} is heard at ${address} ${port}`, async () => ((await isHeard()) ? true : undefined), async () => (await heard()).join(" "));
-  } else {
-    await from.isCutFrom("tcp", address, port, text);
-    assert.equal(await isHeard(), false, `${from.name} → ${address} ${port}`);
-  }
-}
-
-async function toPod(from: Site, to: Pod, port: number, passes: boolean): Promise<void> {
-  const heard = async (): Promise<string[]> => (await to.received()).map(({ text }) => text);
-  await Promise.all(to.addresses.map((address) => judged(from, address, port, passes, heard)));
-}
-
-async function toServer(from: Site, server: Server, addresses: readonly string[], port: number, passes: boolean): Promise<void> {
-  const heard = (): Promise<string[]> => Promise.resolve(server.received().map(({ text }) => text));
-  await Promise.all(addresses.map((address) => judged(from, address, port, passes, heard)));
 }
 
 describe("the policy language", { concurrency: 3 }, () => {

@@ -117,4 +117,32 @@ describe("definitions of an older version", () => {
       await end(operator);
     }
   });
+
+  test("a definition of Kubernetes' own kind that somebody else installed stays as it is; one that the operator made does not", async () => {
+    const theirs = (): Definition => load(readFileSync(join(root, "crds", "clusternetworkpolicies.yaml"), "utf8")) as Definition;
+    const { name, labels } = theirs().metadata as { readonly name: string; readonly labels?: Record<string, string> };
+    const describedAs = async (description: string, owned: boolean): Promise<void> => {
+      const crd = theirs();
+      for (const version of crd.spec.versions) version.schema.openAPIV3Schema.description = description;
+      const metadata = { ...crd.metadata, labels: owned ? labels : { "app.kubernetes.io/managed-by": null } };
+      await client.patch(CRDS, { name }, { ...crd, metadata });
+    };
+    const descriptionNow = async (): Promise<string | undefined> => ((await client.get(CRDS, { name })) as unknown as Definition).spec.versions[0]?.schema.openAPIV3Schema.description;
+    await describedAs(OLD_DESCRIPTION, false);
+    let operator = startOperator(true);
+    try {
+      // It comes last by name: the others are done by then.
+      await eventually("it leads and writes", () => readFileSync(log, "utf8").includes("all sources synced"), 60_000);
+      assert.equal(await descriptionNow(), OLD_DESCRIPTION);
+    } finally {
+      await end(operator);
+    }
+    await describedAs("Ours, of an older version.", true);
+    operator = startOperator(true);
+    try {
+      await eventually("upgraded", async () => (await descriptionNow()) === theirs().spec.versions[0]?.schema.openAPIV3Schema.description, 60_000);
+    } finally {
+      await end(operator);
+    }
+  });
 });

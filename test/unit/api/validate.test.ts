@@ -32,9 +32,8 @@ test("the article's manifests: the first is valid, the L7 placement of the secon
 test("the samples of every kind are valid", () => {
   const [group, importer] = loadAll(readFileSync(join(import.meta.dirname, "../../../samples/api-server-and-partners.yaml"), "utf8"));
   assert.deepEqual([validator.cidrGroup(group), validator.policy(importer)], [[], []]);
-  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml", "watch-before-enforcing.yaml"]) {
-    const object = load(readFileSync(join(import.meta.dirname, "../../../samples", name), "utf8")) as { readonly kind: PolicyKind };
-    assert.deepEqual(validator.policy(object, object.kind), [], name);
+  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml", "watch-before-enforcing.yaml", "administrator-first.yaml"]) {
+    for (const object of loadAll(readFileSync(join(import.meta.dirname, "../../../samples", name), "utf8")) as { readonly kind: PolicyKind }[]) assert.deepEqual(validator.policy(object, object.kind), [], name);
   }
 });
 

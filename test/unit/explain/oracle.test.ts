@@ -8,7 +8,8 @@ import type { KubeObject } from "../../../src/api/meta.ts";
 import { Engine, policyWarnings, shadowWarnings, simulate, withPolicies, worldOf } from "../../../src/explain/index.ts";
 import type { Party, Sourced, World } from "../../../src/explain/index.ts";
 import { verdictOf } from "../../../src/explain/simulate.ts";
-import { GROUPS, NAMESPACES, naive, naiveOfAll } from "../compile/oracle/language.ts";
+import { GROUPS, NAMESPACES } from "../compile/oracle/language.ts";
+import { naive, naiveOfAll } from "../compile/oracle/tiers.ts";
 import type { Packet, Policy, Workload } from "../compile/oracle/language.ts";
 import { packet as anyPacket, policies, rowsOf, workload as anyWorkload } from "../compile/oracle/worlds.ts";
 
@@ -55,7 +56,7 @@ test("the engine judges every packet as the languages say", () => {
         const world = worldOf([podObject("subject", subject), ...peer, ...SURROUNDINGS, ...policyObjects(list)], OPTIONS);
         const own = world.workloads[0] ?? assert.fail();
         const judged = new Engine(world, POLICY).judge(one.direction, own, partyOf(world, one), { protocol: PROTOCOLS[one.protocol], port: one.port });
-        const expected = !naive(list, subject, one) ? "deny" : naiveOfAll(list, subject, one) ? "allow" : "audit";
+        const expected = !naive(list, subject, one).allowed ? "deny" : naiveOfAll(list, subject, one).allowed ? "allow" : "audit";
         assert.equal(judged.verdict, expected, JSON.stringify({ list, subject, one }));
         if (judged.by !== "nothing") assert.ok(judged.subject.names.has(judged.rule), "the rule has its words");
         counts[expected]++;
@@ -132,7 +133,7 @@ test("what is said to be shadowed by a denial never decides", () => {
           const without = withoutItem(list, index, spec, item);
           if (without === undefined) continue;
           warned++;
-          for (const one of packets) assert.equal(naive(list, subject, one), naive(without, subject, one), JSON.stringify({ list, path, reason, one }));
+          for (const one of packets) assert.equal(naive(list, subject, one).allowed, naive(without, subject, one).allowed, JSON.stringify({ list, path, reason, one }));
         }
       });
     }),

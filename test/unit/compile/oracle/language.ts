@@ -37,7 +37,7 @@ export interface Selector {
 }
 type Dictionary = Readonly<Record<string, unknown>>;
 export interface Policy {
-  readonly kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy";
+  readonly kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "NetworkPolicy" | "ClusterNetworkPolicy";
   readonly namespace: string;
   readonly spec?: Dictionary;
   readonly specs?: readonly Dictionary[];
@@ -45,6 +45,7 @@ export interface Policy {
   readonly enforcement?: "Enforce" | "Audit";
 }
 type Direction = Packet["direction"];
+type PodLabels = Readonly<Record<string, string>>;
 
 /** Groups of blocks, by name. */
 export const GROUPS: Readonly<Record<string, { readonly labels: Readonly<Record<string, string>>; readonly cidrs: readonly string[] }>> = {
@@ -120,7 +121,7 @@ function inSet(address: string, { cidr, cidrGroupRef, cidrGroupSelector, except 
   return inBlocks(address, cidrs.map((each) => ({ cidr: each, ...(except === undefined ? {} : { except }) })));
 }
 
-function inBlocks(address: string, blocks: readonly { readonly cidr: string; readonly except?: readonly string[] }[]): boolean {
+export function inBlocks(address: string, blocks: readonly { readonly cidr: string; readonly except?: readonly string[] }[]): boolean {
   return blocks.some(({ cidr, except = [] }) => inBlock(address, cidr) && !except.some((inner) => inBlock(address, inner)));
 }
 
@@ -145,7 +146,7 @@ function isMessage({ family = "IPv4", type }: { readonly family?: string; readon
   return packet.port === (typeof type === "number" ? type : /^[0-9]+$/.test(type) ? Number(type) : TYPES[family]?.[type]);
 }
 
-function receiverPorts(packet: Packet, subject: Workload): readonly NamedPort[] {
+export function receiverPorts(packet: Packet, subject: Workload): readonly NamedPort[] {
   const receiver = packet.direction === "ingress" ? subject : packet.peer;
   return receiver.kind === "pod" ? receiver.named : [];
 }
@@ -178,7 +179,7 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
   return icmps === undefined || icmps.some(({ fields }) => fields.some((field) => isMessage(field, packet)));
 }
 
-interface Opinion {
+export interface Opinion {
   readonly closes: boolean;
   readonly denies: boolean;
   readonly allows: boolean;
@@ -228,14 +229,14 @@ function nativeOpinion(spec: Dictionary, packet: Packet, subject: Workload, name
 export const NAMESPACE_AUDIT = "cilium.io/enforcement";
 
 /** The policy, then its namespace, then the cluster: who speaks first. The namespace speaks for its own policies alone. */
-function watches(policy: Policy, spec: Dictionary, cluster: boolean): boolean {
-  const own = policy.kind === "NetworkPolicy" ? policy.enforcement : spec["enforcement"];
+export function watches(policy: Policy, spec: Dictionary, cluster: boolean): boolean {
+  const own = policy.kind === "NetworkPolicy" || policy.kind === "ClusterNetworkPolicy" ? policy.enforcement : spec["enforcement"];
   const word = own ?? (policy.namespace === "" ? undefined : namespaceLabel(policy.namespace, NAMESPACE_AUDIT)) ?? (cluster ? "Audit" : "Enforce");
   return word === "Audit";
 }
 
-/** `enforced`: without what only watches. */
-function opinions(policy: Policy, subject: Workload, packet: Packet, enforced: boolean, cluster: boolean): readonly Opinion[] {
+/** Of the policies that are in no tier. `enforced`: without what only watches. */
+export function opinions(policy: Policy, subject: Workload, packet: Packet, enforced: boolean, cluster: boolean): readonly Opinion[] {
   if (policy.namespace !== "" && policy.namespace !== subject.namespace) return [];
   const counts = (spec: Dictionary): boolean => !enforced || !watches(policy, spec, cluster);
   if (policy.kind === "NetworkPolicy") {
@@ -247,17 +248,10 @@ function opinions(policy: Policy, subject: Workload, packet: Packet, enforced: b
   return specs.filter((spec) => meets(spec["endpointSelector"] as Selector, (key) => labelOf(subject, key))).map((spec) => ciliumOpinion(spec, packet, subject, policy.namespace));
 }
 
-function verdictOf(all: readonly Opinion[]): boolean {
-  if (all.some(({ denies }) => denies)) return false;
-  return !all.some(({ closes }) => closes) || all.some(({ allows }) => allows);
+/** Kubernetes' selector by the labels that a pod has itself, and by those of its namespace. */
+export function selectsPod(selector: Selector, labels: PodLabels): boolean {
+  return meets(selector, (key) => (Object.hasOwn(labels, key) ? labels[key] : undefined));
 }
-
-/** Whether the subject may receive or send the packet. A denial beats everything; what no policy closes is open. */
-export function naive(policies: readonly Policy[], subject: Workload, packet: Packet, cluster = false): boolean {
-  return verdictOf(policies.flatMap((policy) => opinions(policy, subject, packet, true, cluster)));
-}
-
-/** The same if the policies that only watch were enforced too. */
-export function naiveOfAll(policies: readonly Policy[], subject: Workload, packet: Packet): boolean {
-  return verdictOf(policies.flatMap((policy) => opinions(policy, subject, packet, false, false)));
+export function selectsNamespace(selector: Selector, namespace: string): boolean {
+  return meets(selector, (key) => namespaceLabel(namespace, key));
 }

@@ -1,8 +1,8 @@
-/** A packet looked up in a compiled state, as the datapath does: of all rules that mean it, the greatest precedence decides. */
+/** A packet looked up in a compiled state, as the datapath does: of all rules of a tier that mean it, the greatest precedence decides. */
 import assert from "node:assert/strict";
 import { isIPv6 } from "node:net";
 import { selects } from "../../../../src/compile/index.ts";
-import type { NodeState, PeerSelector, PortMatch } from "../../../../src/compile/index.ts";
+import type { NodeState, PeerSelector, PortMatch, Rule } from "../../../../src/compile/index.ts";
 import { cidrContains, parseAddress, parseCidr } from "../../../../src/lib/ip.ts";
 import { identityLabels } from "../../../../src/model/index.ts";
 import type { Labels } from "../../../../src/model/index.ts";
@@ -41,23 +41,29 @@ function isPort(match: PortMatch, packet: Packet, named: readonly NamedPort[]): 
   return (match.protocol === 0 || match.protocol === protocol) && (match.port & mask) === (packet.port & mask);
 }
 
-export function lookup(state: NodeState, identity: number, subject: Workload, packet: Packet): boolean {
+export interface Found {
+  readonly allowed: boolean;
+  /** `<name of the policy> <path>` of each rule that decides; empty: none. */
+  readonly by: readonly string[];
+}
+
+export function lookup(state: NodeState, identity: number, subject: Workload, packet: Packet): Found {
   return judge(state, state.subjects.get(identity), subject, packet);
 }
 
 /** The same if the policies that only watch were enforced too. */
-export function lookupOfAll(state: NodeState, identity: number, subject: Workload, packet: Packet): boolean {
+export function lookupOfAll(state: NodeState, identity: number, subject: Workload, packet: Packet): Found {
   return judge(state, state.audits?.get(identity) ?? state.subjects.get(identity), subject, packet);
 }
 
-function judge(state: NodeState, id: string | undefined, subject: Workload, packet: Packet): boolean {
+function judge(state: NodeState, id: string | undefined, subject: Workload, packet: Packet): Found {
   const set = state.ruleSets.get(id ?? "");
   assert.ok(set, "every subject has a rule set");
   const byDefault = packet.direction === "ingress" ? set.ingressDefault : set.egressDefault;
   const rules = set.rules.filter(({ direction }) => direction === packet.direction);
   if (byDefault === undefined) {
     assert.deepEqual(rules, [], "a direction that is not enforced has no rules");
-    return true;
+    return { allowed: true, by: [] };
   }
   assert.ok(state.ruleNames.has(byDefault));
   const receiver = packet.direction === "ingress" ? subject : packet.peer;
@@ -68,8 +74,14 @@ function judge(state: NodeState, id: string | undefined, subject: Workload, pack
     assert.ok(rule.peer === undefined || selector !== undefined, "every selector that a rule names is there");
     return (selector === undefined || isPeer(selector, packet)) && rule.ports.some((match) => isPort(match, packet, named));
   });
-  const greatest = Math.max(...deciding.map(({ precedence }) => precedence));
-  const verdicts = new Set(deciding.filter(({ precedence }) => precedence === greatest).map(({ verdict }) => verdict));
-  assert.ok(verdicts.size <= 1, "no two verdicts of one precedence");
-  return verdicts.has("allow");
+  const admin = strongest(deciding.filter(({ tier }) => tier === "admin"));
+  const decider = admin.length > 0 && admin[0]?.verdict !== "pass" ? admin : strongest(deciding.filter(({ tier }) => tier === undefined));
+  return { allowed: decider[0]?.verdict === "allow", by: [...new Set(decider.map(({ id }) => `${state.ruleNames.get(id)?.policies[0]?.name} ${state.ruleNames.get(id)?.path}`))] };
+}
+
+function strongest(rules: readonly Rule[]): readonly Rule[] {
+  const greatest = Math.max(...rules.map(({ precedence }) => precedence));
+  const found = rules.filter(({ precedence }) => precedence === greatest);
+  assert.ok(new Set(found.map(({ verdict }) => verdict)).size <= 1, "no two verdicts of one precedence");
+  return found;
 }

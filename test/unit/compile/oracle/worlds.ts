@@ -4,6 +4,7 @@ import type { PolicyRow } from "../../../../src/model/index.ts";
 import { resolveGroups } from "../../../../src/compile/index.ts";
 import type { CidrGroups } from "../../../../src/compile/index.ts";
 import { GROUPS, NAMESPACES } from "./language.ts";
+import { tierSpec } from "./tier-worlds.ts";
 import type { CidrSet, Expression, NamedPort, Packet, Peer, Policy, Selector, Workload } from "./language.ts";
 
 const keys = ["app", "job-name", "constructor", "toString", "host"];
@@ -136,7 +137,9 @@ const policy = fc.oneof(
   { weight: 1, arbitrary: content.map((rest) => ({ kind: "CiliumClusterwideNetworkPolicy", namespace: "", ...rest }) as Policy) },
   { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...namespaces), nativeSpec, fc.constantFrom(undefined, undefined, "Audit", "Enforce")).map(([namespace, spec, enforcement]) => ({ kind: "NetworkPolicy", namespace, spec, ...(enforcement === undefined ? {} : { enforcement }) }) as Policy) },
 );
-export const policies: fc.Arbitrary<Policy[]> = fc.array(policy, { maxLength: 4 });
+const tiered = tierSpec({ ownSelector: selector(nativeKey), namespaceSelector: selector(fc.constantFrom("team", "constructor")) }).map((spec) => ({ kind: "ClusterNetworkPolicy", namespace: "", spec: spec as unknown as Policy["spec"] }) as Policy);
+/** A list without tiers, or with about as many of them. */
+export const policies: fc.Arbitrary<Policy[]> = fc.oneof(fc.array(policy, { maxLength: 4 }), fc.array(fc.oneof({ weight: 2, arbitrary: policy }, { weight: 3, arbitrary: tiered }), { minLength: 1, maxLength: 6 }));
 
 const groups: CidrGroups = new Map(Object.entries(GROUPS).map(([name, group]) => [name, { ...group, problems: [] }]));
 
