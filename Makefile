@@ -135,6 +135,9 @@ build/bin/argocd-sync: $(wildcard test/e2e/argocd/*)
 test-nightly: TEST_LIMIT_MS = 3600000
 test-nightly: programs image cli build/bin/e2e-probe ## What takes too long for `make test`, on clusters of its own (root)
 	@$(TEST) --test-concurrency=1 'test/nightly/**/*.test.ts'
+test-oracle: TEST_LIMIT_MS = 3600000
+test-oracle: $(SETUP_STAMP) bpf build/bpf-test/outer.o ## 100,000 random policy sets against the naive reading of the languages, some in the kernel (part of test-nightly; root)
+	@$(TEST) test/nightly/oracle.test.ts
 build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<

@@ -32,7 +32,7 @@ async function write(test: string, result: string, startedMs: number): Promise<v
   const { stdout: commit } = await capture(["git", "-C", ROOT, "describe", "--always", "--dirty"]);
   const machine = `commit ${commit.trim()}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? "?"}, load average ${(loadavg()[0] ?? 0).toFixed(1)} at the end`;
   const run = `${new Date(startedMs).toISOString()}, ${Math.ceil((Date.now() - startedMs) / 60_000)} min, ${machine}`;
-  const rows = existsSync(FILE) ? readFileSync(FILE, "utf8").split("\n").filter((line) => line.startsWith("| M")) : [];
+  const rows = existsSync(FILE) ? readFileSync(FILE, "utf8").split("\n").filter((line) => line.startsWith("| ") && !line.startsWith("| test |")) : [];
   const others = rows.filter((row) => !row.startsWith(`| ${test} |`));
   writeFileSync(FILE, `${HEAD}${[...others, `| ${test} | ${result} | ${run} |`].toSorted().join("\n")}\n`);
 }

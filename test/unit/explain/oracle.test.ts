@@ -11,12 +11,7 @@ import { verdictOf } from "../../../src/explain/simulate.ts";
 import { GROUPS, NAMESPACES } from "../compile/oracle/language.ts";
 import { naive, naiveOfAll } from "../compile/oracle/tiers.ts";
 import type { Packet, Policy, Workload } from "../compile/oracle/language.ts";
-import { packet as anyPacket, policies, rowsOf, workload as anyWorkload } from "../compile/oracle/worlds.ts";
-
-/** A pod says a name once for each protocol (Kubernetes checks it). */
-const once = (pod: Workload): Workload => ({ ...pod, named: pod.named.filter(({ name, protocol }, index) => pod.named.findIndex((other) => other.name === name && other.protocol === protocol) === index) });
-const workload = anyWorkload.map(once);
-const packet = anyPacket.map((one): Packet => (one.peer.kind === "pod" ? { ...one, peer: once(one.peer) } : one));
+import { packet, policies, rowsOf, workload } from "../compile/oracle/worlds.ts";
 
 const OPTIONS = { validator: new Validator(), live: false };
 const POLICY = { policy: { cidrMatchMode: new Set<never>() } };

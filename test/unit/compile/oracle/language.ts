@@ -161,7 +161,8 @@ function isEntity(entity: string, { peer, address }: Packet): boolean {
   return entity === peer.kind && entity !== "pod";
 }
 
-function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespace: string): boolean {
+/** The parts of the item that mean the packet, by their paths in it: `.toPorts[1]`, or empty for the item as a whole. */
+function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespace: string): readonly string[] {
   const side = packet.direction === "ingress" ? "from" : "to";
   const endpoints = item[`${side}Endpoints`] as readonly Selector[] | undefined;
   const cidrs = item[`${side}CIDR`] as readonly string[] | undefined;
@@ -169,29 +170,36 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
   const entities = item[`${side}Entities`] as readonly string[] | undefined;
   const toPorts = item["toPorts"] as readonly { ports: readonly Port[] }[] | undefined;
   const icmps = item["icmps"] as readonly { fields: readonly { family?: string; type: number | string }[] }[] | undefined;
-  if ([endpoints, cidrs, sets, entities, toPorts, icmps].every((part) => part === undefined)) return false;
-  if (endpoints !== undefined && !endpoints.some((selector) => selectsPeer(selector, packet.peer, namespace))) return false;
-  if (entities !== undefined && !entities.some((entity) => isEntity(entity, packet))) return false;
+  if ([endpoints, cidrs, sets, entities, toPorts, icmps].every((part) => part === undefined)) return [];
+  if (endpoints !== undefined && !endpoints.some((selector) => selectsPeer(selector, packet.peer, namespace))) return [];
+  if (entities !== undefined && !entities.some((entity) => isEntity(entity, packet))) return [];
   // Blocks of these kinds mean what is outside of the cluster.
-  if (cidrs !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, cidrs.map((cidr) => ({ cidr }))))) return false;
-  if (sets !== undefined && !(packet.peer.kind === "world" && sets.some((set) => inSet(packet.address, set)))) return false;
-  if (toPorts !== undefined) return toPorts.some(({ ports }) => ports.some((port) => isPort(port, packet, receiverPorts(packet, subject))));
-  return icmps === undefined || icmps.some(({ fields }) => fields.some((field) => isMessage(field, packet)));
+  if (cidrs !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, cidrs.map((cidr) => ({ cidr }))))) return [];
+  if (sets !== undefined && !(packet.peer.kind === "world" && sets.some((set) => inSet(packet.address, set)))) return [];
+  if (toPorts !== undefined) return placesOf("toPorts", toPorts, ({ ports }) => ports.some((port) => isPort(port, packet, receiverPorts(packet, subject))));
+  if (icmps !== undefined) return placesOf("icmps", icmps, ({ fields }) => fields.some((field) => isMessage(field, packet)));
+  return [""];
 }
 
+function placesOf<T>(name: string, list: readonly T[], isMeant: (one: T) => boolean): readonly string[] {
+  return list.flatMap((one, at) => (isMeant(one) ? [`.${name}[${at}]`] : []));
+}
+
+/** What one policy says of a packet. Of what denies and allows it, the paths in the policy. */
 export interface Opinion {
   readonly closes: boolean;
-  readonly denies: boolean;
-  readonly allows: boolean;
+  readonly denies: readonly string[];
+  readonly allows: readonly string[];
 }
 
-function ciliumOpinion(spec: Dictionary, packet: Packet, subject: Workload, namespace: string): Opinion {
+function ciliumOpinion(spec: Dictionary, path: string, packet: Packet, subject: Workload, namespace: string): Opinion {
   const { direction } = packet;
-  const allow = spec[direction] as readonly Dictionary[] | undefined;
-  const deny = spec[`${direction}Deny`] as readonly Dictionary[] | undefined;
+  const itemsOf = (section: string): readonly Dictionary[] | undefined => spec[section] as readonly Dictionary[] | undefined;
   const wish = (spec["enableDefaultDeny"] as Partial<Record<Direction, boolean>> | undefined)?.[direction];
-  const says = (item: Dictionary): boolean => ciliumItem(item, packet, subject, namespace);
-  return { closes: wish ?? (allow !== undefined || deny !== undefined), denies: (deny ?? []).some(says), allows: (allow ?? []).some(says) };
+  const says = (section: string): readonly string[] =>
+    (itemsOf(section) ?? []).flatMap((item, index) => ciliumItem(item, packet, subject, namespace).map((part) => `${path}.${section}[${index}]${part}`));
+  const closes = wish ?? (itemsOf(direction) !== undefined || itemsOf(`${direction}Deny`) !== undefined);
+  return { closes, denies: says(`${direction}Deny`), allows: says(direction) };
 }
 
 // ------------------------------------------------------------------ NetworkPolicy
@@ -215,13 +223,13 @@ function nativeOpinion(spec: Dictionary, packet: Packet, subject: Workload, name
   const types = (spec["policyTypes"] as readonly string[] | undefined) ?? ["Ingress", ...(spec["egress"] === undefined || (spec["egress"] as unknown[]).length === 0 ? [] : ["Egress"])];
   const closes = types.some((type) => type.toLowerCase() === packet.direction);
   const items = (spec[packet.direction] as readonly Dictionary[] | undefined) ?? [];
-  const allows = items.some((item) => {
+  const isMeantBy = (item: Dictionary): boolean => {
     const peers = (item[packet.direction === "ingress" ? "from" : "to"] as readonly NativePeer[] | undefined) ?? [];
     const ports = (item["ports"] as readonly Port[] | undefined) ?? [];
     const isMeant = ({ protocol = "TCP", ...rest }: Port): boolean => isPort({ protocol, ...rest }, packet, receiverPorts(packet, subject));
     return (peers.length === 0 || peers.some((peer) => nativePeer(peer, packet, namespace))) && (ports.length === 0 || ports.some(isMeant));
-  });
-  return { closes, denies: false, allows: closes && allows };
+  };
+  return { closes, denies: [], allows: closes ? items.flatMap((item, index) => (isMeantBy(item) ? [`spec.${packet.direction}[${index}]`] : [])) : [] };
 }
 
 // ------------------------------------------------------------------ together
@@ -244,8 +252,9 @@ export function opinions(policy: Policy, subject: Workload, packet: Packet, enfo
     const isSelected = meets((spec["podSelector"] as Selector | undefined) ?? {}, (key) => (Object.hasOwn(subject.labels, key) ? subject.labels[key] : undefined));
     return isSelected && counts(spec) ? [nativeOpinion(spec, packet, subject, policy.namespace)] : [];
   }
-  const specs = [...(policy.spec === undefined ? [] : [policy.spec]), ...(policy.specs ?? [])].filter(counts);
-  return specs.filter((spec) => meets(spec["endpointSelector"] as Selector, (key) => labelOf(subject, key))).map((spec) => ciliumOpinion(spec, packet, subject, policy.namespace));
+  const specs = [...(policy.spec === undefined ? [] : [["spec", policy.spec] as const]), ...(policy.specs ?? []).map((spec, index) => [`specs[${index}]`, spec] as const)];
+  const selecting = specs.filter(([, spec]) => counts(spec) && meets(spec["endpointSelector"] as Selector, (key) => labelOf(subject, key)));
+  return selecting.map(([path, spec]) => ciliumOpinion(spec, path, packet, subject, policy.namespace));
 }
 
 /** Kubernetes' selector by the labels that a pod has itself, and by those of its namespace. */

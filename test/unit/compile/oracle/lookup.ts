@@ -45,6 +45,8 @@ export interface Found {
   readonly allowed: boolean;
   /** `<name of the policy> <path>` of each rule that decides; empty: none. */
   readonly by: readonly string[];
+  /** Names of the policies whose default denies it; empty: a rule decides, or nothing is enforced. */
+  readonly closedBy: readonly string[];
 }
 
 export function lookup(state: NodeState, identity: number, subject: Workload, packet: Packet): Found {
@@ -63,9 +65,9 @@ function judge(state: NodeState, id: string | undefined, subject: Workload, pack
   const rules = set.rules.filter(({ direction }) => direction === packet.direction);
   if (byDefault === undefined) {
     assert.deepEqual(rules, [], "a direction that is not enforced has no rules");
-    return { allowed: true, by: [] };
+    return { allowed: true, by: [], closedBy: [] };
   }
-  assert.ok(state.ruleNames.has(byDefault));
+  const closers = state.ruleNames.get(byDefault)?.policies ?? assert.fail("a default without words");
   const receiver = packet.direction === "ingress" ? subject : packet.peer;
   const named = receiver.kind === "pod" ? receiver.named : [];
   const deciding = rules.filter((rule) => {
@@ -76,7 +78,7 @@ function judge(state: NodeState, id: string | undefined, subject: Workload, pack
   });
   const admin = strongest(deciding.filter(({ tier }) => tier === "admin"));
   const decider = admin.length > 0 && admin[0]?.verdict !== "pass" ? admin : strongest(deciding.filter(({ tier }) => tier === undefined));
-  return { allowed: decider[0]?.verdict === "allow", by: [...new Set(decider.map(({ id }) => `${state.ruleNames.get(id)?.policies[0]?.name} ${state.ruleNames.get(id)?.path}`))] };
+  return { allowed: decider[0]?.verdict === "allow", by: [...new Set(decider.map(({ id }) => `${state.ruleNames.get(id)?.policies[0]?.name} ${state.ruleNames.get(id)?.path}`))], closedBy: decider.length > 0 ? [] : closers.map(({ name }) => name) };
 }
 
 function strongest(rules: readonly Rule[]): readonly Rule[] {

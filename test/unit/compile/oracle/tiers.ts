@@ -38,8 +38,12 @@ export interface TierSpec {
 
 export interface Judgement {
   readonly allowed: boolean;
-  /** `<place of the policy in the list> <path>` where a rule of a tier decided. */
-  readonly by?: string;
+  /** `<place of the policy in the list> <path>` of each rule that decides; empty: none means the packet. */
+  readonly by: readonly string[];
+  /** Places of the policies outside of tiers that close the direction: whose the denial is where no rule means the packet. */
+  readonly closedBy: readonly number[];
+  /** A rule of a tier decides. */
+  readonly isOfTier: boolean;
 }
 
 const isMeant = ({ namespaces, pods }: Pods, one: Workload): boolean =>
@@ -86,12 +90,16 @@ export function naiveOfAll(policies: readonly Policy[], subject: Workload, packe
 }
 
 function judged(policies: readonly Policy[], isLeft: (policy: Policy) => boolean, opinionsOf: (policy: Policy) => readonly Opinion[], subject: Workload, packet: Packet): Judgement {
+  const all = policies.flatMap((policy, place) => (policy.kind === "ClusterNetworkPolicy" ? [] : opinionsOf(policy).map((opinion) => ({ place, ...opinion }))));
+  const closedBy = [...new Set(all.filter(({ closes }) => closes).map(({ place }) => place))];
+  const ofPolicies = { closedBy, isOfTier: false };
   const admin = first(policies, isLeft, "Admin", subject, packet);
-  if (admin !== undefined && admin.action !== "Pass") return { allowed: admin.action === "Accept", by: admin.by };
-  const all = policies.filter(({ kind }) => kind !== "ClusterNetworkPolicy").flatMap(opinionsOf);
-  if (all.some(({ denies }) => denies)) return { allowed: false };
-  if (all.some(({ allows }) => allows)) return { allowed: true };
-  if (all.some(({ closes }) => closes)) return { allowed: false };
+  if (admin !== undefined && admin.action !== "Pass") return { allowed: admin.action === "Accept", by: [admin.by], closedBy, isOfTier: true };
+  const denies = all.flatMap(({ place, denies: paths }) => paths.map((path) => `${place} ${path}`));
+  if (denies.length > 0) return { allowed: false, by: denies, ...ofPolicies };
+  const allows = all.flatMap(({ place, allows: paths }) => paths.map((path) => `${place} ${path}`));
+  if (allows.length > 0) return { allowed: true, by: allows, ...ofPolicies };
+  if (closedBy.length > 0) return { allowed: false, by: [], ...ofPolicies };
   const baseline = first(policies, isLeft, "Baseline", subject, packet);
-  return baseline === undefined ? { allowed: true } : { allowed: baseline.action !== "Deny", by: baseline.by };
+  return baseline === undefined ? { allowed: true, by: [], ...ofPolicies } : { allowed: baseline.action !== "Deny", by: [baseline.by], closedBy, isOfTier: true };
 }

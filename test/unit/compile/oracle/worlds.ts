@@ -14,11 +14,13 @@ const optional = { requiredKeys: [] };
 
 const dictionary = (key: fc.Arbitrary<string>): fc.Arbitrary<Record<string, string>> => fc.dictionary(key, fc.constantFrom(...values), { maxKeys: 2 });
 const namedPort: fc.Arbitrary<NamedPort> = fc.record({ name: fc.constantFrom("http", "dns"), protocol: fc.constantFrom("TCP", "UDP"), port: fc.constantFrom(80, 53, 8080) });
+/** A pod says a name once for each protocol (Kubernetes checks it). */
+const namedPorts = fc.uniqueArray(namedPort, { maxLength: 2, selector: ({ name, protocol }) => `${name}/${protocol}` });
 export const workload: fc.Arbitrary<Workload> = fc.record({
   kind: fc.constant("pod" as const),
   namespace: fc.constantFrom(...namespaces),
   labels: dictionary(fc.constantFrom(...keys)),
-  named: fc.array(namedPort, { maxLength: 2 }),
+  named: namedPorts,
 });
 
 const expression = (key: fc.Arbitrary<string>): fc.Arbitrary<Expression> =>
@@ -156,3 +158,19 @@ const header = fc.oneof(
 );
 const address = fc.constantFrom("10.1.2.3", "10.1.3.9", "10.2.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:1::2", "fd00::1", "2001:4860::8");
 export const packet: fc.Arbitrary<Packet> = fc.tuple(fc.constantFrom("ingress" as const, "egress" as const), peer, address, header).map(([direction, from, ip, rest]) => ({ direction, peer: from, address: ip, ...rest }));
+
+/** The same policies where all of them select the subject: else most random ones are about others. */
+export function aimed(list: readonly Policy[], { namespace }: Workload): Policy[] {
+  const everybody = { CiliumNetworkPolicy: { endpointSelector: {} }, CiliumClusterwideNetworkPolicy: { endpointSelector: {} }, NetworkPolicy: { podSelector: {} }, ClusterNetworkPolicy: { subject: { namespaces: {} } } };
+  return list.map(({ spec, specs, ...rest }) => ({
+    ...rest,
+    namespace: rest.namespace === "" ? "" : namespace,
+    ...(spec === undefined ? {} : { spec: { ...spec, ...everybody[rest.kind] } }),
+    ...(specs === undefined ? {} : { specs: specs.map((one) => ({ ...one, ...everybody[rest.kind] })) }),
+  }));
+}
+
+/** Policies and the pod that they are asked about. */
+export const aboutSomebody: fc.Arbitrary<{ readonly list: Policy[]; readonly subject: Workload }> = fc
+  .record({ list: policies, subject: workload, isAimed: fc.boolean() })
+  .map(({ list, subject, isAimed }) => ({ list: isAimed ? aimed(list, subject) : list, subject }));
