@@ -142,7 +142,7 @@ build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $<
 
-.PHONY: lint test-unit test-bpf test-kernels record-instructions test-node test-e2e test-nightly
+.PHONY: lint test-unit test-bpf test-kernels record-instructions test-node test-e2e test-nightly test-oracle
 
 # ---- measurements
 

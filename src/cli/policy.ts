@@ -2,7 +2,7 @@
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
 import { CidrSet } from "../lib/cidr-set.ts";
-import { POLICY_KINDS, nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
+import { POLICY_KINDS, denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
 import type { World } from "../explain/index.ts";
 import type { Manifest, Manifests } from "./manifests.ts";
 
@@ -70,8 +70,8 @@ function warningsOf(manifest: Manifest, world: World): readonly Remark[] {
   if (row === undefined) return [];
   const pods = world.workloads.filter(({ hostNetwork }) => !hostNetwork).map(({ labels }) => labels);
   const ofPods = new CidrSet([...world.nodes.values()].flatMap((node) => node.podCidrs));
-  const warnings = [...policyWarnings(row, { pods: ofPods }), ...shadowWarnings(row, rows), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
-  return warnings.map(({ reason, path, message }) => ({ line: line(path), path, message, reason }));
+  const warnings = [...policyWarnings(row, { pods: ofPods }), ...shadowWarnings(row, [denialsOf(rows)], undefined, Infinity), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
+  return distinct(warnings).map(({ reason, path, message }) => ({ line: line(path), path, message, reason }));
 }
 
 export function findingsText(findings: readonly Finding[]): string {

@@ -1,14 +1,15 @@
 /** What a policy says validly and probably does not mean. Pure. */
 import { draftPolicy, selects } from "../compile/index.ts";
-import type { CidrBlock, LabelPeers, PeerSelector, PolicyDraft, PortMatch, Requirement, RuleDraft } from "../compile/index.ts";
+import type { LabelPeers, PeerSelector, PolicyDraft, PolicyOptions, Requirement } from "../compile/index.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import type { CidrSet } from "../lib/cidr-set.ts";
-import { cidrContains, parseCidr } from "../lib/ip.ts";
-import type { Cidr } from "../lib/ip.ts";
+import { parseCidr } from "../lib/ip.ts";
 import { NAMED_PREFIX } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
+import { Comparisons, Denials, namesReserved, shadowsOf } from "./shadows.ts";
+import type { Shadow } from "./shadows.ts";
 
 export interface Warning {
   /** One word for programs. */
@@ -23,45 +24,34 @@ export interface ClusterAddresses {
   readonly pods: CidrSet;
 }
 
-/**
- * How often one rule is held against another for one policy: each costs some microseconds, and rules that allow times
- * rules that deny may be hundreds of millions.
- */
-class Comparisons {
-  #left: number;
-
-  constructor(limit: number) {
-    this.#left = limit;
-  }
-
-  get isSpent(): boolean {
-    return this.#left < 0;
-  }
-
-  spend(count: number): boolean {
-    this.#left -= count;
-    return !this.isSpent;
-  }
-}
-
 /** About a tenth of a second: the operator has other policies to look at. */
 const COMPARISONS = 20_000;
 
 const NOT_COMPARED: Warning = { reason: "NotCompared", path: "spec", message: `it has so many rules that allow and that deny that not all were compared (${COMPARISONS} times): what its denials take back may not be told` };
+const NOT_ALL_COMPARED: Warning = { reason: "NotCompared", path: "spec", message: "other policies deny in so many rules that not all were compared: what they take back may not be told" };
+
+const shadowed = ({ path, message }: Shadow): Warning => ({ reason: "ShadowedByDeny", path, message });
 
 /** Of the policy alone: no other policy, pod or identity is looked at. Its work is bounded, whatever the policy is. */
-export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses): readonly Warning[] {
-  const drafts = draftPolicy(row);
+export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses, options?: PolicyOptions): readonly Warning[] {
+  const drafts = draftPolicy(row, options);
   const comparisons = new Comparisons(COMPARISONS);
-  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...podAddresses(draft, addresses), ...shadows(draft, drafts, () => "", comparisons)])];
+  const own = [new Denials(drafts)];
+  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...podAddresses(draft, addresses), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
   return distinct(comparisons.isSpent ? [...found, NOT_COMPARED] : found);
 }
 
-/** Allows of the policy that a denial of another policy takes back for every pod that it selects. For one who waits for the answer. */
-export function shadowWarnings(row: PolicyRow, others: readonly PolicyRow[]): readonly Warning[] {
-  const denying = others.filter((other) => other !== row).flatMap((other) => draftPolicy(other)).filter(({ rules, tier }) => tier === undefined && rules.some(({ verdict }) => verdict === "deny"));
-  const name = ({ ref }: PolicyDraft): string => ` of ${ref.kind} ${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}`;
-  return distinct(draftPolicy(row).flatMap((draft) => shadows(draft, denying, name, new Comparisons(Infinity))));
+/** Allows of the policy that denials of others take back for every pod that it selects. `others` may have the policy's own. */
+export function shadowWarnings(row: PolicyRow, others: readonly Denials[], options?: PolicyOptions, limit = COMPARISONS): readonly Warning[] {
+  const name = ({ ref }: PolicyDraft): string => (ref.uid === row.uid ? "" : ` of ${ref.kind} ${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}`);
+  const comparisons = new Comparisons(limit);
+  const found = draftPolicy(row, options).flatMap((draft) => shadowsOf(draft, others, name, comparisons).map(shadowed));
+  return distinct(comparisons.isSpent ? [...found, NOT_ALL_COMPARED] : found);
+}
+
+/** Denials of these policies, to be asked about each of them. */
+export function denialsOf(rows: readonly PolicyRow[], options?: PolicyOptions): Denials {
+  return new Denials(rows.flatMap((row) => draftPolicy(row, options)));
 }
 
 /** Selections, of subjects and of peers, that mean none of these pods. */
@@ -86,7 +76,8 @@ function subjectPath({ ref, path }: PolicyDraft): string {
   return `${path}.${fields[ref.kind]}`;
 }
 
-function distinct(warnings: readonly Warning[]): readonly Warning[] {
+/** Of each path one of each kind. */
+export function distinct(warnings: readonly Warning[]): readonly Warning[] {
   return [...new Map(warnings.map((warning) => [canonicalJson([warning.reason, warning.path]), warning])).values()];
 }
 
@@ -139,64 +130,4 @@ function podAddresses(draft: PolicyDraft, { pods }: ClusterAddresses): readonly 
     const found = selector.blocks.find(({ cidr }) => pods.holds(parseCidr(cidr)));
     return found === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${found.cidr} is of pods, and blocks of addresses mean the outside alone: select the pods by their labels` }];
   });
-}
-
-function contains(outer: Cidr, inner: Cidr): boolean {
-  return outer.prefix <= inner.prefix && cidrContains(outer, inner.address);
-}
-
-// ------------------------------------------------------------------ shadowed by a denial
-
-/** What was found until `comparisons` is spent. */
-function shadows(draft: PolicyDraft, denying: readonly PolicyDraft[], ofWhom: (denying: PolicyDraft) => string, comparisons: Comparisons): readonly Warning[] {
-  if (draft.tier !== undefined) return []; // there the order decides, not the denial
-  // A denial that only watches takes nothing back from what is enforced.
-  const counts = ({ enforcement }: PolicyDraft): boolean => enforcement === "Enforce" || enforcement === draft.enforcement;
-  const denials = denying.filter((other) => counts(other) && isWider(other.subject, draft.subject)).flatMap((other) => other.rules.filter(({ verdict }) => verdict === "deny").map((rule) => ({ other, rule })));
-  if (denials.length === 0) return [];
-  // An item with several peers has a rule for each: it is shadowed when all of them are.
-  const allows = Map.groupBy(draft.rules.filter(({ verdict }) => verdict === "allow"), ({ path }) => path);
-  return [...allows].flatMap(([path, rules]): Warning[] => {
-    const found = rules.map((allow) => comparisons.isSpent ? undefined : denials.find(({ other, rule }) => rule.direction === allow.direction && comparisons.spend(1) && coversPeer(rule, other, allow, draft, comparisons) && coversPorts(rule.ports, allow.ports)));
-    const by = new Set(found.map((each) => each && `${each.rule.path}${ofWhom(each.other)}`));
-    return by.has(undefined) ? [] : [{ reason: "ShadowedByDeny", path, message: `all that it allows is denied by ${[...by].join(" and ")}` }];
-  });
-}
-
-/** Whoever meets `narrow` meets `wide`: it asks for nothing else. */
-function isWider(wide: LabelPeers, narrow: LabelPeers): boolean {
-  if (namesReserved(wide) !== namesReserved(narrow)) return false;
-  const asked = new Set(narrow.requirements.map((requirement) => canonicalJson(requirement)));
-  return wide.requirements.every((requirement) => asked.has(canonicalJson(requirement)));
-}
-
-function namesReserved({ requirements }: LabelPeers): boolean {
-  return requirements.some(({ key }) => key.startsWith("reserved:"));
-}
-
-function coversPeer(deny: RuleDraft, of: PolicyDraft, allow: RuleDraft, draft: PolicyDraft, comparisons: Comparisons): boolean {
-  if (deny.peer === undefined || deny.peer === allow.peer) return true;
-  const wide = of.selectors.get(deny.peer);
-  const narrow = allow.peer === undefined ? undefined : draft.selectors.get(allow.peer);
-  if (wide === undefined || narrow === undefined) return false;
-  if (wide.kind === "labels") return narrow.kind === "labels" && isWider(wide, narrow);
-  return narrow.kind === "cidrs" && comparisons.spend(narrow.blocks.length * wide.blocks.length) && narrow.scopes.every((scope) => wide.scopes.includes(scope)) && narrow.blocks.every((block) => wide.blocks.some((other) => holdsBlock(other, block)));
-}
-
-function holdsBlock(outer: CidrBlock, inner: CidrBlock): boolean {
-  const cidr = parseCidr(inner.cidr);
-  const isApart = (text: string): boolean => !contains(parseCidr(text), cidr) && !contains(cidr, parseCidr(text));
-  return contains(parseCidr(outer.cidr), cidr) && outer.except.every((text) => isApart(text) || inner.except.includes(text));
-}
-
-function coversPorts(wide: readonly PortMatch[], narrow: readonly PortMatch[]): boolean {
-  return narrow.every((match) => wide.some((other) => coversPort(other, match)));
-}
-
-function coversPort(wide: PortMatch, narrow: PortMatch): boolean {
-  if ("name" in wide) return "name" in narrow && wide.name === narrow.name && (wide.protocol === 0 || wide.protocol === narrow.protocol);
-  if (wide.protocol === 0) return true;
-  if (wide.protocol !== narrow.protocol) return false;
-  if ("name" in narrow) return wide.prefix === 0;
-  return wide.prefix <= narrow.prefix && wide.port >> (16 - wide.prefix) === narrow.port >> (16 - wide.prefix);
 }

@@ -117,7 +117,7 @@ export class CiliumOperator extends SafeOperator {
   readonly #options: CiliumOperatorOptions;
   readonly #cluster: Cluster;
   readonly #policies: PolicyBook;
-  readonly #warnings = new PolicyWarnings();
+  readonly #warnings: PolicyWarnings;
   readonly #counts = new EndpointCounts();
   readonly #agents = new Agents();
   #sources: Sources | undefined;
@@ -138,6 +138,8 @@ export class CiliumOperator extends SafeOperator {
       },
       policyChanged: (key) => this.#addPolicy(key),
     });
+    const onDenials = (namespace: string): void => this.#addAll(namespace === "" ? this.#policies.keys() : this.#policies.keysOf(namespace));
+    this.#warnings = new PolicyWarnings({ policyOptions: options.policyOptions, policies: this.#policies.effective, onDenials });
   }
 
   /** Follows all sources; called by the base class's start(). */
@@ -346,7 +348,7 @@ export class CiliumOperator extends SafeOperator {
 
   /** Those that may select a pod of the namespace, or wait for it as a peer. */
   #addPoliciesOf(namespace: string): void {
-    for (const where of [namespace, ""]) for (const key of this.#policies.keysOf(where)) this.#addPolicy(key);
+    for (const where of [namespace, ""]) this.#addAll(this.#policies.keysOf(where));
     this.#addPolicies(this.#cluster.policiesReaching(namespace));
   }
 
@@ -355,6 +357,10 @@ export class CiliumOperator extends SafeOperator {
       const key = this.#policies.keyOfUid(uid);
       if (key !== undefined) this.#addPolicy(key);
     }
+  }
+
+  #addAll(keys: Iterable<string>): void {
+    for (const key of keys) this.#addPolicy(key);
   }
 
   #addPolicy(key: string): void {

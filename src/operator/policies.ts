@@ -49,6 +49,12 @@ export function policyKey(kind: PolicyKind, key: string): PolicyKey {
   return `${kind}:${key}`;
 }
 
+/** Empty for a kind of the whole cluster. */
+export function namespaceOfKey(key: PolicyKey): string {
+  const name = key.slice(key.indexOf(":") + 1);
+  return name.slice(0, Math.max(0, name.indexOf("/")));
+}
+
 export class PolicyBook {
   readonly #validator: Validator;
   readonly #listener: PolicyListener;

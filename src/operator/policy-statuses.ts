@@ -10,6 +10,7 @@ import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CLUSTER_N
 import type { ResourceType } from "../kube/resource.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import { namespaceOfKey } from "./policies.ts";
 import type { PolicyBook, PolicyEntry, PolicyObject } from "./policies.ts";
 import { policyStatus, statusOf, transitions } from "./policy-status.ts";
 import type { PolicyStatus } from "./policy-status.ts";
@@ -49,6 +50,7 @@ export class PolicyStatuses implements Reconciler {
     const entry = policies.get(key);
     if (entry === undefined) {
       this.#written.delete(key);
+      warnings.denialsIn(namespaceOfKey(key)); // what it denied may have been told of others
       return {};
     }
     const current = this.#current(key, entry);

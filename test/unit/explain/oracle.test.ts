@@ -5,7 +5,7 @@ import { CidrSet } from "../../../src/lib/cidr-set.ts";
 import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
 import type { KubeObject } from "../../../src/api/meta.ts";
-import { Engine, policyWarnings, shadowWarnings, simulate, withPolicies, worldOf } from "../../../src/explain/index.ts";
+import { Engine, denialsOf, policyWarnings, shadowWarnings, simulate, withPolicies, worldOf } from "../../../src/explain/index.ts";
 import type { Party, Sourced, World } from "../../../src/explain/index.ts";
 import { verdictOf } from "../../../src/explain/simulate.ts";
 import { GROUPS, NAMESPACES } from "../compile/oracle/language.ts";
@@ -121,7 +121,7 @@ test("what is said to be shadowed by a denial never decides", () => {
       const rows = rowsOf(list);
       rows.forEach((row, index) => {
         const around = rows.filter(({ namespace }) => namespace === row.namespace || namespace === "");
-        for (const { reason, path } of [...policyWarnings(row, { pods: new CidrSet([]) }), ...shadowWarnings(row, around)]) {
+        for (const { reason, path } of [...policyWarnings(row, { pods: new CidrSet([]) }), ...shadowWarnings(row, [denialsOf(around)])]) {
           if (reason !== "ShadowedByDeny") continue;
           const [spec = "", item = ""] = /^(specs?(?:\[\d+\])?)\.([a-zA-Z]+\[\d+\])(?:\.toPorts\[0\]|\.icmps\[0\])?$/.exec(path)?.slice(1) ?? [];
           if (item === "" || /Deny/.test(item)) continue;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CidrSet } from "../../../src/lib/cidr-set.ts";
-import { nobodyWarnings, policyWarnings, shadowWarnings } from "../../../src/explain/index.ts";
+import { denialsOf, nobodyWarnings, policyWarnings, shadowWarnings } from "../../../src/explain/index.ts";
 import type { Warning } from "../../../src/explain/index.ts";
 import { parseCidr } from "../../../src/lib/ip.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
@@ -19,11 +19,24 @@ test("an allow that a denial of the same policy, or of another, takes back", () 
   assert.deepEqual(told(policyWarnings(shadowed, ADDRESSES)), ["ShadowedByDeny spec.ingress[0].toPorts[0]"]);
   const plain = row({ endpointSelector: API, ingress: [allow] });
   const denying = row({ endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{}] }] }, "deny");
-  assert.deepEqual(told(shadowWarnings(plain, [plain, denying])), ["ShadowedByDeny spec.ingress[0].toPorts[0]", "ShadowedByDeny spec.ingress[0].toPorts[1]"]);
-  assert.match(shadowWarnings(plain, [denying])[0]?.message ?? "", /denied by spec\.ingressDeny\[0\] of CiliumNetworkPolicy ns\/deny/);
+  assert.deepEqual(told(shadowWarnings(plain, [denialsOf([plain, denying])])), ["ShadowedByDeny spec.ingress[0].toPorts[0]", "ShadowedByDeny spec.ingress[0].toPorts[1]"]);
+  assert.match(shadowWarnings(plain, [denialsOf([denying])])[0]?.message ?? "", /denied by spec\.ingressDeny\[0\] of CiliumNetworkPolicy ns\/deny/);
   for (const narrower of [{ endpointSelector: { matchLabels: { app: "other" } }, ingressDeny: [{}] }, { endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{ matchLabels: { tier: "x" } }] }] }, { endpointSelector: {}, egressDeny: [{ toEntities: ["all"] }] }]) {
-    assert.deepEqual(shadowWarnings(plain, [row(narrower, "deny")]), []);
+    assert.deepEqual(shadowWarnings(plain, [denialsOf([row(narrower, "deny")])]), []);
   }
+});
+
+test("of a denial that only watches nothing is told, unless what allows only watches too", () => {
+  const spec = (enforcement: string | undefined, rest: object): object => ({ endpointSelector: API, ...(enforcement === undefined ? {} : { enforcement }), ...rest });
+  const allow = (enforcement?: string): PolicyRow => row(spec(enforcement, { ingress: [{ fromEndpoints: [{}] }] }));
+  const deny = (enforcement: string | undefined, kind = "CiliumNetworkPolicy"): PolicyRow => row(spec(enforcement, { ingressDeny: [{ fromEntities: ["all"] }] }), "deny", kind);
+  const isTold = (one: PolicyRow, other: PolicyRow, cluster: "Audit" | "Enforce" = "Enforce"): boolean => {
+    const options = { cidrMatchMode: new Set<never>(), enforcement: cluster };
+    return shadowWarnings(one, [denialsOf([other], options)], options).length > 0;
+  };
+  assert.deepEqual([isTold(allow(), deny(undefined)), isTold(allow(), deny("Enforce")), isTold(allow(), deny("Audit")), isTold(allow("Audit"), deny("Audit"))], [true, true, false, true]);
+  const wide = "CiliumClusterwideNetworkPolicy";
+  assert.deepEqual([isTold(allow(), deny(undefined, wide)), isTold(allow("Enforce"), deny(undefined, wide)), isTold(allow("Enforce"), deny(undefined, wide), "Audit"), isTold(allow(), deny(undefined, wide), "Audit")], [true, true, false, false], "the namespace may enforce what the cluster only watches");
 });
 
 test("an item of several peers is shadowed when all of them are", () => {
@@ -46,6 +59,9 @@ test("selectors that nobody can meet, and lists that mean nobody, in every item 
 test("a block of pods' addresses where it means the outside", () => {
   const spec = { endpointSelector: API, egress: [{ toCIDR: ["10.0.3.0/24"] }, { toCIDRSet: [{ cidr: "10.0.0.0/8" }] }, { toCIDR: ["fd00::5"] }] };
   assert.deepEqual(told(policyWarnings(row(spec), ADDRESSES)), ["AddressNotIdentity spec.egress[0]", "AddressNotIdentity spec.egress[2]"]);
+  for (const [mode, paths] of [[["nodes"], ["spec.egress[0]", "spec.egress[2]"]], [["pods"], []], [["nodes", "pods"], []]] as const) {
+    assert.deepEqual(policyWarnings(row(spec), ADDRESSES, { cidrMatchMode: new Set(mode) }).map(({ path }) => path), paths, `policyCIDRMatchMode ${mode.join()}`);
+  }
   assert.deepEqual(policyWarnings(row({ podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: "10.0.3.0/24" } }] }] }, "np", "NetworkPolicy"), ADDRESSES), [], "there a block means pods, too");
 });
 
@@ -62,6 +78,10 @@ test("rules that allow times rules that deny: the work is bounded, and it is tol
   const ports = (first: number): object[] => Array.from({ length: 40 }, (_, index) => tcp(String(first + index)));
   const large = row({ endpointSelector: API, ingress: [{ fromEndpoints: peers("a"), toPorts: ports(1000) }], ingressDeny: [{ fromEndpoints: peers("b"), toPorts: ports(2000) }] });
   assert.deepEqual(told(policyWarnings(large, ADDRESSES)), ["NotCompared spec"]);
+  const others = denialsOf(Array.from({ length: 5000 }, (_, index) => row({ endpointSelector: index % 2 === 0 ? {} : { matchLabels: { app: `app-${index}` } }, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: `b-${index}` } }] }] }, `deny-${index}`)));
+  const one = (app: string): PolicyRow => row({ endpointSelector: { matchLabels: { app } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "b-4999" } }] }] });
+  assert.deepEqual(told(shadowWarnings(one("app-4999"), [others])), ["ShadowedByDeny spec.ingress[0]"], "of those that mean others nothing is looked at");
+  assert.deepEqual(told(shadowWarnings(one("app-4999"), [others], undefined, 100)), ["NotCompared spec"]);
   const blocks = (first: number): string[] => Array.from({ length: 4000 }, (_, index) => `${first + (index >> 8)}.0.${index & 255}.0/24`);
   const lists = row({ endpointSelector: API, egress: [{ toCIDR: blocks(20) }], egressDeny: [{ toCIDR: blocks(60) }] });
   assert.deepEqual(told(policyWarnings(lists, ADDRESSES)), ["NotCompared spec"]);

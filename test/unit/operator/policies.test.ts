@@ -113,7 +113,7 @@ test("what a valid policy probably does not mean is a condition with paths, in e
   const shadowed = { ...GOOD, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "TCP" as const }] }] }], ingressDeny: [{ fromEntities: ["all" as const] }] };
   policies.changed("CiliumNetworkPolicy", "ns/p", { metadata: { name: "p", namespace: "ns", uid: "u", generation: 1 }, specs: [GOOD, shadowed, { ...GOOD, egress: [{ toCIDR: ["10.0.3.4"] }] }] });
   const entry = policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail();
-  const warnings = new PolicyWarnings();
+  const warnings = new PolicyWarnings({ policyOptions: { cidrMatchMode: new Set() }, policies: policies.effective, onDenials: () => undefined });
   const of = (unselected: string[]): PolicyStatus => policyStatus(entry, { endpoints: 1, unselected, nodes: [] }, T1, warnings.of(entry.effective));
   const said = ({ conditions = [] }: PolicyStatus): string[] => conditions.filter(({ type }) => type === "Warnings").map(({ status, reason, message }) => `${status} ${reason} ${message.split("; ").map((text) => text.split(":")[0]).join(" ")}`);
   assert.deepEqual(said(of([])), ["True ShadowedByDeny specs[1].ingress[0].toPorts[0]"]);
@@ -126,6 +126,30 @@ test("what a valid policy probably does not mean is a condition with paths, in e
   assert.deepEqual(words(statusOf(GOOD, [])).filter((text) => text.startsWith("Warnings")), []);
   policies.changed("CiliumNetworkPolicy", "ns/p", object(BAD, 2));
   assert.deepEqual(said(policyStatus(policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail(), { endpoints: 0, unselected: ["spec"], nodes: [] }, T1)), [], "what is not valid says that first");
+});
+
+test("what another policy denies is told of the one that allows it, as long as it denies; whom it may concern is looked at again", () => {
+  const { policies } = book();
+  const again: string[] = [];
+  const warnings = new PolicyWarnings({ policyOptions: { cidrMatchMode: new Set() }, policies: policies.effective, onDenials: (namespace) => again.push(namespace) });
+  const put = (kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy", name: string, spec: Spec | undefined, generation = 1, namespace = "ns"): void =>
+    policies.changed(kind, kind === "CiliumNetworkPolicy" ? `${namespace}/${name}` : name, spec && { metadata: { name, ...(kind === "CiliumNetworkPolicy" ? { namespace } : {}), uid: name, generation }, spec });
+  const said = (): string[] => warnings.of(policies.get("CiliumNetworkPolicy:ns/allow")?.effective).map(({ reason, path, message }) => `${reason} ${path} ${message.split(" ").at(-1)}`);
+  const allow: Spec = { ...GOOD, ingress: [{ fromEndpoints: [{ matchLabels: { app: "web" } }] }] };
+  put("CiliumNetworkPolicy", "allow", allow);
+  assert.deepEqual(said(), []);
+  put("CiliumNetworkPolicy", "other", { ...GOOD, ingress: [] });
+  put("CiliumNetworkPolicy", "elsewhere", { endpointSelector: {}, ingressDeny: [{ fromEntities: ["all"] }] }, 1, "other");
+  assert.deepEqual([said(), again], [[], []], "one that denies nothing concerns nobody, nor does one of another namespace");
+  put("CiliumNetworkPolicy", "deny", { endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{}] }] });
+  assert.deepEqual([said(), again], [["ShadowedByDeny spec.ingress[0] ns/deny"], ["ns"]]);
+  put("CiliumNetworkPolicy", "deny", { endpointSelector: {}, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "db" } }] }] }, 2);
+  assert.deepEqual([said(), again], [[], ["ns", "ns"]]);
+  put("CiliumClusterwideNetworkPolicy", "all", { endpointSelector: {}, ingressDeny: [{ fromEntities: ["all"] }] });
+  assert.deepEqual([said(), again], [["ShadowedByDeny spec.ingress[0] all"], ["ns", "ns", ""]]);
+  put("CiliumClusterwideNetworkPolicy", "all", undefined);
+  warnings.denialsIn("");
+  assert.deepEqual([said(), again], [[], ["ns", "ns", "", ""]], "and when it is gone");
 });
 
 test("failing nodes are the first ten, the count is of all", () => {
