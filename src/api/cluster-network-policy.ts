@@ -15,6 +15,7 @@ type Selector = NonNullable<ClusterPolicyPeer["namespaces"]>;
 export interface ClusterPolicyRule {
   readonly direction: "ingress" | "egress";
   readonly path: string;
+  readonly name: string | undefined;
   readonly action: "Accept" | "Deny" | "Pass";
   readonly peersPath: string;
   readonly peers: readonly ClusterPolicyPeer[];
@@ -25,8 +26,8 @@ export interface ClusterPolicyRule {
 /** In the order in which they are asked, direction by direction. */
 export function clusterPolicyRules({ ingress = [], egress = [] }: ClusterPolicySpec): readonly ClusterPolicyRule[] {
   return [
-    ...ingress.map(({ action, from, protocols }, at): ClusterPolicyRule => ({ direction: "ingress", path: `spec.ingress[${at}]`, action, peersPath: `spec.ingress[${at}].from`, peers: from, protocols })),
-    ...egress.map(({ action, to, protocols }, at): ClusterPolicyRule => ({ direction: "egress", path: `spec.egress[${at}]`, action, peersPath: `spec.egress[${at}].to`, peers: to, protocols })),
+    ...ingress.map(({ name, action, from, protocols }, at): ClusterPolicyRule => ({ direction: "ingress", path: `spec.ingress[${at}]`, name, action, peersPath: `spec.ingress[${at}].from`, peers: from, protocols })),
+    ...egress.map(({ name, action, to, protocols }, at): ClusterPolicyRule => ({ direction: "egress", path: `spec.egress[${at}]`, name, action, peersPath: `spec.egress[${at}].to`, peers: to, protocols })),
   ];
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { KubeObject } from "../api/meta.ts";
 import type { LineOf } from "../explain/index.ts";
-import { describeError } from "../lib/errors.ts";
+import { codeOf, describeError } from "../lib/errors.ts";
 import { CliError } from "./errors.ts";
 import { parseDocuments } from "./yaml-lines.ts";
 
@@ -31,7 +31,7 @@ const ENDINGS = [".yaml", ".yml", ".json"];
 /** `-` is standard input; of a folder, all files below it that end as such files do. */
 export async function readManifests(paths: readonly string[]): Promise<Manifests> {
   const found: Manifests[] = [];
-  for (const path of paths) for (const file of await filesOf(path)) found.push(manifestsOf(file, await sourceOf(file)));
+  for (const path of paths) for (const file of await filesOf(path)) found.push(manifestsOf(file, await readSource(file)));
   return { objects: found.flatMap(({ objects }) => objects), unreadable: found.flatMap(({ unreadable }) => unreadable) };
 }
 
@@ -47,12 +47,16 @@ async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (thrown) {
-    throw new CliError(`${path}: ${describeError(thrown)}`);
+    throw new CliError(codeOf(thrown) === "ENOENT" ? `${path}: there is no such file or folder` : `${path}: ${describeError(thrown)}`);
   }
 }
 
-function sourceOf(file: string): Promise<string> {
-  return file === "-" ? text(process.stdin) : readFile(file, "utf8");
+/** The text of a file; of - standard input. */
+export async function readSource(file: string): Promise<string> {
+  if (file === "-") return await text(process.stdin);
+  // Says it in words where there is none.
+  if (await isFolder(file)) throw new CliError(`${file}: is a folder`);
+  return await readFile(file, "utf8");
 }
 
 export function manifestsOf(file: string, source: string): Manifests {

@@ -63,7 +63,7 @@ function addSimulate(policy: Command, surroundings: Surroundings): void {
     .description("What would change if these policies were applied or deleted; nothing is written. Exit status as diff's: 0: nothing changes, 1: something does, 2: not done")
     .option("-f, --filename <file>", "policies to apply: a file, a folder or - (may be given more than once)", append, [])
     .option("--delete <name>", "a policy to delete: namespace/name, or with its kind in front (may be given more than once)", append, [])
-    .option("--flows <file>", "packets that cilium monitor -o json has written: which of them would get another verdict")
+    .option("--flows <file>", "packets that cilium monitor -o json has written, or lines such as shop/web shop/api 8080/TCP, or - for standard input: which of them would get another verdict")
     .action(async (options: GroundOptions & { filename: string[]; delete: string[]; flows?: string }, command: Command) =>
       orNotDone(surroundings, async () => {
         if (options.filename.length + options.delete.length === 0) throw new CliError("give what would change: -f FILE, --delete NAME");

@@ -33,11 +33,11 @@ export function draftClusterPolicy(row: ClusterPolicyRow): PolicyDraft {
  * Pods whose identity does not tell yet of a label that counts are denied what a rule denies, and what it hands over:
  * further on somebody might accept it.
  */
-function draftRule({ direction, path, action, peers, protocols }: ClusterPolicyRule, selectors: Selectors): readonly RuleDraft[] {
+function draftRule({ direction, path, name, action, peers, protocols }: ClusterPolicyRule, selectors: Selectors): readonly RuleDraft[] {
   const meant = peers.flatMap(peersOf);
   const ports = protocols === undefined ? [ANY_PORT] : sortedPorts(protocols.flatMap(portMatches));
   const untold = action === "Accept" ? [] : meant.flatMap((peer) => (peer.kind === "labels" ? untoldPeers(peer) : []));
-  const draft = (verdict: RuleDraft["verdict"], of: readonly PeerSelector[]): readonly RuleDraft[] => selectors.idsOf(of).map((peer) => ({ direction, verdict, path, peer, ports }));
+  const draft = (verdict: RuleDraft["verdict"], of: readonly PeerSelector[]): readonly RuleDraft[] => selectors.idsOf(of).map((peer) => ({ direction, verdict, path, name, peer, ports }));
   return [...draft(VERDICTS[action], meant), ...draft("deny", untold)];
 }
 

@@ -58,9 +58,9 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     return id;
   };
   const selectors = new Map<SelectorId, PeerSelector>();
-  const add = ({ draft, rule: { direction, path, peer, ports, verdict }, precedence, tier }: WeighedRule): Rule => {
-    const log = draft.log === undefined ? {} : { log: draft.log };
-    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path, ...log });
+  const add = ({ draft, rule: { direction, path, name: called, peer, ports, verdict }, precedence, tier }: WeighedRule): Rule => {
+    const words = { ...(called === undefined ? {} : { name: called }), ...(draft.log === undefined ? {} : { log: draft.log }) };
+    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path, ...words });
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
     if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
     return { id, direction, peer, ports, verdict, precedence, ...(tier === undefined ? {} : { tier }) };

@@ -10,6 +10,8 @@ export interface RuleDraft {
   readonly verdict: Exclude<Verdict, "audit">;
   /** Path inside the policy, such as `spec.ingress[0].toPorts[0]`. */
   readonly path: string;
+  /** What the policy calls it; absent: nothing. */
+  readonly name?: string | undefined;
   /** undefined: any peer. */
   readonly peer: SelectorId | undefined;
   readonly ports: readonly PortMatch[];

@@ -106,6 +106,8 @@ export interface RuleName {
   readonly policies: readonly PolicyRef[];
   /** Path of the rule inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
+  /** What the policy calls the rule. */
+  readonly name?: string;
   /** A word of the policy for the events that the rule decides. */
   readonly log?: string;
 }

@@ -31,6 +31,8 @@ export interface Judgement {
   /** The rule that the event of such a packet names; 0: nothing is enforced. */
   readonly rule: RuleId;
   readonly by: "rule" | "default-deny" | "unknown-peer" | "nothing";
+  /** The rule of the administrator's tier that handed over to the policies; absent: none did. */
+  readonly passedBy?: RuleId;
 }
 
 const ANY_PEER = 0;
@@ -44,16 +46,17 @@ export function judge(rules: Expanded, question: Question): Judgement {
   const isEnforced = (isIngress ? header.ingressEnforced : header.egressEnforced) !== 0;
   const fallback = isIngress ? header.ingressDefault : header.egressDefault;
   if (question.peer === 0 && (isEnforced || mask !== 0)) return { verdict: "deny", rule: fallback, by: "unknown-peer" };
-  const found = search(rules, question, mask);
-  if (found !== undefined) return { verdict: found.verdict === Verdict.DENY ? "deny" : "allow", rule: found.rule, by: "rule" };
-  return isEnforced ? { verdict: "deny", rule: fallback, by: "default-deny" } : { verdict: "allow", rule: 0, by: "nothing" };
+  const admin = hasAdmin(rules, question) ? searchTier(rules, question, mask, Tier.ADMIN) : undefined;
+  const isPassed = admin?.verdict === Verdict.PASS;
+  const passed = isPassed ? { passedBy: admin.rule } : {};
+  // The administrator's tier first, as far as it does not pass the packet on.
+  const found = admin === undefined || isPassed ? searchTier(rules, question, mask, Tier.POLICIES) : admin;
+  if (found !== undefined) return { verdict: found.verdict === Verdict.DENY ? "deny" : "allow", rule: found.rule, by: "rule", ...passed };
+  return isEnforced ? { verdict: "deny", rule: fallback, by: "default-deny", ...passed } : { verdict: "allow", rule: 0, by: "nothing", ...passed };
 }
 
-/** The administrator's tier first, as far as it does not pass the packet on. */
-function search(rules: Expanded, question: Question, mask: number): PolicyEntry | undefined {
-  const hasAdmin = (rules.header.flags & (question.direction === "ingress" ? SUBJECT_INGRESS_ADMIN : SUBJECT_EGRESS_ADMIN)) !== 0;
-  const decided = hasAdmin ? searchTier(rules, question, mask, Tier.ADMIN) : undefined;
-  return decided === undefined || decided.verdict === Verdict.PASS ? searchTier(rules, question, mask, Tier.POLICIES) : decided;
+function hasAdmin({ header: { flags } }: Expanded, { direction }: Question): boolean {
+  return (flags & (direction === "ingress" ? SUBJECT_INGRESS_ADMIN : SUBJECT_EGRESS_ADMIN)) !== 0;
 }
 
 /** The greatest precedence decides; of equal ones a denial, else the first in the programs' order. */

@@ -19,6 +19,8 @@ export interface RuleWords {
   readonly policies: readonly PolicyName[];
   /** Inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
+  /** What the policy calls the rule. */
+  readonly name?: string;
   /** Of policies from files, `file:line`. */
   readonly at?: string;
 }
@@ -35,6 +37,8 @@ export interface SideAnswer {
   readonly verdict: "allowed" | "denied" | "audited";
   readonly because: "rule" | "default-deny" | "unknown-peer" | "nothing-enforced" | "own-node" | "same-pod" | "no-pod";
   readonly rule?: RuleWords;
+  /** The rule of the administrator's tier that handed over to the policies. */
+  readonly passedBy?: RuleWords;
   /** Other rules with the same say. */
   readonly also: readonly RuleWords[];
   /** Rules that would have decided otherwise, nearest first. */
@@ -84,16 +88,24 @@ function sideAnswer(options: ExplainOptions, direction: Direction, own: Party, o
   if (direction === "ingress" && other.kind === "node" && other.node.name === workload.node) return { ...empty, verdict: "allowed", because: "own-node" };
   const judged = options.engine.judge(direction, workload, other, port);
   const verdict = judged.verdict === "deny" ? "denied" : judged.verdict === "audit" ? "audited" : "allowed";
-  const because = judged.by === "nothing" ? "nothing-enforced" : judged.by;
   const { world } = options.engine;
-  const name = judged.subject.names.get(judged.rule);
+  const { names } = judged.subject;
+  const name = names.get(judged.rule);
+  const because = judged.by === "nothing" || (name !== undefined && isOpen(name)) ? "nothing-enforced" : judged.by;
+  const passing = judged.passedBy === undefined ? undefined : names.get(judged.passedBy);
   const misses = missesOf(draftsOf(options, workload), { direction, subject: workload.labels, peer: judged.known, port, names: (direction === "ingress" ? workload : workloadOf(other))?.ports ?? [] });
   return {
     ...empty, verdict, because,
-    ...(name === undefined ? {} : { rule: ruleWords(world, name) }),
+    ...(name === undefined || because === "nothing-enforced" ? {} : { rule: ruleWords(world, name) }),
+    ...(passing === undefined ? {} : { passedBy: ruleWords(world, passing) }),
     also: name === undefined || because !== "rule" ? [] : alsoOf(world, misses, name),
     near: nearOf(world, misses, judged),
   };
+}
+
+/** The compiler's own, where policies deny and none closes the direction: what they do not deny passes. Every path that a user wrote ends in an index. */
+export function isOpen({ kind, path }: RuleName): boolean {
+  return kind === "rule" && /\.(ingress|egress)$/.test(path);
 }
 
 function isSame(own: Party, other: Party): boolean {
@@ -119,12 +131,27 @@ function isRule(name: RuleName, uid: string, path: string): boolean {
   return name.path === path && name.policies.some((ref) => ref.uid === uid);
 }
 
-/** Where it is denied, what would have allowed it; where it is allowed, what would have denied it. */
+/** Where it is denied, what would have allowed it; where it is allowed, what would have denied it. What the decider goes before is not near. */
 function nearOf(world: World, misses: readonly Miss[], judged: Judged): readonly Near[] {
   const wanted = judged.verdict === "allow" ? "deny" : "allow";
-  const close = misses.filter(({ rule, missed }) => rule.verdict === wanted && missed.length > 0 && missed.length <= NEAR_MISSES);
+  const decided = judged.by === "rule" ? judged.subject.names.get(judged.rule) : undefined;
+  const decider = decided && misses.find(({ draft, rule, missed }) => missed.length === 0 && isRule(decided, draft.ref.uid, rule.path));
+  const close = misses.filter((miss) => miss.rule.verdict === wanted && miss.missed.length > 0 && miss.missed.length <= NEAR_MISSES && (decider === undefined || couldDecide(miss, decider)));
   const sorted = close.toSorted((a, b) => a.missed.length - b.missed.length);
   return distinct(sorted).slice(0, NEAR_SHOWN).map((miss) => ({ rule: wordsOfMiss(world, miss), verdict: miss.rule.verdict, missed: miss.missed }));
+}
+
+const TIERS = { admin: 0, policies: 1, baseline: 2 } as const;
+
+/** Would the other rule be asked first, if it meant the flow? */
+function couldDecide(other: Miss, decider: Miss): boolean {
+  const place = ({ draft: { tier } }: Miss): number => TIERS[tier?.name ?? "policies"];
+  if (place(other) !== place(decider)) return place(other) < place(decider);
+  const [a, b] = [other.draft, decider.draft];
+  // Outside of tiers a denial goes before what allows.
+  if (a.tier === undefined || b.tier === undefined) return other.rule.verdict === "deny" || decider.rule.verdict !== "deny";
+  if (a.ref.uid === b.ref.uid) return a.rules.indexOf(other.rule) < b.rules.indexOf(decider.rule);
+  return a.tier.priority < b.tier.priority || (a.tier.priority === b.tier.priority && a.ref.name < b.ref.name);
 }
 
 /** One for each path: an item of several peers has a rule for each of them, and the nearest tells most. */
@@ -138,14 +165,14 @@ function distinct(misses: readonly Miss[]): readonly Miss[] {
 }
 
 function wordsOfMiss(world: World, { draft, rule }: Miss): RuleWords {
-  return ruleWords(world, { kind: "rule", direction: rule.direction, policies: [draft.ref], path: rule.path });
+  return ruleWords(world, { kind: "rule", direction: rule.direction, policies: [draft.ref], path: rule.path, ...(rule.name === undefined ? {} : { name: rule.name }) });
 }
 
-export function ruleWords({ sources }: World, { policies, path }: RuleName): RuleWords {
+export function ruleWords({ sources }: World, { policies, path, name }: RuleName): RuleWords {
   const source = policies.length === 1 ? sources.get(policies[0]?.uid ?? "") : undefined;
   const at = source?.file === undefined ? undefined : `${source.file}${source.line === undefined ? "" : `:${source.line(path)}`}`;
   const names = policies.map(({ kind, namespace, name }) => ({ kind, ...(namespace === "" ? {} : { namespace }), name }));
-  return { policies: names, path, ...(at === undefined ? {} : { at }) };
+  return { policies: names, path, ...(name === undefined ? {} : { name }), ...(at === undefined ? {} : { at }) };
 }
 
 export function partyWords(party: Party): PartyWords {

@@ -3,7 +3,7 @@ import type { EventPeer, MonitorEvent, PacketEvent } from "../hubble/index.ts";
 import { isAddress } from "../lib/ip.ts";
 import type { Labels } from "../model/index.ts";
 import { specText } from "./near.ts";
-import { addressParty, partyOf } from "./parties.ts";
+import { addressParty, findParties, parsePort, partyOf } from "./parties.ts";
 import type { Party, PortSpec } from "./parties.ts";
 import { partyWords } from "./explain.ts";
 import type { RuleWords } from "./explain.ts";
@@ -22,9 +22,16 @@ export interface FlowChange {
   readonly rule?: RuleWords;
 }
 
+/** A flow in the words of a question: `shop/web`, `shop/api`, `8080/TCP`. */
+export interface AskedFlow {
+  readonly from: string;
+  readonly to: string;
+  readonly port: string;
+}
+
 export interface FlowSimulation {
   readonly changes: readonly FlowChange[];
-  /** Packets that were looked at. */
+  /** Packets, and flows in words, that were looked at. */
   readonly events: number;
   /** Packets that the recording missed. */
   readonly lost: number;
@@ -36,9 +43,17 @@ const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132
 /** Drops for other reasons than policy say nothing of it. */
 const POLICY_REASONS: readonly string[] = ["policy-denied", "policy-deny"];
 
-export function simulateFlows(engines: Engines, events: Iterable<MonitorEvent>): FlowSimulation {
-  const rows = new Map<string, { change: FlowChange; isChange: boolean }>();
+export function simulateFlows(engines: Engines, events: Iterable<MonitorEvent>, asked: readonly AskedFlow[] = []): FlowSimulation {
+  const rows = new Map<string, Row>();
   const counts = { events: 0, lost: 0, outdated: 0 };
+  const counted = (from: Seen, to: Seen, port: PortSpec): Row => {
+    const key = `${from.name} ${to.name} ${specText(port)}`;
+    const known = rows.get(key);
+    if (known !== undefined) known.change = { ...known.change, seen: known.change.seen + 1 };
+    const row = known ?? judged(engines, from, to, port);
+    rows.set(key, row);
+    return row;
+  };
   for (const event of events) {
     if (event.type === "lost") {
       counts.lost += event.count;
@@ -46,15 +61,13 @@ export function simulateFlows(engines: Engines, events: Iterable<MonitorEvent>):
     }
     if (event.type === "drop" && !POLICY_REASONS.includes(event.reason ?? "")) continue;
     counts.events++;
-    const port = portOf(event);
-    const [from, to] = [twinOf(engines, event.source), twinOf(engines, event.destination)];
-    const key = `${from.name} ${to.name} ${specText(port)}`;
-    const known = rows.get(key);
-    if (known !== undefined) known.change = { ...known.change, seen: known.change.seen + 1 };
-    const row = known ?? judged(engines, from, to, port);
-    rows.set(key, row);
+    const row = counted(twinOf(engines, event.source), twinOf(engines, event.destination), portOf(event));
     // Of one packet both ends tell: that one lets it pass is not the other's say.
     if (event.type === "drop" && row.change.before === "allowed") counts.outdated++;
+  }
+  for (const { from, to, port } of meant(engines, asked)) {
+    counts.events++;
+    counted(from, to, port);
   }
   return { changes: [...rows.values()].filter(({ isChange }) => isChange).map(({ change }) => change), ...counts };
 }
@@ -65,7 +78,24 @@ interface Seen {
   readonly after: Party;
 }
 
-function judged({ before, after }: Engines, from: Seen, to: Seen, port: PortSpec): { change: FlowChange; isChange: boolean } {
+interface Row {
+  change: FlowChange;
+  readonly isChange: boolean;
+}
+
+/** A flow to a service is one to each of the pods behind it. */
+function meant(engines: Engines, asked: readonly AskedFlow[]): readonly { readonly from: Seen; readonly to: Seen; readonly port: PortSpec }[] {
+  const seen = (words: string, port: PortSpec): readonly (Seen & { readonly port: PortSpec })[] => {
+    const after = findParties(engines.after.world, words, port);
+    return findParties(engines.before.world, words, port).map(({ party, port: translated }, index) => ({ name: partyWords(party).name, before: party, after: after[index]?.party ?? party, port: translated }));
+  };
+  return asked.flatMap(({ from, to, port }) => {
+    const spec = parsePort(port);
+    return seen(from, spec).slice(0, 1).flatMap((sender) => seen(to, spec).map((receiver) => ({ from: sender, to: receiver, port: receiver.port })));
+  });
+}
+
+function judged({ before, after }: Engines, from: Seen, to: Seen, port: PortSpec): Row {
   const was = verdictOf(before, from.before, to.before, port);
   const { passes, ...rule } = verdictOf(after, from.after, to.after, port);
   return { change: { from: from.name, to: to.name, port: specText(port), seen: 1, before: was.passes, after: passes, ...rule }, isChange: was.passes !== passes };

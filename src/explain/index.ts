@@ -15,7 +15,7 @@ export type { Party, PortSpec } from "./parties.ts";
 export { simulate } from "./simulate.ts";
 export type { Engines, PairChange, Simulation } from "./simulate.ts";
 export { simulateFlows } from "./flows.ts";
-export type { FlowChange, FlowSimulation } from "./flows.ts";
+export type { AskedFlow, FlowChange, FlowSimulation } from "./flows.ts";
 export { simulationText } from "./simulation-text.ts";
 export { denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings } from "./warnings.ts";
 export type { Denials } from "./shadows.ts";

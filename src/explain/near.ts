@@ -80,6 +80,8 @@ function meansAddress({ blocks, scopes }: Extract<PeerSelector, { kind: "cidrs" 
   return blocks.some(({ cidr, except }) => holds(cidr) && !except.some(holds));
 }
 
+/** World, nodes and pods. */
+const ALL_SCOPES = 3;
 const SCOPES = { world: "an address outside", nodes: "a node", pods: "a pod" } as const;
 
 function scopeText({ scope }: Known): string {
@@ -88,6 +90,7 @@ function scopeText({ scope }: Known): string {
 
 function blockText({ blocks, scopes }: Extract<PeerSelector, { kind: "cidrs" }>): string {
   const texts = blocks.map(({ cidr, except }) => (except.length === 0 ? cidr : `${cidr} except ${except.join(", ")}`));
+  if (scopes.length === ALL_SCOPES) return `addresses in ${texts.join(", ")}`;
   return `addresses in ${texts.join(", ")}, of ${scopes.map((scope) => ({ world: "the outside", nodes: "nodes", pods: "pods" })[scope]).join(" and ")}`;
 }
 

@@ -8,7 +8,7 @@ import { canonicalJson } from "../lib/hash.ts";
 import { labelsKey } from "../model/index.ts";
 import type { Engine, Judged } from "./engine.ts";
 import { blockClass } from "./evaluate.ts";
-import { partyWords, ruleWords } from "./explain.ts";
+import { isOpen, partyWords, ruleWords } from "./explain.ts";
 import type { RuleWords } from "./explain.ts";
 import type { Party, PortSpec } from "./parties.ts";
 import { addressRegions, portRegions, regionTexts, specOf, usesPeer } from "./regions.ts";
@@ -181,7 +181,7 @@ export function verdictOf(engine: Engine, from: Party, to: Party, port: PortSpec
   const denying = sides.find(({ verdict }) => verdict === "deny");
   const deciding = denying ?? sides.findLast(({ by }) => by === "rule");
   const name = deciding?.subject.names.get(deciding.rule);
-  return { passes: denying === undefined ? "allowed" : "denied", ...(name === undefined ? {} : { rule: ruleWords(engine.world, name) }) };
+  return { passes: denying === undefined ? "allowed" : "denied", ...(name === undefined || isOpen(name) ? {} : { rule: ruleWords(engine.world, name) }) };
 }
 
 /** Rows of one pair: ports with the same change and the same rule are one. */

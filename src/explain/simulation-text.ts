@@ -5,7 +5,7 @@ import type { PairChange, SideWords, Simulation } from "./simulate.ts";
 
 export function simulationText({ pairs, unjudged }: Simulation, flows: FlowSimulation | undefined): string {
   const lines = [
-    pairs.length === 0 ? "No pair of pods changes its verdict." : `${pairs.length} changes between pods, nodes and the outside:`,
+    pairs.length === 0 ? "No pair of pods changes its verdict." : `${pairs.length} ${pairs.length === 1 ? "change" : "changes"} between pods, nodes and the outside:`,
     ...pairs.map((pair) => `  ${pairText(pair)}`),
     ...(unjudged === 0 ? [] : [`  and ${unjudged} more pairs, which were not judged`]),
     ...(flows === undefined ? [] : flowLines(flows)),

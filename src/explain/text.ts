@@ -9,7 +9,8 @@ export function answerText({ from, to, port, verdict, egress, ingress, notes }: 
 
 function sideLines(direction: string, side: SideAnswer): readonly string[] {
   const words = side.verdict === "audited" ? "allowed, as policies only watch that would drop it" : side.verdict;
-  const head = `  ${direction} of ${side.subject}: ${words}, ${reason(side)}`;
+  const passed = side.passedBy === undefined ? "" : `; passed on by ${ruleText(side.passedBy)}`;
+  const head = `  ${direction} of ${side.subject}: ${words}, ${reason(side)}${passed}`;
   const also = side.also.map((rule) => `    also by ${ruleText(rule)}`);
   const near = side.near.flatMap(({ rule, verdict, missed }) => [`    close: ${ruleText(rule)} would ${verdict} it, but`, ...missed.map((text) => `      ${text}`)]);
   return [head, ...also, ...near];
@@ -38,7 +39,7 @@ export function policyText({ kind, namespace, name }: PolicyName): string {
   return `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
 }
 
-export function ruleText({ policies, path, at }: RuleWords): string {
-  const words = [policies.map(policyText).join(", "), path].filter((part) => part !== "").join(" ");
+export function ruleText({ policies, path, name, at }: RuleWords): string {
+  const words = [policies.map(policyText).join(", "), path, name === undefined ? "" : JSON.stringify(name)].filter((part) => part !== "").join(" ");
   return at === undefined ? words : `${words} (${at})`;
 }

@@ -123,7 +123,7 @@ function recordsOf({ state, marks }: Document): RecordText[] {
     for (let at = 0; at < set.rules.length; at += RULES_PER_RECORD) records.push(["rules", id, at, set.rules.slice(at, at + RULES_PER_RECORD).map(ruleJson)]);
   }
   for (const [id, selector] of state.selectors) records.push(["selector", id, ...selectorJson(selector)]);
-  for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid), ...(name.log === undefined ? [] : [name.log])]);
+  for (const [id, name] of state.ruleNames) records.push(["name", id, name.kind, name.direction, name.path, name.policies.map((ref) => ref.uid), ...wordsOf(name)]);
   for (const [namespace, keys] of state.named ?? []) records.push(["named", namespace, keys]);
   for (const [uid, { ref, since, removed }] of marks) records.push(["policy", uid, ref.kind, ref.namespace, ref.name, ref.generation, since, removed]);
   return records;
@@ -260,14 +260,20 @@ function decodeSelector(record: unknown[]): PeerSelector {
   return { kind: "cidrs", scopes, blocks: blocks.map(([cidr, except]) => ({ cidr, except })) } satisfies CidrPeers;
 }
 
+/** Both at the end, so that a version that knows neither reads the rest. */
+function wordsOf({ log, name }: RuleName): readonly (string | null)[] {
+  if (name !== undefined) return [log ?? null, name];
+  return log === undefined ? [] : [log];
+}
+
 function decodeName(record: unknown[], marks: ReadonlyMap<string, PolicyMark>): RuleName {
-  const [, id, kind, direction, path, uids, log] = record as [string, number, RuleName["kind"], RuleName["direction"], string, string[], string | undefined];
+  const [, id, kind, direction, path, uids, log, name] = record as [string, number, RuleName["kind"], RuleName["direction"], string, string[], (string | null)?, string?];
   const policies = uids.map((uid) => {
     const mark = marks.get(uid);
     if (mark === undefined) throw new FormatError(`rule ${id} names policy ${uid}, which is not in the node state`);
     return mark.ref;
   });
-  return { kind, direction, policies, path, ...(log === undefined ? {} : { log }) };
+  return { kind, direction, policies, path, ...(name === undefined ? {} : { name }), ...(typeof log === "string" ? { log } : {}) };
 }
 
 /**

@@ -70,7 +70,7 @@ export function describeRule(id: number, context: Pick<EnrichContext, "ruleName"
   const name = context.ruleName(id);
   if (name === undefined) return { id, kind: "rule", policies: [], path: "", references: [] };
   const policies = name.policies.map(({ namespace, name: own }) => (namespace === "" ? own : `${namespace}/${own}`)).sort();
-  return { id, kind: name.kind, policies, path: name.path, ...(name.log === undefined ? {} : { log: name.log }), references: name.policies };
+  return { id, kind: name.kind, policies, path: name.path, ...(name.name === undefined ? {} : { name: name.name }), ...(name.log === undefined ? {} : { log: name.log }), references: name.policies };
 }
 
 export function enrich(event: Event, context: EnrichContext): PacketEvent {

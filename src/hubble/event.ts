@@ -31,6 +31,8 @@ export interface EventRule {
   readonly policies: readonly string[];
   /** Path inside the policy, such as `spec.ingress[0].toPorts[0]`; empty for a default deny. */
   readonly path: string;
+  /** What the policy calls the rule. */
+  readonly name?: string;
   /** The word that the policy gives the events of its rules. */
   readonly log?: string;
   readonly references: readonly PolicyRef[];

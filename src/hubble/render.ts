@@ -27,7 +27,7 @@ function cause(rule: EventRule | undefined, direction: string): string {
   if (rule === undefined) return "";
   const policies = rule.policies.length === 0 ? `rule ${rule.id}` : rule.policies.join(", ");
   if (rule.kind === "default-deny") return `  by default-deny ${direction} of ${policies}`;
-  return `  by ${policies}${rule.path === "" ? "" : ` ${rule.path}`}${rule.log === undefined ? "" : ` (${rule.log})`}`;
+  return `  by ${policies}${rule.path === "" ? "" : ` ${rule.path}`}${rule.name === undefined ? "" : ` ${JSON.stringify(rule.name)}`}${rule.log === undefined ? "" : ` (${rule.log})`}`;
 }
 
 function detail(event: PacketEvent): string {

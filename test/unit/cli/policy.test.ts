@@ -43,6 +43,7 @@ test("validate reads folders and several documents, names file and line and path
   assert.equal(broken.status, 1);
   assert.match((load(broken.stdout) as { problems: { message: string }[] }[])[0]?.problems[0]?.message ?? "", /no YAML/);
   assert.deepEqual([policy(["validate", "nowhere.yaml"]).status, policy(["validate"]).status], [2, 2]);
+  assert.match(policy(["validate", "nowhere.yaml"]).stderr, /^cilium: nowhere\.yaml: there is no such file or folder$/m);
 });
 
 test("explain answers over files: 0 allowed, 1 denied, 2 no answer", () => {
@@ -72,6 +73,9 @@ test("simulate says which pairs and which recorded flows change, and ends as dif
   assert.deepEqual(pairs.map(({ from, to, ports, after: is }) => [from.name, to.name, ports, is]), [["default/job", "default/api", ["TCP 8080"], "allowed"], ["default/web", "default/api", ["TCP 8080"], "denied"]]);
   assert.deepEqual(flows.changes.map(({ from, seen, after: is }) => [from, seen, is]), [["default/web", 2, "denied"], ["default/job", 1, "allowed"]]);
   assert.deepEqual([flows.lost, flows.outdated], [3, 0]);
+  const worded = policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-"], "# who asks whom\ndefault/web default/api 8080/TCP\n\ndefault/web default/api 9090 # closed, and stays so\n");
+  assert.match(worded.stdout, /^Of the flows of 2 events these change their verdict:\n {2}default\/web → default\/api TCP 8080 \(seen 1 times\): allowed → DENIED/m);
+  assert.match(policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-"], "{}\n").stderr, /-:1: neither an event of cilium monitor -o json nor FROM TO PORT/);
   const gone = policy(["simulate", "--files", "world", "--delete", "default/allow"]);
   assert.equal(gone.status, 1);
   assert.match(gone.stdout, /default\/web → default\/api TCP 1-8079, TCP 8081-65535, other protocols: denied → ALLOWED/);

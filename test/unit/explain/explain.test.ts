@@ -113,6 +113,37 @@ test("a denial is the answer although a rule allows it, and a rule of the same r
   assert.deepEqual([ingress.verdict, ingress.rule?.path, ingress.rule?.at], ["denied", "spec.ingressDeny[0]", "shop.yaml:53"]);
 });
 
+const TIERS = `---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: admin}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {}}
+  ingress:
+  - name: strangers
+    action: Deny
+    from: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: default}}}]
+  - name: rest
+    action: Pass
+    from: [{namespaces: {}}]
+  egress:
+  - {action: Deny, to: [{networks: [198.51.100.0/24]}]}
+`;
+
+test("tiers: the rule's name is told, and which rule passed the flow on; rules that would not be asked first are not near", () => {
+  const stray = ask("default/stray", "shop/api", "8080/TCP", FILE + TIERS).ingress;
+  assert.deepEqual([stray.verdict, stray.rule?.name, stray.rule?.path, stray.passedBy, stray.near], ["denied", "strangers", "spec.ingress[0]", undefined, []]);
+  const { ingress, egress } = ask("shop/web", "shop/api", "8080/TCP", FILE + TIERS);
+  assert.deepEqual([ingress.verdict, ingress.rule?.policies[0]?.name, ingress.passedBy?.name], ["allowed", "api", "rest"]);
+  assert.match(ingress.near.map(({ rule, missed }) => `${rule.name} ${missed.join()}`).join(), /strangers the sender: it needs the label .*metadata\.name=default/);
+  assert.equal(egress.because, "rule");
+  const answer = ask("shop/api", "shop/web", "80/TCP", FILE + TIERS);
+  assert.deepEqual([answer.egress.because, answer.egress.rule], ["nothing-enforced", undefined], "what nothing denies passes where nothing is closed, by no rule that somebody wrote");
+  assert.match(answerText(ask("shop/web", "shop/api", "8080/TCP", FILE + TIERS)), /allowed, by .*; passed on by ClusterNetworkPolicy admin spec\.ingress\[1\] "rest" \(shop\.yaml:/);
+});
+
 test("services are asked as the pods behind them, nodes and host-network pods as what they are to that pod", () => {
   for (const service of ["shop/front", "service/shop/front", "10.96.0.5"]) {
     const { to, port } = ask("shop/web", service, "80/TCP");

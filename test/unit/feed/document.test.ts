@@ -24,7 +24,8 @@ const name: fc.Arbitrary<RuleName> = record({
   policies: fc.uniqueArray(uid, { minLength: 1, maxLength: 3 }).map((ids) => ids.map(ref)),
   path: text,
   log: fc.option(text, { nil: undefined }),
-}).map(({ log, ...rest }) => (log === undefined ? rest : { ...rest, log }));
+  name: fc.option(text, { nil: undefined }),
+}).map(({ log, name: called, ...rest }) => ({ ...rest, ...(log === undefined ? {} : { log }), ...(called === undefined ? {} : { name: called }) }));
 const number = fc.integer({ min: 1, max: 0xffffffff });
 const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
 const protocol = fc.nat(255);

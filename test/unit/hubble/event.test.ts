@@ -15,7 +15,9 @@ const context: EnrichContext = {
         ? { kind: "rule", direction: "ingress", path: "spec.ingress[0].toPorts[0]", policies: [{ kind: "CiliumNetworkPolicy", namespace: "production", name: "allow-frontend-to-api", uid: "u", generation: 1 }] }
         : rule === 10
           ? { kind: "rule", direction: "ingress", path: "spec.ingressDeny[0]", log: "ticket-7", policies: [{ kind: "CiliumNetworkPolicy", namespace: "production", name: "watch", uid: "w", generation: 1 }] }
-          : undefined,
+          : rule === 11
+            ? { kind: "rule", direction: "ingress", path: "spec.ingress[1]", name: "no strangers", policies: [{ kind: "ClusterNetworkPolicy", namespace: "", name: "admin", uid: "c", generation: 1 }] }
+            : undefined,
   labels: (identity) => (identity === 300 ? ["k8s:app=other"] : identity === 301 ? ["k8s:app=api"] : undefined),
   endpoint: (id) => (id === 4 ? { namespace: "production", pod: "api" } : id === 9 ? { namespace: "production", pod: "forger" } : undefined),
   address: (ip) => (ip === "10.0.1.5" ? { namespace: "production", pod: "other" } : ip === "10.0.0.7" ? { namespace: "production", pod: "api" } : ip === "192.168.0.2" ? { node: "node-2" } : undefined),
@@ -54,6 +56,12 @@ describe("monitor events", () => {
     const event = enrich({ ...base, type: 2, verdict: 2, reason: 181, rule: 10 }, context);
     assert.deepEqual([event.type, event.verdict, event.reason, event.rule?.log], ["policy-verdict", "audit", "policy-deny", "ticket-7"]);
     assert.match(renderEvent(event), /AUDITED policy deny {2}production\/other .* by production\/watch spec\.ingressDeny\[0\] \(ticket-7\)$/);
+  });
+
+  it("says what the policy calls the rule", () => {
+    const event = enrich({ ...base, reason: 181, rule: 11 }, context);
+    assert.equal(event.rule?.name, "no strangers");
+    assert.match(renderEvent(event), / by admin spec\.ingress\[1\] "no strangers"$/);
   });
 
   it("names the pod on whose link it was, where the addresses are not its own", () => {
