@@ -89,18 +89,26 @@ function sideAnswer(options: ExplainOptions, direction: Direction, own: Party, o
   const judged = options.engine.judge(direction, workload, other, port);
   const verdict = judged.verdict === "deny" ? "denied" : judged.verdict === "audit" ? "audited" : "allowed";
   const { world } = options.engine;
-  const { names } = judged.subject;
-  const name = names.get(judged.rule);
-  const because = judged.by === "nothing" || (name !== undefined && isOpen(name)) ? "nothing-enforced" : judged.by;
-  const passing = judged.passedBy === undefined ? undefined : names.get(judged.passedBy);
+  const name = decidingRule(judged);
   const misses = missesOf(draftsOf(options, workload), { direction, subject: workload.labels, peer: judged.known, port, names: (direction === "ingress" ? workload : workloadOf(other))?.ports ?? [] });
   return {
-    ...empty, verdict, because,
-    ...(name === undefined || because === "nothing-enforced" ? {} : { rule: ruleWords(world, name) }),
-    ...(passing === undefined ? {} : { passedBy: ruleWords(world, passing) }),
-    also: name === undefined || because !== "rule" ? [] : alsoOf(world, misses, name),
+    ...empty, verdict,
+    ...reasonOf(world, judged, name),
+    also: name?.kind === "rule" ? alsoOf(world, misses, name) : [],
     near: nearOf(world, misses, judged),
   };
+}
+
+/** As somebody wrote it; undefined: nothing is enforced, or nothing that is means the flow. */
+function decidingRule({ rule, subject: { names } }: Judged): RuleName | undefined {
+  const name = names.get(rule);
+  return name === undefined || isOpen(name) ? undefined : name;
+}
+
+function reasonOf(world: World, { by, passedBy, subject: { names } }: Judged, name: RuleName | undefined): Pick<SideAnswer, "because" | "rule" | "passedBy"> {
+  const because = by === "nothing" || (by === "rule" && name === undefined) ? "nothing-enforced" : by;
+  const passing = passedBy === undefined ? undefined : names.get(passedBy);
+  return { because, ...(name === undefined ? {} : { rule: ruleWords(world, name) }), ...(passing === undefined ? {} : { passedBy: ruleWords(world, passing) }) };
 }
 
 /** The compiler's own, where policies deny and none closes the direction: what they do not deny passes. Every path that a user wrote ends in an index. */
