@@ -46,7 +46,7 @@ import { defaultEncryption } from "./encryption.ts";
 import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
-import { PolicyStatuses } from "./policy-statuses.ts";
+import { PolicyStatuses, STATUS_GATHER_MS, STATUS_INTERVAL_MS } from "./policy-statuses.ts";
 import { PolicyWarnings } from "./policy-warnings.ts";
 import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
 import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
@@ -97,13 +97,6 @@ interface Work {
 }
 
 const COLLECT_INTERVAL_MS = 30_000;
-/** A status that changes in a burst, as nodes acknowledge one after the other, is written at most this often. */
-const STATUS_INTERVAL_MS = 200;
-/**
- * A policy's status waits this long after a change: the API server is to be free for the node states, for which packets
- * wait, and mostly the acknowledgements are there by then, so that one write says it all.
- */
-const STATUS_GATHER_MS = 100;
 const WRITERS = 8;
 /** A cluster that never rests gets its statuses after this long, however its nodes stand. */
 const FIRST_PASS_MS = 30_000;

@@ -17,6 +17,14 @@ import type { PolicyStatus } from "./policy-status.ts";
 import type { PolicyWarnings } from "./policy-warnings.ts";
 import type { Standings } from "./standings.ts";
 
+/** A status that changes in a burst, as nodes acknowledge one after the other, is written at most this often. */
+export const STATUS_INTERVAL_MS = 200;
+/**
+ * A policy's status waits this long after a change: the API server is to be free for the node states, for which packets
+ * wait, and mostly the acknowledgements are there by then, so that one write says it all.
+ */
+export const STATUS_GATHER_MS = 100;
+
 export interface PolicyStatusesOptions {
   readonly client: KubeClient;
   readonly policies: PolicyBook;
