@@ -49,7 +49,7 @@ function checkPods({ namespaces, pods }: Pick<ClusterPolicyPeer, "namespaces" | 
 
 function checkPeer(peer: ClusterPolicyPeer, path: string, problems: Problem[]): void {
   checkPods(peer, path, problems);
-  if (peer.nodes !== undefined && selectorKeys(peer.nodes).length > 0) problems.push({ path: `${path}.nodes`, message: "nodes by labels are not supported yet; an empty selector means all nodes" });
+  checkSelector(peer.nodes, `${path}.nodes`, false, problems);
   peer.networks?.forEach((block, at) => {
     try {
       parseCidr(block, { maskHostBits: true });

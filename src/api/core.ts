@@ -48,6 +48,20 @@ export interface Lease extends KubeObject {
   };
 }
 
+export interface Service extends KubeObject {
+  readonly spec?: {
+    readonly clusterIP?: string;
+    readonly clusterIPs?: readonly string[];
+    readonly selector?: Readonly<Record<string, string>>;
+    readonly ports?: readonly { readonly port: number; readonly protocol?: string; readonly targetPort?: number | string }[];
+  };
+}
+
+/** Label of an EndpointSlice: its service. */
+export const SERVICE_NAME = "kubernetes.io/service-name";
+/** Slices that are not those of the pods that a service selects. */
+export const SLICES_WITHOUT_PODS = "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
+
 /** discovery.k8s.io/v1: where a service is. */
 export interface EndpointSlice extends KubeObject {
   readonly endpoints?: readonly { readonly addresses?: readonly string[] }[] | null;

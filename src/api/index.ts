@@ -18,7 +18,7 @@ export type { Enforcement } from "./enforcement.ts";
 export type { KubeObject, ObjectMeta, OwnerReference } from "./meta.ts";
 export { icmpType } from "./icmp-types.ts";
 export { checkBlocks, parseBlock, sectionsOf, specsOf } from "./meaning.ts";
-export type { PolicySpec, Section, SectionItem } from "./meaning.ts";
+export type { PolicySpec, Section, SectionItem, ServiceReference } from "./meaning.ts";
 export type * from "./network-policy.ts";
 export type { PolicyKind } from "./policy-kinds.ts";
 export { formatProblems } from "./problem.ts";

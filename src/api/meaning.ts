@@ -12,6 +12,8 @@ type LabelSelector = PolicySpec["endpointSelector"];
 type IngressItem = NonNullable<PolicySpec["ingress"]>[number];
 type EgressItem = NonNullable<PolicySpec["egress"]>[number];
 type CidrSet = NonNullable<IngressItem["fromCIDRSet"]>[number];
+/** A service by its name, or services by their labels. */
+export type ServiceReference = NonNullable<EgressItem["toServices"]>[number];
 type Icmp = NonNullable<IngressItem["icmps"]>[number];
 type Port = NonNullable<IngressItem["toPorts"]>[number]["ports"][number];
 
@@ -21,11 +23,15 @@ export interface SectionItem {
   readonly cidrs: readonly string[] | undefined;
   readonly cidrSets: readonly CidrSet[] | undefined;
   readonly entities: readonly string[] | undefined;
+  /** Nodes by the labels of their objects. */
+  readonly nodes: readonly LabelSelector[] | undefined;
+  /** Of egress alone. */
+  readonly services: readonly ServiceReference[] | undefined;
   readonly toPorts: readonly { readonly ports: readonly Port[] }[] | undefined;
   readonly icmps: readonly Icmp[] | undefined;
 }
 
-type Item = Omit<Partial<IngressItem & EgressItem>, "toPorts"> & { readonly toPorts?: readonly { readonly ports: readonly Port[] }[] };
+type Item = Omit<Partial<IngressItem & EgressItem>, "toPorts" | "authentication"> & { readonly toPorts?: readonly { readonly ports: readonly Port[] }[] };
 
 export interface Section {
   readonly name: "ingress" | "ingressDeny" | "egress" | "egressDeny";
@@ -50,6 +56,8 @@ function sectionItem(item: Item, direction: "ingress" | "egress"): SectionItem {
     cidrs: isIngress ? item.fromCIDR : item.toCIDR,
     cidrSets: isIngress ? item.fromCIDRSet : item.toCIDRSet,
     entities: isIngress ? item.fromEntities : item.toEntities,
+    nodes: isIngress ? item.fromNodes : item.toNodes,
+    services: isIngress ? undefined : item.toServices,
     toPorts: item.toPorts,
     icmps: item.icmps,
   };
@@ -77,18 +85,22 @@ export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean,
 
 function checkItem(item: SectionItem, { direction }: Section, path: string, problems: Problem[]): void {
   const field = direction === "ingress" ? "from" : "to";
-  const kinds = [item.endpoints, item.cidrs, item.cidrSets, item.entities].filter((peers) => peers !== undefined);
+  const kinds = [item.endpoints, item.cidrs, item.cidrSets, item.entities, item.nodes, item.services].filter((peers) => peers !== undefined);
   if (kinds.length > 1) problems.push({ path, message: "an item has one kind of peers; write one item for each" });
   if (item.toPorts !== undefined && item.icmps !== undefined) problems.push({ path, message: "an item has either toPorts or icmps; write one item for each" });
   item.endpoints?.forEach((peer, at) => checkSelector(peer, `${path}.${field}Endpoints[${at}]`, true, problems));
   item.cidrs?.forEach((block, at) => checkBlock(block, `${path}.${field}CIDR[${at}]`, problems));
+  item.nodes?.forEach((selector, at) => checkObjectSelector(selector, "nodes", `${path}.${field}Nodes[${at}]`, problems));
+  item.services?.forEach(({ k8sServiceSelector }, at) => {
+    if (k8sServiceSelector !== undefined) checkObjectSelector(k8sServiceSelector.selector, "services", `${path}.toServices[${at}].k8sServiceSelector.selector`, problems);
+  });
   item.cidrSets?.forEach((set, at) => checkCidrSet(set, `${path}.${field}CIDRSet[${at}]`, problems));
   const namesNothing = direction === "egress" && hasPeersWithoutNames(item);
   item.toPorts?.forEach(({ ports }, at) =>
     ports.forEach((port, index) => {
       const here = `${path}.toPorts[${at}].ports[${index}]`;
       checkPort(port, here, problems);
-      if (namesNothing && !IS_NUMBER.test(port.port)) problems.push({ path: `${here}.port`, message: "only pods name their ports: write a number for peers that are addresses or entities" });
+      if (namesNothing && !IS_NUMBER.test(port.port)) problems.push({ path: `${here}.port`, message: "only pods name their ports: write a number for peers that are addresses, entities, nodes or services" });
     }),
   );
   item.icmps?.forEach(({ fields }, at) =>
@@ -99,8 +111,8 @@ function checkItem(item: SectionItem, { direction }: Section, path: string, prob
 }
 
 /** What a port's name means is said by the pod that receives: an address, the world or a node has no names. */
-function hasPeersWithoutNames({ cidrs, cidrSets, entities }: SectionItem): boolean {
-  return cidrs !== undefined || cidrSets !== undefined || (entities?.some((entity) => entity !== "all" && entity !== "cluster") ?? false);
+function hasPeersWithoutNames({ cidrs, cidrSets, entities, nodes, services }: SectionItem): boolean {
+  return cidrs !== undefined || nodes !== undefined || services !== undefined || cidrSets !== undefined || (entities?.some((entity) => entity !== "all" && entity !== "cluster") ?? false);
 }
 
 function checkBlock(text: string, path: string, problems: Problem[]): Cidr | undefined {
@@ -132,6 +144,18 @@ function checkCidrSet(set: CidrSet, path: string, problems: Problem[]): void {
     const isInside = inner !== undefined && block !== undefined && inner.prefix >= block.prefix && cidrContains(block, inner.address) && text.includes(":") === set.cidr?.includes(":");
     if (inner !== undefined && block !== undefined && !isInside) problems.push({ path: `${path}.except[${at}]`, message: `${text} is not inside ${set.cidr}` });
   });
+}
+
+/** By the labels of objects of `kind`, whose keys need no source. */
+function checkObjectSelector(selector: LabelSelector, kind: string, path: string, problems: Problem[]): void {
+  const keys = [...Object.keys(selector.matchLabels ?? {}), ...(selector.matchExpressions ?? []).map(({ key }) => key)];
+  for (const key of keys) {
+    const [source, name] = splitLabelKey(key);
+    if (source !== "k8s" && source !== "any") problems.push({ path, message: `${key}: labels of ${kind} are of source k8s` });
+    else if (!isLabelKey(name)) problems.push({ path, message: `${key} is not a label key` });
+  }
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) checkValue(value, `${path}.matchLabels.${key}`, problems);
+  selector.matchExpressions?.forEach((expression, index) => checkValues(expression, `${path}.matchExpressions[${index}]`, problems));
 }
 
 /** By the own labels of objects, whose keys have no source. */

@@ -132,6 +132,7 @@ function schemaProblem(error: ErrorObject): Problem {
     const field = String((error.params as { readonly missingProperty: string }).missingProperty);
     return { path: path === "" ? field : `${path}.${field}`, message: "required" };
   }
+  if (error.keyword === "enum" && path.endsWith(".authentication.mode")) return { path, message: "authentication is not supported yet, beyond disabled" };
   if (error.keyword === "enum") {
     const allowed = (error.params as { readonly allowedValues: readonly string[] }).allowedValues;
     return { path, message: `must be one of ${allowed.join(", ")}` };

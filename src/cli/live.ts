@@ -1,6 +1,7 @@
 /** The world of a cluster: the objects that policies are about, as the API server has them now. */
+import { SLICES_WITHOUT_PODS } from "../api/core.ts";
 import type { Sourced } from "../explain/index.ts";
-import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, CLUSTER_NETWORK_POLICIES, ENDPOINT_SLICES, NAMESPACES, NETWORK_POLICIES, NODES, PODS } from "../kube/kinds.ts";
+import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, CLUSTER_NETWORK_POLICIES, ENDPOINT_SLICES, NAMESPACES, NETWORK_POLICIES, NODES, PODS, SERVICES } from "../kube/kinds.ts";
 import { apiVersionOf, resourceType } from "../kube/resource.ts";
 import type { KubeObject, ResourceType } from "../kube/resource.ts";
 import { readPolicyOptions } from "../compile/index.ts";
@@ -11,7 +12,6 @@ interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-const SERVICES = resourceType("", "v1", "services", "Service", true);
 const CONFIG_MAPS = resourceType<ConfigMap>("", "v1", "configmaps", "ConfigMap", true);
 const SETTINGS = "cilium-config";
 const READ: readonly ResourceType[] = [PODS, NAMESPACES, NODES, SERVICES, CILIUM_NODES, CILIUM_CIDR_GROUPS, CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES] as readonly ResourceType[];
@@ -19,7 +19,7 @@ const READ: readonly ResourceType[] = [PODS, NAMESPACES, NODES, SERVICES, CILIUM
 /** Lists do not say the kind of their items. */
 export async function readLive({ client }: Cluster): Promise<readonly Sourced[]> {
   const lists = await Promise.all(READ.map(async (type) => (await client.list(type)).items.map((object) => ({ object: { ...object, kind: type.kind, apiVersion: apiVersionOf(type) } }))));
-  const slices = await client.list(ENDPOINT_SLICES, { namespace: "default", labelSelector: "kubernetes.io/service-name=kubernetes" });
+  const slices = await client.list(ENDPOINT_SLICES, { labelSelector: SLICES_WITHOUT_PODS });
   return [...lists.flat(), ...slices.items.map((object) => ({ object: { ...object, kind: ENDPOINT_SLICES.kind } }))];
 }
 

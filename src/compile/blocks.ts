@@ -6,6 +6,7 @@ import type { CidrBlock, CidrPeers, PeerScope } from "./state.ts";
 
 /** All IPv4 addresses, as 16 bytes ::ffff:0:0/96. */
 const ALL_IPV4 = parseCidr("0.0.0.0/0");
+export const OF_NODES: ReadonlySet<PeerScope> = new Set(["nodes"]);
 const SCOPES: readonly PeerScope[] = ["world", "nodes", "pods"];
 
 /** Blocks in canonical text, each once; equal peers are equal texts. The blocks must be well-formed. */

@@ -1,11 +1,9 @@
-/**
- * CiliumCIDRGroups put in the place where a policy names them: the rest of the compiler knows blocks alone. A group
- * that does not exist means nobody. Pure.
- */
+/** CiliumCIDRGroups put in the place where a policy names them. A group that does not exist means nobody. Pure. */
 import type { PolicySpec, SectionItem } from "../api/meaning.ts";
 import { specsOf } from "../api/meaning.ts";
 import type { Problem } from "../api/problem.ts";
-import type { CiliumPolicyRow, PolicyRow } from "../model/snapshot.ts";
+import type { CiliumPolicyRow } from "../model/snapshot.ts";
+import { selectsObject } from "./object-selector.ts";
 
 export interface CidrGroup {
   readonly labels: Readonly<Record<string, string>>;
@@ -17,31 +15,18 @@ export interface CidrGroup {
 
 export type CidrGroups = ReadonlyMap<string, CidrGroup>;
 
-export interface ResolvedPolicy {
-  /** The policy itself when it names no groups. */
-  readonly row: PolicyRow;
-  /** By path in the policy, what a name of a group does not mean; undefined: it names none. */
-  readonly unresolved: readonly Problem[] | undefined;
-  /** How many blocks, with exceptions, stand for the names of groups. */
-  readonly blocks: number;
-}
-
 type CidrSet = NonNullable<SectionItem["cidrSets"]>[number];
-type GroupSelector = NonNullable<CidrSet["cidrGroupSelector"]>;
 type Item = { readonly [field in "fromCIDRSet" | "toCIDRSet"]?: readonly CidrSet[] };
 
 const FIELDS = { ingress: "fromCIDRSet", ingressDeny: "fromCIDRSet", egress: "toCIDRSet", egressDeny: "toCIDRSet" } as const;
 
-/** Of more blocks than `most` nothing is made: the names of groups stay, and mean nobody. */
-export function resolveGroups(row: PolicyRow, groups: CidrGroups, most = Number.POSITIVE_INFINITY): ResolvedPolicy {
-  if (row.kind === "NetworkPolicy" || row.kind === "ClusterNetworkPolicy" || !namesGroups(row)) return { row, unresolved: undefined, blocks: 0 };
-  const blocks = blocksOfGroups(row, groups);
-  if (blocks > most) return { row, unresolved: [], blocks };
-  const unresolved: Problem[] = [];
+/** The policy with blocks in the place of its groups' names. */
+export function withBlocks(row: CiliumPolicyRow, groups: CidrGroups, unresolved: Problem[]): CiliumPolicyRow {
+  if (!namesGroups(row)) return row;
   const resolve = (spec: PolicySpec, path: string): PolicySpec => ({ ...spec, ...resolvedSections(spec, path, groups, unresolved) });
   const spec = row.spec === undefined ? {} : { spec: resolve(row.spec, "spec") };
   const specs = row.specs === undefined ? {} : { specs: row.specs.map((each, index) => resolve(each, `specs[${index}]`)) };
-  return { row: { ...row, ...spec, ...specs }, unresolved, blocks };
+  return { ...row, ...spec, ...specs };
 }
 
 function setsOfGroups({ spec, specs = [] }: CiliumPolicyRow): readonly CidrSet[] {
@@ -49,17 +34,17 @@ function setsOfGroups({ spec, specs = [] }: CiliumPolicyRow): readonly CidrSet[]
   return all.flatMap(({ spec: one }) => sections(one).flatMap(([, field, items]) => items.flatMap((item) => (item[field] ?? []).filter(isGroup))));
 }
 
-function namesGroups(row: CiliumPolicyRow): boolean {
+export function namesGroups(row: CiliumPolicyRow): boolean {
   return setsOfGroups(row).length > 0;
 }
 
-function blocksOfGroups(row: CiliumPolicyRow, groups: CidrGroups): number {
+export function blocksOfGroups(row: CiliumPolicyRow, groups: CidrGroups): number {
   const sizes = setsOfGroups(row).map((set) => named(set, groups).reduce((sum, [, { cidrs }]) => sum + cidrs.length, 0) * (1 + (set.except?.length ?? 0)));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function named({ cidrGroupRef, cidrGroupSelector }: CidrSet, groups: CidrGroups): readonly (readonly [name: string, group: CidrGroup])[] {
-  return [...groups].filter(([name, { labels }]) => name === cidrGroupRef || (cidrGroupSelector !== undefined && selectsGroup(cidrGroupSelector, labels)));
+  return [...groups].filter(([name, { labels }]) => name === cidrGroupRef || (cidrGroupSelector !== undefined && selectsObject(cidrGroupSelector, labels)));
 }
 
 function isGroup({ cidrGroupRef, cidrGroupSelector }: CidrSet): boolean {
@@ -96,17 +81,4 @@ function blocksOf(set: CidrSet, path: string, groups: CidrGroups, unresolved: Pr
   for (const [name, { problems }] of found) for (const problem of problems) unresolved.push({ path: `${path}.${field}`, message: `CiliumCIDRGroup ${name}: ${problem.path}: ${problem.message}: it means nobody` });
   const cidrs = found.flatMap(([, group]) => group.cidrs);
   return cidrs.map((cidr) => ({ cidr, ...(except === undefined ? {} : { except }) }));
-}
-
-/** As Kubernetes selects by the labels of an object. */
-function selectsGroup({ matchLabels = {}, matchExpressions = [] }: GroupSelector, labels: Readonly<Record<string, string>>): boolean {
-  const valueOf = (key: string): string | undefined => (Object.hasOwn(labels, key) ? labels[key] : undefined);
-  const isAmong = (key: string, values: readonly string[] = []): boolean => values.includes(valueOf(key) ?? "") && valueOf(key) !== undefined;
-  return (
-    Object.entries(matchLabels).every(([key, value]) => valueOf(key) === value) &&
-    matchExpressions.every(({ key, operator, values }) => {
-      if (operator === "Exists" || operator === "DoesNotExist") return (valueOf(key) !== undefined) === (operator === "Exists");
-      return isAmong(key, values) === (operator === "In");
-    })
-  );
 }

@@ -2,17 +2,19 @@
 import { icmpType } from "../api/icmp-types.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec, Section, SectionItem } from "../api/meaning.ts";
-import type { CiliumPolicyRow } from "../model/snapshot.ts";
-import { cidrPeers } from "./blocks.ts";
+import type { CiliumPolicyRow, Referents } from "../model/snapshot.ts";
+import { OF_NODES, cidrPeers } from "./blocks.ts";
 import { ANY_PORT, Selectors } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
 import { entityPeers } from "./entities.ts";
+import { ofNamespace, ofPods, requirementsOf } from "./kubernetes-policy.ts";
 import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts";
-import { peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
+import { normalized, peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
 import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
 
 /** A port without a protocol is one of each. */
 export const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
+const OF_ENDPOINTS: ReadonlySet<PeerScope> = new Set(["world", "nodes"]);
 const ICMP = { IPv4: 1, IPv6: 58 } as const;
 
 type Port = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];
@@ -24,6 +26,7 @@ interface Context {
   readonly namespace: string;
   /** What address blocks may match; the world only, unless the configuration says more. */
   readonly cidrScopes: ReadonlySet<PeerScope>;
+  readonly referents: NonNullable<CiliumPolicyRow["referents"]>;
   readonly selectors: Selectors;
 }
 
@@ -33,7 +36,7 @@ export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<
   const ref: PolicyRef = { kind, namespace, name, uid, generation };
   const rules = specsOf({ ...(row.spec === undefined ? {} : { spec: row.spec }), specs: [...(row.specs ?? [])] });
   return rules.map(({ path, spec }) => {
-    const context: Context = { namespace, cidrScopes, selectors: new Selectors() };
+    const context: Context = { namespace, cidrScopes, referents: row.referents ?? {}, selectors: new Selectors() };
     const sections = sectionsOf(spec);
     const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
     const subject = subjectSelector(spec.endpointSelector, namespace);
@@ -49,7 +52,7 @@ function enforcedBy({ enableDefaultDeny }: PolicySpec, sections: readonly Sectio
 
 /** An item that names neither peers nor ports only closes the direction. */
 function draftItem(item: SectionItem, { direction, verdict }: Section, path: string, context: Context): RuleDraft[] {
-  const peers = peersOf(item, context);
+  const peers = peersOf(item, path, context);
   if (peers === undefined && item.toPorts === undefined && item.icmps === undefined) return [];
   const ids = context.selectors.idsOf(verdict === "deny" ? withUntold(peers ?? [undefined]) : (peers ?? [undefined]));
   return portsOf(item, path).flatMap((part) => ids.map((peer) => ({ direction, verdict, peer, ...part })));
@@ -59,13 +62,20 @@ function withUntold(peers: readonly (PeerSelector | undefined)[]): readonly (Pee
   return peers.flatMap((peer): readonly (PeerSelector | undefined)[] => (peer?.kind === "labels" ? [peer, ...untoldPeers(peer)] : [peer]));
 }
 
-/** Absent: any peer, as undefined. Present but empty: nobody, as is a group of blocks that was not put in its place (`cidr-groups.ts`). */
-function peersOf({ endpoints, cidrs, cidrSets, entities }: SectionItem, context: Context): readonly (PeerSelector | undefined)[] | undefined {
+/** Absent: any peer, as undefined. Present but empty: nobody, as is what was not put in the place of a name (`references.ts`). */
+function peersOf({ endpoints, cidrs, cidrSets, entities, nodes, services }: SectionItem, path: string, context: Context): readonly (PeerSelector | undefined)[] | undefined {
   if (endpoints !== undefined) return endpoints.map((selector) => peerSelector(selector, context.namespace));
   if (entities !== undefined) return entities.flatMap(entityPeers);
+  if (nodes !== undefined || services !== undefined) return referentPeers(context.referents[path]);
   const blocks = cidrs?.map((cidr) => ({ cidr })) ?? cidrSets?.flatMap(({ cidr, except }) => (cidr === undefined ? [] : [{ cidr, except }]));
   if (blocks === undefined) return undefined;
   return blocks.length === 0 ? [] : [cidrPeers(blocks, context.cidrScopes)];
+}
+
+function referentPeers({ nodes, pods, endpoints }: Referents = { nodes: [], pods: [], endpoints: [] }): readonly PeerSelector[] {
+  const ofAddresses = (addresses: readonly string[], scopes: ReadonlySet<PeerScope>): readonly PeerSelector[] => (addresses.length === 0 ? [] : [cidrPeers(addresses.map((cidr) => ({ cidr })), scopes)]);
+  const ofServices = pods.map(({ namespace, labels }) => normalized([...requirementsOf({ matchLabels: labels }, ofPods), ofNamespace(namespace)]));
+  return [...ofAddresses(nodes, OF_NODES), ...ofServices, ...ofAddresses(endpoints, OF_ENDPOINTS)];
 }
 
 function portsOf({ toPorts, icmps }: SectionItem, path: string): readonly { readonly path: string; readonly ports: readonly PortMatch[] }[] {

@@ -5,11 +5,12 @@
 import { clusterPolicyRules } from "../api/cluster-network-policy.ts";
 import type { ClusterPolicyPeer, ClusterPolicyProtocol, ClusterPolicyRule } from "../api/cluster-network-policy.ts";
 import type { ClusterPolicyRow } from "../model/snapshot.ts";
-import { cidrPeers } from "./blocks.ts";
+import { OF_NODES, cidrPeers } from "./blocks.ts";
 import { ANY_PORT, Selectors } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
 import { entityPeers } from "./entities.ts";
 import { EVERYWHERE, ofNamespaces, ofPods, requirementsOf } from "./kubernetes-policy.ts";
+import { isEveryNode } from "./node-peers.ts";
 import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts";
 import { normalized, untoldPeers } from "./selectors.ts";
 import type { LabelPeers, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
@@ -23,7 +24,7 @@ export function draftClusterPolicy(row: ClusterPolicyRow): PolicyDraft {
   const { kind, namespace, name, uid, generation, spec, enforcement } = row;
   const ref: PolicyRef = { kind, namespace, name, uid, generation };
   const selectors = new Selectors();
-  const rules = clusterPolicyRules(spec).flatMap((rule) => draftRule(rule, selectors));
+  const rules = clusterPolicyRules(spec).flatMap((rule) => draftRule(rule, row.referents ?? {}, selectors));
   // The schema, ours or upstream's, has seen to it that there is one of both. Neither: nobody is selected.
   const subject = podsOf(spec.subject)[0] ?? { kind: "labels", requirements: [{ key: "k8s:", operator: "In", values: [] }] };
   return { ref, path: "spec", subject, enforces: new Set(), rules, tier: { name: TIERS[spec.tier], priority: spec.priority }, selectors: selectors.all, enforcement };
@@ -33,8 +34,8 @@ export function draftClusterPolicy(row: ClusterPolicyRow): PolicyDraft {
  * Pods whose identity does not tell yet of a label that counts are denied what a rule denies, and what it hands over:
  * further on somebody might accept it.
  */
-function draftRule({ direction, path, name, action, peers, protocols }: ClusterPolicyRule, selectors: Selectors): readonly RuleDraft[] {
-  const meant = peers.flatMap(peersOf);
+function draftRule({ direction, path, name, action, peers, peersPath, protocols }: ClusterPolicyRule, referents: NonNullable<ClusterPolicyRow["referents"]>, selectors: Selectors): readonly RuleDraft[] {
+  const meant = peers.flatMap((peer, at) => peersOf(peer, referents[`${peersPath}[${at}]`]?.nodes ?? []));
   const ports = protocols === undefined ? [ANY_PORT] : sortedPorts(protocols.flatMap(portMatches));
   const untold = action === "Accept" ? [] : meant.flatMap((peer) => (peer.kind === "labels" ? untoldPeers(peer) : []));
   const draft = (verdict: RuleDraft["verdict"], of: readonly PeerSelector[]): readonly RuleDraft[] => selectors.idsOf(of).map((peer) => ({ direction, verdict, path, name, peer, ports }));
@@ -47,9 +48,13 @@ function podsOf({ namespaces, pods }: Pick<ClusterPolicyPeer, "namespaces" | "po
   return [normalized([...requirementsOf(pods.namespaceSelector, ofNamespaces), ...requirementsOf(pods.podSelector, ofPods)])];
 }
 
-function peersOf(peer: ClusterPolicyPeer): readonly PeerSelector[] {
+/** @param nodes addresses of those that the peer names by labels. */
+function peersOf(peer: ClusterPolicyPeer, nodes: readonly string[]): readonly PeerSelector[] {
   if (peer.networks !== undefined) return [cidrPeers(peer.networks.map((cidr) => ({ cidr })), EVERYWHERE)];
-  if (peer.nodes !== undefined) return ["host", "remote-node"].flatMap(entityPeers).filter((node) => node !== undefined);
+  if (peer.nodes !== undefined) {
+    if (isEveryNode(peer.nodes)) return ["host", "remote-node"].flatMap(entityPeers).filter((node) => node !== undefined);
+    return nodes.length === 0 ? [] : [cidrPeers(nodes.map((cidr) => ({ cidr })), OF_NODES)];
+  }
   return podsOf(peer);
 }
 

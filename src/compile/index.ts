@@ -1,8 +1,12 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
 export * from "./compile.ts";
 export { ALLOW_PRECEDENCE, DENY_PRECEDENCE, OPEN_PRECEDENCE } from "./tiers.ts";
-export { resolveGroups } from "./cidr-groups.ts";
-export type { CidrGroup, CidrGroups, ResolvedPolicy } from "./cidr-groups.ts";
+export type { CidrGroup, CidrGroups } from "./cidr-groups.ts";
+export { resolveReferences } from "./references.ts";
+export type { Directory, ResolvedPolicy } from "./references.ts";
+export type { NodePeer } from "./node-peers.ts";
+export { mayMean } from "./service-peers.ts";
+export type { ServicePeer } from "./service-peers.ts";
 export { NamedKeys, boundlessKeys } from "./named-keys.ts";
 export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";

@@ -59,7 +59,7 @@ function peerOf({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer, 
   return [normalized([...requirementsOf(podSelector, ofPods), ...namespaces])];
 }
 
-function ofNamespace(namespace: string): Requirement {
+export function ofNamespace(namespace: string): Requirement {
   return { key: NAMESPACE_LABEL, operator: "In", values: [namespace] };
 }
 

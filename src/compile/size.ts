@@ -9,7 +9,7 @@ import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec, SectionItem } from "../api/meaning.ts";
 import { PROTOCOLS } from "./cilium-policy.ts";
 import { portRange } from "./ports.ts";
-import type { CiliumPolicyRow, ClusterPolicyRow, KubernetesPolicyRow, PolicyRow } from "../model/snapshot.ts";
+import type { CiliumPolicyRow, ClusterPolicyRow, KubernetesPolicyRow, PolicyRow, Referents } from "../model/snapshot.ts";
 
 type CiliumPort = NonNullable<SectionItem["toPorts"]>[number]["ports"][number];
 
@@ -27,18 +27,17 @@ export function policySize(row: PolicyRow): PolicySize {
   return { rules: sum(sizes.map(({ rules }) => rules)), blocks: sum(sizes.map(({ blocks }) => blocks)) };
 }
 
-function specsOfRow({ spec, specs = [] }: CiliumPolicyRow): readonly PolicySpec[] {
-  return specsOf({ ...(spec === undefined ? {} : { spec }), specs: [...specs] }).map((one) => one.spec);
-}
-
 function ciliumPolicySizes(row: CiliumPolicyRow): readonly PolicySize[] {
-  return specsOfRow(row).flatMap((spec) => sectionsOf(spec).flatMap(({ items }) => items.map(itemSize)));
+  const all = specsOf({ ...(row.spec === undefined ? {} : { spec: row.spec }), specs: [...(row.specs ?? [])] });
+  return all.flatMap(({ path, spec }) => sectionsOf(spec).flatMap(({ name, items }) => items.map((item, index) => itemSize(item, row.referents?.[`${path}.${name}[${index}]`]))));
 }
 
-function itemSize({ endpoints, entities, cidrs, cidrSets, toPorts, icmps }: SectionItem): PolicySize {
-  const blocks = (cidrs?.length ?? 0) + sum((cidrSets ?? []).map(({ except }) => 1 + (except?.length ?? 0)));
+const NO_REFERENTS: Referents = { nodes: [], pods: [], endpoints: [] };
+
+function itemSize({ endpoints, entities, cidrs, cidrSets, toPorts, icmps }: SectionItem, { nodes, pods, endpoints: ofServices }: Referents = NO_REFERENTS): PolicySize {
+  const blocks = (cidrs?.length ?? 0) + sum((cidrSets ?? []).map(({ except }) => 1 + (except?.length ?? 0))) + nodes.length + ofServices.length;
   const ports = toPorts === undefined ? sum((icmps ?? [{ fields: [undefined] }]).map(({ fields }) => fields.length)) : sum(toPorts.map(({ ports: all }) => sum(all.map(matchesOf))));
-  return { rules: (endpoints ?? entities ?? [undefined]).length * ports, blocks };
+  return { rules: Math.max((endpoints ?? entities ?? [undefined]).length, pods.length) * ports, blocks };
 }
 
 /** A name says its protocol where the pod declares it. */
@@ -58,14 +57,14 @@ function networkPolicySizes({ spec: { ingress = [], egress = [] } }: KubernetesP
   return [...ingress.map(({ from, ports }) => sizeOf(from, ports)), ...egress.map(({ to, ports }) => sizeOf(to, ports))];
 }
 
-function clusterPolicySizes({ spec }: ClusterPolicyRow): readonly PolicySize[] {
+function clusterPolicySizes({ spec, referents }: ClusterPolicyRow): readonly PolicySize[] {
   const matchesIn = (protocol: ClusterPolicyProtocol): number => {
     const ranges = (["tcp", "udp", "sctp"] as const).flatMap((name) => protocol[name]?.destinationPort?.range ?? []);
     return Math.max(1, sum(ranges.map(({ start, end }) => prefixesOf(start, end))));
   };
-  return clusterPolicyRules(spec).map(({ peers, protocols = [] }) => ({
+  return clusterPolicyRules(spec).map(({ peers, peersPath, protocols = [] }) => ({
     rules: peers.length * Math.max(1, sum(protocols.map(matchesIn))),
-    blocks: sum(peers.map(({ networks = [] }) => networks.length)),
+    blocks: sum(peers.map(({ networks = [] }, at) => networks.length + (referents?.[`${peersPath}[${at}]`]?.nodes.length ?? 0))),
   }));
 }
 

@@ -89,7 +89,7 @@ function emptyPeers(row: PolicyRow): readonly Warning[] {
   return all.flatMap(({ path, spec: one }) =>
     sectionsOf(one).flatMap(({ name, items }) =>
       items.flatMap((item, index): Warning[] => {
-        const isEmpty = [item.endpoints, item.cidrs, item.cidrSets, item.entities].some((peers) => peers?.length === 0);
+        const isEmpty = [item.endpoints, item.cidrs, item.cidrSets, item.entities, item.nodes, item.services].some((peers) => peers?.length === 0);
         return isEmpty ? [{ reason: "UnreachableRule", path: `${path}.${name}[${index}]`, message: "its list of peers is empty, which means nobody; leave the list out to mean everybody" }] : [];
       }),
     ),
@@ -126,7 +126,7 @@ const nameOf = (key: string): string => key.replace(/^k8s:/, "");
 function podAddresses(draft: PolicyDraft, { pods }: ClusterAddresses): readonly Warning[] {
   return draft.rules.flatMap(({ peer, path }): Warning[] => {
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
-    if (selector?.kind !== "cidrs" || selector.scopes.includes("pods")) return [];
+    if (selector?.kind !== "cidrs" || selector.scopes.includes("pods") || !selector.scopes.includes("world")) return []; // a node's router has an address of its pods
     const found = selector.blocks.find(({ cidr }) => pods.holds(parseCidr(cidr)));
     return found === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${found.cidr} is of pods, and blocks of addresses mean the outside alone: select the pods by their labels` }];
   });

@@ -1,6 +1,6 @@
 /** What questions are asked of: workloads, nodes, services and policies, read from objects of the API server or of files. Pure. */
-import type { EndpointSlice, Namespace, Node, Pod } from "../api/core.ts";
-import { isFinished } from "../api/core.ts";
+import type { EndpointSlice, Namespace, Node, Pod, Service } from "../api/core.ts";
+import { SERVICE_NAME, isFinished } from "../api/core.ts";
 import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { KubeObject } from "../api/meta.ts";
@@ -8,8 +8,8 @@ import { checkBlocks } from "../api/meaning.ts";
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { formatProblems } from "../api/problem.ts";
 import type { Validator } from "../api/validate.ts";
-import { NamedKeys, resolveGroups, withoutRules } from "../compile/index.ts";
-import type { CidrGroup } from "../compile/index.ts";
+import { NamedKeys, resolveReferences, withoutRules } from "../compile/index.ts";
+import type { CidrGroup, Directory, ServicePeer } from "../compile/index.ts";
 import { formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { PORT_PROTOCOLS, identityLabels, portNames, versionOf } from "../model/index.ts";
@@ -43,6 +43,8 @@ export interface Workload {
 
 export interface NodeFacts {
   readonly name: string;
+  /** Of its Node object; absent: of an address alone. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Canonical text, those of its router too. */
   readonly addresses: readonly string[];
   readonly internalIps: readonly string[];
@@ -52,7 +54,9 @@ export interface NodeFacts {
 export interface ServiceFacts {
   readonly namespace: string;
   readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly addresses: readonly string[];
+  /** Never empty. */
   readonly selector: Readonly<Record<string, string>> | undefined;
   readonly ports: readonly { readonly port: number; readonly protocol: string; readonly targetPort: number | string }[];
 }
@@ -90,15 +94,6 @@ const CLUSTER_KINDS: readonly string[] = ["Namespace", "Node", "CiliumNode", "Ci
 /** Labels that the API server gives every namespace. */
 const NAMESPACE_NAME = "kubernetes.io/metadata.name";
 
-interface Service extends KubeObject {
-  readonly spec?: {
-    readonly clusterIP?: string;
-    readonly clusterIPs?: readonly string[];
-    readonly selector?: Readonly<Record<string, string>>;
-    readonly ports?: readonly { readonly port: number; readonly protocol?: string; readonly targetPort?: number | string }[];
-  };
-}
-
 interface Templated extends KubeObject {
   readonly spec?: { readonly template?: { readonly metadata?: Partial<Pod["metadata"]>; readonly spec?: Pod["spec"] }; readonly jobTemplate?: Templated };
 }
@@ -107,15 +102,18 @@ export function worldOf(given: readonly Sourced[], options: WorldOptions): World
   const objects = given.map(placed);
   const of = (kind: string): readonly KubeObject[] => objects.filter(({ object }) => object.kind === kind).map(({ object }) => object);
   const notes: string[] = [];
-  const { rows, sources } = readPolicies(objects, of("CiliumCIDRGroup") as readonly CiliumCIDRGroup[], options, notes);
+  const slices = of("EndpointSlice") as readonly EndpointSlice[];
+  const ciliumNodes = new Map((of("CiliumNode") as readonly CiliumNode[]).map((node) => [node.metadata.name, node]));
+  const nodes = new Map((of("Node") as readonly Node[]).map((node) => [node.metadata.name, nodeFacts(node, ciliumNodes.get(node.metadata.name))]));
+  const services = (of("Service") as readonly Service[]).map(serviceFacts);
+  const directory = directoryOf(of("CiliumCIDRGroup") as readonly CiliumCIDRGroup[], nodes, services, slices);
+  const { rows, sources } = readPolicies(objects, directory, options, notes);
   const policies = Map.groupBy(rows, (row) => row.namespace);
   notes.push(...objects.filter(isUnknownPolicy).map(({ object }) => `${nameOf(object)}: policies of this kind are not built yet: it counts for nothing`));
-  const ciliumNodes = new Map((of("CiliumNode") as readonly CiliumNode[]).map((node) => [node.metadata.name, node]));
   return {
     workloads: workloadsOf(objects, of("Namespace"), policies, options.live, notes),
-    nodes: new Map((of("Node") as readonly Node[]).map((node) => [node.metadata.name, nodeFacts(node, ciliumNodes.get(node.metadata.name))])),
-    services: (of("Service") as readonly Service[]).map(serviceFacts),
-    apiServers: (of("EndpointSlice") as readonly EndpointSlice[]).filter(isOfApiServer).flatMap((slice) => (slice.endpoints ?? []).flatMap(({ addresses = [] }) => addresses.filter(isAddress).map(canonical))),
+    nodes, services,
+    apiServers: slices.filter(isOfApiServer).flatMap(addressesOf),
     policies, sources, notes, objects, live: options.live,
   };
 }
@@ -144,8 +142,21 @@ function isUnknownPolicy({ object: { kind = "" } }: Sourced): boolean {
   return kind.endsWith("NetworkPolicy") && !POLICY_KINDS.some((known) => known === kind);
 }
 
-function readPolicies(objects: readonly Sourced[], groupObjects: readonly CiliumCIDRGroup[], { validator }: WorldOptions, notes: string[]): { readonly rows: readonly PolicyRow[]; readonly sources: World["sources"] } {
-  const groups = new Map(groupObjects.map((group) => [group.metadata.name, cidrGroup(group)]));
+function directoryOf(groups: readonly CiliumCIDRGroup[], nodes: World["nodes"], services: World["services"], slices: readonly EndpointSlice[]): Directory {
+  const endpoints = Map.groupBy(slices, ({ metadata }) => `${metadata.namespace}/${metadata.labels?.[SERVICE_NAME]}`);
+  const peer = ({ namespace, name, labels, selector }: ServiceFacts): ServicePeer => ({ labels, selector, addresses: selector === undefined ? (endpoints.get(`${namespace}/${name}`) ?? []).flatMap(addressesOf) : [] });
+  return {
+    groups: new Map(groups.map((group) => [group.metadata.name, cidrGroup(group)])),
+    nodes: new Map([...nodes].map(([name, { labels = {}, addresses }]) => [name, { labels, addresses }])),
+    services: new Map([...Map.groupBy(services, ({ namespace }) => namespace)].map(([namespace, all]) => [namespace, new Map(all.map((service) => [service.name, peer(service)]))])),
+  };
+}
+
+function addressesOf({ endpoints }: EndpointSlice): readonly string[] {
+  return (endpoints ?? []).flatMap(({ addresses = [] }) => addresses.filter(isAddress).map(canonical));
+}
+
+function readPolicies(objects: readonly Sourced[], directory: Directory, { validator }: WorldOptions, notes: string[]): { readonly rows: readonly PolicyRow[]; readonly sources: World["sources"] } {
   const sources = new Map<string, PolicySource>();
   const rows: PolicyRow[] = [];
   for (const source of objects) {
@@ -156,7 +167,7 @@ function readPolicies(objects: readonly Sourced[], groupObjects: readonly Cilium
     const { problems, effective } = versionOf(kind, object, validator);
     if (problems.length > 0) notes.push(`${nameOf(object)} is not valid (${formatProblems(problems)})${effective === undefined ? " and counts for nothing" : `; its generation ${effective.generation} counts`}`);
     if (effective === undefined) continue;
-    const resolved = resolveGroups(effective, groups);
+    const resolved = resolveReferences(effective, directory);
     for (const { path, message } of resolved.unresolved ?? []) notes.push(`${nameOf(object)}: ${path}: ${message}`);
     const refusal = refusalOf(object);
     if (refusal !== undefined) notes.push(`${nameOf(object)}: ${refusal}: its rules count for nothing, and it closes what it closes`);
@@ -228,17 +239,18 @@ function nodeFacts({ metadata, spec, status }: Node, own: CiliumNode | undefined
   const internalIps = (status?.addresses ?? []).filter(({ type, address }) => type === "InternalIP" && isAddress(address)).map(({ address }) => canonical(address));
   const further = (own?.spec.addresses ?? []).map(({ ip }) => ip).filter(isAddress).map(canonical);
   const podCidrs = spec?.podCIDRs ?? (spec?.podCIDR === undefined ? [] : [spec.podCIDR]);
-  return { name: metadata.name, internalIps, addresses: [...new Set([...internalIps, ...further])], podCidrs: podCidrs.map((text) => parseCidr(text, { maskHostBits: true })) };
+  return { name: metadata.name, labels: metadata.labels ?? {}, internalIps, addresses: [...new Set([...internalIps, ...further])], podCidrs: podCidrs.map((text) => parseCidr(text, { maskHostBits: true })) };
 }
 
 function serviceFacts({ metadata, spec = {} }: Service): ServiceFacts {
   const addresses = [...(spec.clusterIPs ?? []), spec.clusterIP ?? ""].filter(isAddress).map(canonical);
   const ports = (spec.ports ?? []).map(({ port, protocol = "TCP", targetPort = port }) => ({ port, protocol, targetPort }));
-  return { namespace: metadata.namespace ?? "", name: metadata.name, addresses: [...new Set(addresses)], selector: spec.selector, ports };
+  const { selector = {} } = spec;
+  return { namespace: metadata.namespace ?? "", name: metadata.name, labels: metadata.labels ?? {}, addresses: [...new Set(addresses)], selector: Object.keys(selector).length === 0 ? undefined : selector, ports };
 }
 
 function isOfApiServer({ metadata }: EndpointSlice): boolean {
-  return metadata.namespace === "default" && metadata.labels?.["kubernetes.io/service-name"] === "kubernetes";
+  return metadata.namespace === "default" && metadata.labels?.[SERVICE_NAME] === "kubernetes";
 }
 
 function canonical(ip: string): string {

@@ -1,5 +1,5 @@
 /** Every kind that the product reads or writes. */
-import type { EndpointSlice, KubeEvent, Lease, Namespace, Node, Pod } from "../api/core.ts";
+import type { EndpointSlice, KubeEvent, Lease, Namespace, Node, Pod, Service } from "../api/core.ts";
 import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
@@ -16,6 +16,7 @@ import { resourceType } from "./resource.ts";
 export const PODS = resourceType<Pod>("", "v1", "pods", "Pod", true);
 export const NODES = resourceType<Node>("", "v1", "nodes", "Node", false);
 export const NAMESPACES = resourceType<Namespace>("", "v1", "namespaces", "Namespace", false);
+export const SERVICES = resourceType<Service>("", "v1", "services", "Service", true);
 export const EVENTS = resourceType<KubeEvent>("", "v1", "events", "Event", true);
 export const ENDPOINT_SLICES = resourceType<EndpointSlice>("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 export const LEASES = resourceType<Lease>("coordination.k8s.io", "v1", "leases", "Lease", true);

@@ -17,10 +17,22 @@ interface PolicyHead {
   readonly generation: number;
 }
 
+/** Whom nodes and services mean that an item names. */
+export interface Referents {
+  /** Addresses of nodes: nobody but a node is meant by them. */
+  readonly nodes: readonly string[];
+  /** Labels of the pods of services. */
+  readonly pods: readonly { readonly namespace: string; readonly labels: Readonly<Record<string, string>> }[];
+  /** Addresses of services that select no pods: nobody but a node and the outside is meant by them. */
+  readonly endpoints: readonly string[];
+}
+
 export interface CiliumPolicyRow extends PolicyHead {
   readonly kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy";
   readonly spec?: PolicySpec | undefined;
   readonly specs?: readonly PolicySpec[] | undefined;
+  /** Path of an item that names nodes or services -> whom it means; what is not here means nobody. */
+  readonly referents?: Readonly<Record<string, Referents>>;
 }
 
 export interface KubernetesPolicyRow extends PolicyHead {
@@ -33,6 +45,8 @@ export interface KubernetesPolicyRow extends PolicyHead {
 export interface ClusterPolicyRow extends PolicyHead {
   readonly kind: "ClusterNetworkPolicy";
   readonly spec: ClusterPolicySpec;
+  /** Path of a peer that names nodes by labels -> whom it means. */
+  readonly referents?: Readonly<Record<string, Referents>>;
   /** Of its annotation. */
   readonly enforcement?: Enforcement | undefined;
 }

@@ -8,7 +8,7 @@
  *   CiliumEndpoint, acknowledgements, agents ──┴─────────────> policies queue ─> status and Events of a policy
  */
 import { join } from "node:path";
-import { CRDS_DIRECTORY, Validator, readCrds } from "../api/index.ts";
+import { CRDS_DIRECTORY, SLICES_WITHOUT_PODS, Validator, readCrds } from "../api/index.ts";
 import type { CiliumNetworkPolicy, ClusterNetworkPolicy, CustomResourceDefinition, NetworkPolicy } from "../api/index.ts";
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
@@ -26,10 +26,12 @@ import {
   CILIUM_NODE_STATES,
   CLUSTER_NETWORK_POLICIES,
   CRDS,
+  ENDPOINT_SLICES,
   NAMESPACES,
   NETWORK_POLICIES,
   NODES,
   PODS,
+  SERVICES,
 } from "../kube/index.ts";
 import type { KubeAccess } from "../kube/access.ts";
 import { SafeOperator } from "../kube/operator.ts";
@@ -48,9 +50,10 @@ import { NodeStates } from "./node-states.ts";
 import { PolicyBook } from "./policies.ts";
 import { PolicyStatuses, STATUS_GATHER_MS, STATUS_INTERVAL_MS } from "./policy-statuses.ts";
 import { PolicyWarnings } from "./policy-warnings.ts";
-import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod } from "./rows.ts";
-import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow } from "./rows.ts";
+import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod, decodeService, decodeSlice, nodePeer } from "./rows.ts";
+import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow, ServiceRow, SliceRow } from "./rows.ts";
 import { defaultRouting } from "./routing.ts";
+import { ServiceBook } from "./services.ts";
 import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
 export interface CiliumOperatorOptions {
@@ -80,6 +83,8 @@ interface Sources {
   readonly networkPolicies: Source<NetworkPolicy>;
   readonly clusterPolicies: Source<ClusterNetworkPolicy>;
   readonly cidrGroups: Source<CidrGroup>;
+  readonly services: Source<ServiceRow>;
+  readonly slices: Source<SliceRow>;
   readonly states: Source<NodeStateRow>;
   readonly agents: Source<AgentRow>;
   readonly encryptions: Source<CiliumEncryption>;
@@ -110,6 +115,7 @@ export class CiliumOperator extends SafeOperator {
   readonly #options: CiliumOperatorOptions;
   readonly #cluster: Cluster;
   readonly #policies: PolicyBook;
+  readonly #services = new ServiceBook((...change) => this.#policies.serviceChanged(...change));
   readonly #warnings: PolicyWarnings;
   readonly #counts = new EndpointCounts();
   readonly #agents = new Agents();
@@ -148,6 +154,8 @@ export class CiliumOperator extends SafeOperator {
       networkPolicies: await this.follow({ type: NETWORK_POLICIES, decode: (policy) => policy }),
       clusterPolicies: await this.follow({ type: CLUSTER_NETWORK_POLICIES, decode: (policy) => policy }),
       cidrGroups: await this.follow({ type: CILIUM_CIDR_GROUPS, decode: decodeCidrGroup }),
+      services: await this.follow({ type: SERVICES, decode: decodeService }),
+      slices: await this.follow({ type: ENDPOINT_SLICES, labelSelector: SLICES_WITHOUT_PODS, decode: decodeSlice }),
       states: await this.follow({ type: CILIUM_NODE_STATES, decode: decodeNodeState }),
       agents: await this.follow({ type: PODS, namespace: this.#options.namespace, labelSelector: "k8s-app=cilium", decode: decodeAgent }),
       encryptions: await this.follow({ type: CILIUM_ENCRYPTIONS, decode: (object) => object }),
@@ -164,10 +172,12 @@ export class CiliumOperator extends SafeOperator {
     sources.networkPolicies.subscribe({ changed: (key, value) => this.#policies.changed("NetworkPolicy", key, value) });
     sources.clusterPolicies.subscribe({ changed: (key, value) => this.#policies.changed("ClusterNetworkPolicy", key, value) });
     sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
-    sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults()) });
+    sources.services.subscribe({ changed: (key, value) => this.#services.serviceChanged(key, value) });
+    sources.slices.subscribe({ changed: (key, value, previous) => this.#services.sliceChanged(key, value, previous) });
+    sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults(), this.#nodeChanged(node, sources)) });
     sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
     sources.routings.subscribe({ changed: () => this.#work?.routing.add(DEFAULT_OBJECT) });
-    sources.ciliumNodes.subscribe({ changed: () => this.#addDefaults() });
+    sources.ciliumNodes.subscribe({ changed: (node) => (this.#addDefaults(), this.#nodeChanged(node, sources)) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
     sources.agents.subscribe({ changed: (key, value, previous) => this.#agentChanged(key, value, previous) });
@@ -239,6 +249,11 @@ export class CiliumOperator extends SafeOperator {
     work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, sources) }), signal);
     work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, sources) }), signal);
     this.#addDefaults();
+  }
+
+  #nodeChanged(name: string, { nodes, ciliumNodes }: Sources): void {
+    const node = nodes.objects.get(name);
+    this.#policies.nodeChanged(name, node && nodePeer(node, ciliumNodes.objects.get(name)?.addresses ?? []));
   }
 
   #addDefaults(): void {

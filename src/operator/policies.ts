@@ -5,8 +5,8 @@
  * API server, and of the little that we refuse beyond that the last valid version is remembered by this process alone.
  */
 import type { PolicyKind, Problem, Validator } from "../api/index.ts";
-import { boundlessKeys, policySize, resolveGroups, withoutRules, withoutRulesText } from "../compile/index.ts";
-import type { CidrGroup, PolicySize, ResolvedPolicy } from "../compile/index.ts";
+import { boundlessKeys, mayMean, policySize, resolveReferences, withoutRules, withoutRulesText } from "../compile/index.ts";
+import type { CidrGroup, NodePeer, PolicySize, ResolvedPolicy, ServicePeer } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { contentOf, lastValid, versionOf } from "../model/index.ts";
 import type { PolicyObject, PolicyRow } from "../model/index.ts";
@@ -20,14 +20,16 @@ export interface PolicyEntry {
   readonly problems: readonly Problem[];
   /** The version that is enforced, as it was written; undefined when no version ever was valid. */
   readonly effective: PolicyRow | undefined;
-  /** Of the groups of blocks that it names, what means nobody; undefined: it names none. */
+  /** The same with what the names in it mean. */
+  readonly resolved?: PolicyRow | undefined;
+  /** Of the groups of blocks, nodes and services that it names, what means nobody; undefined: it names none. */
   readonly unresolved: readonly Problem[] | undefined;
   /** Why it is in force without its rules: there is no room for it; undefined: there is. */
   readonly refusal?: string | undefined;
 }
 
-/** A version without what groups of blocks and other policies say, which is not the policy's own. */
-type Version = Omit<PolicyEntry, "unresolved" | "refusal">;
+/** A version without what other objects and other policies say, which is not the policy's own. */
+type Version = Omit<PolicyEntry, "resolved" | "unresolved" | "refusal">;
 
 /** What the compiler is given of a policy: the row itself, or what is left of it. */
 interface Published {
@@ -63,7 +65,10 @@ export class PolicyBook {
   readonly #byNamespace = new Map<string, Set<PolicyKey>>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
   readonly #groups = new Map<string, CidrGroup>();
-  /** Each policy's effective version with the blocks of the groups that it names. */
+  readonly #nodes = new Map<string, NodePeer>();
+  readonly #services = new Map<string, Map<string, ServicePeer>>();
+  readonly #directory = { groups: this.#groups, nodes: this.#nodes, services: this.#services };
+  /** Each policy's effective version with what the names in it mean. */
   readonly #resolved = new Map<PolicyKey, ResolvedPolicy>();
   readonly #quota: PolicyQuota;
   readonly #published = new Map<PolicyKey, Published>();
@@ -117,30 +122,49 @@ export class PolicyBook {
 
   #add(key: PolicyKey, entry: Version, resolved: ResolvedPolicy | undefined): void {
     const namespace = namespaceOf(entry);
-    this.#entries.set(key, { ...entry, unresolved: resolved?.unresolved });
+    this.#entries.set(key, { ...entry, resolved: resolved?.row, unresolved: resolved?.unresolved });
     this.#byUid.set(entry.object.metadata.uid ?? "", key);
     const keys = this.#byNamespace.get(namespace);
     if (keys === undefined) this.#byNamespace.set(namespace, new Set([key]));
     else keys.add(key);
   }
 
-  /** What was resolved before stays as long as the version does: a change of a group is told apart (`groupChanged`). */
+  /** What was resolved before stays as long as the version does: a change of what it names is told apart. */
   #resolve(entry: Version | undefined, previous: PolicyEntry | undefined, before: ResolvedPolicy | undefined): ResolvedPolicy | undefined {
     if (entry?.effective === undefined) return undefined;
-    return entry.effective === previous?.effective ? before : resolveGroups(entry.effective, this.#groups, NAMESPACE_QUOTA.blocks);
+    return entry.effective === previous?.effective ? before : resolveReferences(entry.effective, this.#directory, NAMESPACE_QUOTA.blocks);
   }
 
   /** The group, undefined when it is gone: the policies that name it, or its labels, change with it. */
   groupChanged(name: string, group: CidrGroup | undefined): void {
-    if (group === undefined) this.#groups.delete(name);
-    else this.#groups.set(name, group);
+    put(this.#groups, name, group);
+    this.#resolveAgain(({ names }) => names.groups);
+  }
+
+  /** Likewise a node. */
+  nodeChanged(name: string, node: NodePeer | undefined): void {
+    if (isSame(node, this.#nodes.get(name))) return;
+    put(this.#nodes, name, node);
+    this.#resolveAgain(({ names }) => names.nodes);
+  }
+
+  /** Likewise a service. */
+  serviceChanged(namespace: string, name: string, service: ServicePeer | undefined): void {
+    const services = this.#services.get(namespace) ?? new Map<string, ServicePeer>();
+    if (isSame(service, services.get(name))) return;
+    put(services, name, service);
+    put(this.#services, namespace, services.size === 0 ? undefined : services);
+    this.#resolveAgain(({ row, names }) => names.services.some((reference) => mayMean(reference, row.namespace, namespace, name)));
+  }
+
+  #resolveAgain(isMeant: (policy: ResolvedPolicy) => boolean): void {
     for (const [key, before] of [...this.#resolved]) {
       const entry = this.#entries.get(key);
-      if (before.unresolved === undefined || entry?.effective === undefined) continue;
-      const resolved = resolveGroups(entry.effective, this.#groups, NAMESPACE_QUOTA.blocks);
-      if (canonicalJson([resolved.row, resolved.unresolved, resolved.blocks]) === canonicalJson([before.row, before.unresolved, before.blocks])) continue;
+      if (before.unresolved === undefined || entry?.effective === undefined || !isMeant(before)) continue;
+      const resolved = resolveReferences(entry.effective, this.#directory, NAMESPACE_QUOTA.blocks);
+      if (isSame([resolved.row, resolved.unresolved, resolved.blocks], [before.row, before.unresolved, before.blocks])) continue;
       this.#resolved.set(key, resolved);
-      this.#entries.set(key, { ...entry, unresolved: resolved.unresolved });
+      this.#entries.set(key, { ...entry, resolved: resolved.row, unresolved: resolved.unresolved });
       this.#publish(key, namespaceOf(entry), resolved);
       this.#listener.policyChanged(key);
     }
@@ -194,13 +218,22 @@ export class PolicyBook {
   }
 }
 
+function put<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return canonicalJson(a ?? null) === canonicalJson(b ?? null);
+}
+
 function boundless(row: PolicyRow): string | undefined {
   const keys = boundlessKeys(row);
   if (keys.length === 0) return undefined;
   return `by ${keys.join(", ")} it means pods of namespaces that it does not name: each of them, in the whole cluster, would be an identity of its own. Name the namespaces by their names (k8s:io.kubernetes.pod.namespace, or the label kubernetes.io/metadata.name), not by other labels`;
 }
 
-/** Whether the groups' blocks are in their place or too many for that. */
+/** Whether blocks are in the place of names or too many for that. */
 function sizeOf({ row, blocks }: ResolvedPolicy): PolicySize {
   const { rules, blocks: own } = policySize(row);
   return { rules, blocks: Math.max(own, blocks) };

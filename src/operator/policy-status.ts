@@ -76,11 +76,11 @@ function validity({ object, problems, effective }: PolicyEntry): Verdict {
   return { status: "False", reason: "Invalid", message: formatProblems(problems).slice(0, MAX_MESSAGE) + rest };
 }
 
-/** Of a policy that names groups of blocks alone. */
+/** Of a policy that names groups of blocks, nodes or services alone. */
 function resolution({ unresolved }: PolicyEntry): readonly Verdict[] {
   if (unresolved === undefined) return [];
-  if (unresolved.length === 0) return [{ status: "True", reason: "Resolved", message: "the groups of blocks that it names exist" }];
-  return [{ status: "False", reason: "GroupNotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }];
+  if (unresolved.length === 0) return [{ status: "True", reason: "Resolved", message: "the groups of blocks, nodes and services that it names exist" }];
+  return [{ status: "False", reason: "NotResolved", message: formatProblems(unresolved).slice(0, MAX_MESSAGE) }];
 }
 
 /** Of a valid policy that probably does not mean what it says; else the condition is absent. */

@@ -1,13 +1,14 @@
 /** What the operator keeps of each object that it watches. */
-import { isFinished } from "../api/core.ts";
-import type { Namespace, Node, Pod } from "../api/core.ts";
+import { SERVICE_NAME, isFinished } from "../api/core.ts";
+import type { EndpointSlice, Namespace, Node, Pod, Service } from "../api/core.ts";
 import type { CiliumCIDRGroup } from "../api/gen/ciliumcidrgroups.ts";
 import type { CiliumEndpoint } from "../api/gen/ciliumendpoints.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import { checkBlocks } from "../api/meaning.ts";
-import type { CidrGroup } from "../compile/index.ts";
+import type { CidrGroup, NodePeer, ServicePeer } from "../compile/index.ts";
+import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import { churningLabels, identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 
@@ -43,21 +44,53 @@ export function decodeCidrGroup({ metadata, spec }: CiliumCIDRGroup): CidrGroup 
 
 export interface NodeRow {
   readonly uid: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Canonical text. */
+  readonly addresses?: readonly string[];
   /** As the Node says them; absent when it says none. */
   readonly podCidrs?: readonly string[];
 }
 
-export function decodeNode(node: Node): NodeRow | undefined {
-  const { metadata, spec = {} } = node;
+export function decodeNode({ metadata, spec = {}, status }: Node): NodeRow | undefined {
   const podCidrs = spec.podCIDRs ?? (spec.podCIDR === undefined ? [] : [spec.podCIDR]);
-  return metadata.uid === undefined ? undefined : { uid: metadata.uid, ...(podCidrs.length === 0 ? {} : { podCidrs }) };
+  const addresses = (status?.addresses ?? []).filter(({ type, address }) => type === "InternalIP" && isAddress(address)).map(({ address }) => formatAddress(parseAddress(address)));
+  return metadata.uid === undefined ? undefined : { uid: metadata.uid, labels: metadata.labels ?? {}, addresses, ...(podCidrs.length === 0 ? {} : { podCidrs }) };
+}
+
+/** Addresses by which policies mean the node: its own, and of those that its agent names the routers', inside its pod CIDRs. */
+export function nodePeer({ labels = {}, addresses = [], podCidrs = [] }: NodeRow, said: readonly string[]): NodePeer {
+  const blocks = podCidrs.map((text) => parseCidr(text, { maskHostBits: true }));
+  const routers = said.filter(isAddress).map((text) => formatAddress(parseAddress(text))).filter((text) => blocks.some((block) => cidrContains(block, parseAddress(text))));
+  return { labels, addresses: [...new Set([...addresses, ...routers])].sort() };
+}
+
+export type ServiceRow = Pick<ServicePeer, "labels" | "selector">;
+
+/** An empty selector is none: nobody writes endpoints for such a service but who made it. */
+export function decodeService({ metadata, spec }: Service): ServiceRow {
+  const { selector = {} } = spec ?? {};
+  return { labels: metadata.labels ?? {}, selector: Object.keys(selector).length === 0 ? undefined : selector };
+}
+
+export interface SliceRow {
+  /** `namespace/name` of the service. */
+  readonly service: string;
+  /** Canonical text. */
+  readonly addresses: readonly string[];
+}
+
+export function decodeSlice({ metadata, endpoints }: EndpointSlice): SliceRow | undefined {
+  const name = metadata.labels?.[SERVICE_NAME];
+  if (name === undefined) return undefined;
+  const addresses = (endpoints ?? []).flatMap((endpoint) => endpoint.addresses ?? []).filter(isAddress).map((text) => formatAddress(parseAddress(text)));
+  return { service: `${metadata.namespace ?? ""}/${name}`, addresses };
 }
 
 /** What a node's agent says of its work. */
-export type CiliumNodeReport = NonNullable<CiliumNode["status"]>;
+export type CiliumNodeReport = NonNullable<CiliumNode["status"]> & { readonly addresses?: readonly string[] };
 
-export function decodeCiliumNode({ status }: CiliumNode): CiliumNodeReport | undefined {
-  return status;
+export function decodeCiliumNode({ spec, status }: CiliumNode): CiliumNodeReport {
+  return { ...status, addresses: spec.addresses.map(({ ip }) => ip) };
 }
 
 export interface IdentityRow {

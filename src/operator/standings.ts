@@ -97,9 +97,9 @@ export class Standings {
    * the policy could select, or mean as peers, tell of the labels that it names.
    */
   of(entry: PolicyEntry): Findings {
-    const { effective } = entry;
-    if (effective === undefined) return { endpoints: 0, nodes: [] };
-    const drafts = draftPolicy(entry.refusal === undefined ? effective : withoutRules(effective), this.#options.policyOptions);
+    const { effective, resolved = effective } = entry;
+    if (effective === undefined || resolved === undefined) return { endpoints: 0, nodes: [] };
+    const drafts = draftPolicy(entry.refusal === undefined ? resolved : withoutRules(resolved), this.#options.policyOptions);
     const { endpoints, unselected, selected, undecided } = this.#subjects(effective.namespace, drafts);
     const waiting = this.#undecidedPeers(drafts);
     const standings: NodeStanding[] = [];

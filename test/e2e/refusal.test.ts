@@ -43,8 +43,7 @@ describe("refusals", { concurrency: 3 }, () => {
     const endpointSelector = selects("nothing");
     const cases: [string, object][] = [
       ["spec.egress[0].toFQDNs", { endpointSelector, egress: [{ toFQDNs: [{ matchName: "example.com" }] }] }],
-      ["spec.egress[0].toServices", { endpointSelector, egress: [{ toServices: [{}] }] }],
-      ["spec.egress[0].toNodes", { endpointSelector, egress: [{ toNodes: [{}] }] }],
+      ["spec.egress[0].toServices[0]", { endpointSelector, egress: [{ toServices: [{}] }] }],
       ["spec.egress[0]", { endpointSelector, egress: [{ toCIDR: ["10.0.0.0/8"], toEntities: ["world"] }] }],
       ["spec.ingress[0]", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "80" }] }], icmps: [{ fields: [{ type: 8 }] }] }] }],
       ["spec.ingress[0].fromCIDR[0]", { endpointSelector, ingress: [{ fromCIDR: ["example.com"] }] }],

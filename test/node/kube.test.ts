@@ -225,7 +225,7 @@ describe("a real API server", () => {
     const refusals: readonly (readonly [string, RegExp])[] = [
       ["rules: {http: []}", /spec\.ingress\[0\]\.rules: .*rules \(L7\) is not supported yet/],
       ["toPorts: [{ports: [{port: '80'}], rules: {http: []}}]", /spec\.ingress\[0\]\.toPorts\[0\]\.rules: .*rules \(L7\) is not supported yet/],
-      ["fromNodes: []", /spec\.ingress\[0\]\.fromNodes: .*not supported yet/],
+      ["fromGroups: []", /spec\.ingress\[0\]\.fromGroups: .*not supported yet/],
       ["{fromCIDR: [10.0.0.0/8], fromEntities: [world]}", /spec\.ingress\[0\]: .*an item has one kind of peers/],
       ["{toPorts: [{ports: [{port: '80'}]}], icmps: [{fields: [{type: 8}]}]}", /spec\.ingress\[0\]: .*either toPorts or icmps/],
       ["fromEntities: [everybody]", /spec\.ingress\[0\]\.fromEntities\[0\]/],

@@ -61,7 +61,7 @@ describe("a source that cannot be read", { timeout: 400_000 }, () => {
   /** Every right but the named kinds of ours. */
   const grant = (...kinds: readonly string[]): void => {
     const all = (apiGroup: string, resources: readonly string[]): object => ({ apiGroups: [apiGroup], resources, verbs: ["*"] });
-    const rules = [all("cilium.io", kinds), ...["", "coordination.k8s.io", "networking.k8s.io", "policy.networking.k8s.io", "apiextensions.k8s.io", "events.k8s.io"].map((group) => all(group, ["*"]))];
+    const rules = [all("cilium.io", kinds), ...["", "coordination.k8s.io", "networking.k8s.io", "policy.networking.k8s.io", "discovery.k8s.io", "apiextensions.k8s.io", "events.k8s.io"].map((group) => all(group, ["*"]))];
     const metadata = { name: USER };
     const role = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", metadata, rules };
     const binding = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRoleBinding", metadata, roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: USER }, subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: USER }] };

@@ -318,10 +318,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       fromNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -330,10 +361,13 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication. Not supported yet beyond disabled, which is what an item without this field means.
        */
       authentication?: {
-        [k: string]: unknown;
+        /**
+         * Whether peers prove who they are. Only disabled is supported.
+         */
+        mode: "disabled";
       };
     }[];
     /**
@@ -522,10 +556,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       fromNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -534,7 +599,7 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication is of what is allowed. Not supported.
        */
       authentication?: {
         [k: string]: unknown;
@@ -756,10 +821,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       toNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -768,10 +864,68 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Kubernetes Services. Not supported yet.
+       * Services, by name or by labels. One that selects pods means them by their labels, under whatever address; one that selects none means the addresses of its EndpointSlices, never those of pods. A port is that of the backend. Empty, none.
+       *
+       * Items: A service, or services, named in one of two ways.
        */
       toServices?: {
-        [k: string]: unknown;
+        /**
+         * A service by its name.
+         */
+        k8sService?: {
+          /**
+           * Name of the service.
+           */
+          serviceName: string;
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
+        /**
+         * Services by the labels of the Service objects.
+         */
+        k8sServiceSelector?: {
+          /**
+           * Services by their labels; an empty selector selects all services of the namespace.
+           */
+          selector: {
+            /**
+             * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+             */
+            matchLabels?: {
+              /**
+               * Value of the label.
+               */
+              [k: string]: string;
+            };
+            /**
+             * Requirements on labels that a pod must meet, all of them.
+             *
+             * Items: One requirement on one label.
+             */
+            matchExpressions?: {
+              /**
+               * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+               */
+              key: string;
+              /**
+               * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+               */
+              operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+              /**
+               * Values for In and NotIn; absent for the others.
+               *
+               * Items: Value of the label.
+               */
+              values?: string[];
+            }[];
+          };
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
       }[];
       /**
        * DNS names. Not supported yet.
@@ -780,10 +934,13 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication. Not supported yet beyond disabled, which is what an item without this field means.
        */
       authentication?: {
-        [k: string]: unknown;
+        /**
+         * Whether peers prove who they are. Only disabled is supported.
+         */
+        mode: "disabled";
       };
     }[];
     /**
@@ -972,10 +1129,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       toNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -984,10 +1172,68 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Kubernetes Services. Not supported yet.
+       * Services, by name or by labels. One that selects pods means them by their labels, under whatever address; one that selects none means the addresses of its EndpointSlices, never those of pods. A port is that of the backend. Empty, none.
+       *
+       * Items: A service, or services, named in one of two ways.
        */
       toServices?: {
-        [k: string]: unknown;
+        /**
+         * A service by its name.
+         */
+        k8sService?: {
+          /**
+           * Name of the service.
+           */
+          serviceName: string;
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
+        /**
+         * Services by the labels of the Service objects.
+         */
+        k8sServiceSelector?: {
+          /**
+           * Services by their labels; an empty selector selects all services of the namespace.
+           */
+          selector: {
+            /**
+             * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+             */
+            matchLabels?: {
+              /**
+               * Value of the label.
+               */
+              [k: string]: string;
+            };
+            /**
+             * Requirements on labels that a pod must meet, all of them.
+             *
+             * Items: One requirement on one label.
+             */
+            matchExpressions?: {
+              /**
+               * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+               */
+              key: string;
+              /**
+               * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+               */
+              operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+              /**
+               * Values for In and NotIn; absent for the others.
+               *
+               * Items: Value of the label.
+               */
+              values?: string[];
+            }[];
+          };
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
       }[];
       /**
        * DNS names. Only for allowing
@@ -996,7 +1242,7 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication is of what is allowed. Not supported.
        */
       authentication?: {
         [k: string]: unknown;
@@ -1315,10 +1561,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       fromNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -1327,10 +1604,13 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication. Not supported yet beyond disabled, which is what an item without this field means.
        */
       authentication?: {
-        [k: string]: unknown;
+        /**
+         * Whether peers prove who they are. Only disabled is supported.
+         */
+        mode: "disabled";
       };
     }[];
     /**
@@ -1519,10 +1799,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       fromNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -1531,7 +1842,7 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication is of what is allowed. Not supported.
        */
       authentication?: {
         [k: string]: unknown;
@@ -1753,10 +2064,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       toNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -1765,10 +2107,68 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Kubernetes Services. Not supported yet.
+       * Services, by name or by labels. One that selects pods means them by their labels, under whatever address; one that selects none means the addresses of its EndpointSlices, never those of pods. A port is that of the backend. Empty, none.
+       *
+       * Items: A service, or services, named in one of two ways.
        */
       toServices?: {
-        [k: string]: unknown;
+        /**
+         * A service by its name.
+         */
+        k8sService?: {
+          /**
+           * Name of the service.
+           */
+          serviceName: string;
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
+        /**
+         * Services by the labels of the Service objects.
+         */
+        k8sServiceSelector?: {
+          /**
+           * Services by their labels; an empty selector selects all services of the namespace.
+           */
+          selector: {
+            /**
+             * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+             */
+            matchLabels?: {
+              /**
+               * Value of the label.
+               */
+              [k: string]: string;
+            };
+            /**
+             * Requirements on labels that a pod must meet, all of them.
+             *
+             * Items: One requirement on one label.
+             */
+            matchExpressions?: {
+              /**
+               * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+               */
+              key: string;
+              /**
+               * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+               */
+              operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+              /**
+               * Values for In and NotIn; absent for the others.
+               *
+               * Items: Value of the label.
+               */
+              values?: string[];
+            }[];
+          };
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
       }[];
       /**
        * DNS names. Not supported yet.
@@ -1777,10 +2177,13 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication. Not supported yet beyond disabled, which is what an item without this field means.
        */
       authentication?: {
-        [k: string]: unknown;
+        /**
+         * Whether peers prove who they are. Only disabled is supported.
+         */
+        mode: "disabled";
       };
     }[];
     /**
@@ -1969,10 +2372,41 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Nodes by their labels. Not supported yet.
+       * Nodes by the labels of their Node objects, under all their addresses. Empty, none.
+       *
+       * Items: Nodes by their labels; an empty selector selects all nodes.
        */
       toNodes?: {
-        [k: string]: unknown;
+        /**
+         * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+         */
+        matchLabels?: {
+          /**
+           * Value of the label.
+           */
+          [k: string]: string;
+        };
+        /**
+         * Requirements on labels that a pod must meet, all of them.
+         *
+         * Items: One requirement on one label.
+         */
+        matchExpressions?: {
+          /**
+           * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+           */
+          key: string;
+          /**
+           * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+           */
+          operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+          /**
+           * Values for In and NotIn; absent for the others.
+           *
+           * Items: Value of the label.
+           */
+          values?: string[];
+        }[];
       }[];
       /**
        * Groups of a cloud provider. Not supported yet.
@@ -1981,10 +2415,68 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Kubernetes Services. Not supported yet.
+       * Services, by name or by labels. One that selects pods means them by their labels, under whatever address; one that selects none means the addresses of its EndpointSlices, never those of pods. A port is that of the backend. Empty, none.
+       *
+       * Items: A service, or services, named in one of two ways.
        */
       toServices?: {
-        [k: string]: unknown;
+        /**
+         * A service by its name.
+         */
+        k8sService?: {
+          /**
+           * Name of the service.
+           */
+          serviceName: string;
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
+        /**
+         * Services by the labels of the Service objects.
+         */
+        k8sServiceSelector?: {
+          /**
+           * Services by their labels; an empty selector selects all services of the namespace.
+           */
+          selector: {
+            /**
+             * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+             */
+            matchLabels?: {
+              /**
+               * Value of the label.
+               */
+              [k: string]: string;
+            };
+            /**
+             * Requirements on labels that a pod must meet, all of them.
+             *
+             * Items: One requirement on one label.
+             */
+            matchExpressions?: {
+              /**
+               * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+               */
+              key: string;
+              /**
+               * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+               */
+              operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+              /**
+               * Values for In and NotIn; absent for the others.
+               *
+               * Items: Value of the label.
+               */
+              values?: string[];
+            }[];
+          };
+          /**
+           * Namespace of the service. Absent, the policy's own; of a clusterwide policy, any.
+           */
+          namespace?: string;
+        };
       }[];
       /**
        * DNS names. Only for allowing
@@ -1993,7 +2485,7 @@ export interface CiliumNetworkPolicy {
         [k: string]: unknown;
       }[];
       /**
-       * Mutual authentication. Not supported yet.
+       * Mutual authentication is of what is allowed. Not supported.
        */
       authentication?: {
         [k: string]: unknown;

@@ -496,7 +496,7 @@ export interface ClusterNetworkPolicy {
           };
         };
         /**
-         * Nodes; an empty selector means all of them. By labels they are not supported yet.
+         * Nodes by the labels of their Node objects; an empty selector means all of them.
          */
         nodes?: {
           /**

@@ -48,7 +48,9 @@ const AGENT: Reasons = {
 };
 
 const OPERATOR: Reasons = {
-  ...Object.fromEntries(["pods", "namespaces", "nodes"].flatMap((resource) => [[`${resource} list`, FOLLOWED], [`${resource} watch`, "what runs where, with which labels"]])),
+  ...Object.fromEntries(["pods", "namespaces", "nodes", "services"].flatMap((resource) => [[`${resource} list`, FOLLOWED], [`${resource} watch`, "what runs where, with which labels"]])),
+  "discovery.k8s.io/endpointslices list": FOLLOWED,
+  "discovery.k8s.io/endpointslices watch": "where services are that select no pods",
   "events get": "an event that happens again is counted up",
   "events create": "tells of policies",
   "events patch": "an event that happens again is counted up",

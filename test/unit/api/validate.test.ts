@@ -32,7 +32,7 @@ test("the article's manifests: the first is valid, the L7 placement of the secon
 test("the samples of every kind are valid", () => {
   const [group, importer] = loadAll(readFileSync(join(import.meta.dirname, "../../../samples/api-server-and-partners.yaml"), "utf8"));
   assert.deepEqual([validator.cidrGroup(group), validator.policy(importer)], [[], []]);
-  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml", "watch-before-enforcing.yaml", "administrator-first.yaml"]) {
+  for (const name of ["deny-metadata-service.yaml", "egress-to-the-outside.yaml", "network-policy.yaml", "watch-before-enforcing.yaml", "administrator-first.yaml", "only-from-these-nodes.yaml", "to-services.yaml"]) {
     for (const object of loadAll(readFileSync(join(import.meta.dirname, "../../../samples", name), "utf8")) as { readonly kind: PolicyKind }[]) assert.deepEqual(validator.policy(object, object.kind), [], name);
   }
 });
@@ -50,8 +50,15 @@ test("every field of the field's language that is not built is refused by its na
   for (const section of ["ingress", "ingressDeny", "egress", "egressDeny"]) {
     const isIngress = section.startsWith("ingress");
     const of = (item: object): string[] => problems({ endpointSelector: {}, [section]: [item] });
-    for (const kind of ["Requires", "Nodes", "Groups", ...(isIngress ? [] : ["Services", "FQDNs"])]) refused(of({ [`${isIngress ? "from" : "to"}${kind}`]: [] }), `spec.${section}[0].${isIngress ? "from" : "to"}${kind}`);
-    for (const name of ["authentication", "rules"]) refused(of({ [name]: {} }), `spec.${section}[0].${name}`);
+    for (const kind of ["Requires", "Groups", ...(isIngress ? [] : ["FQDNs"])]) refused(of({ [`${isIngress ? "from" : "to"}${kind}`]: [] }), `spec.${section}[0].${isIngress ? "from" : "to"}${kind}`);
+    refused(of({ rules: {} }), `spec.${section}[0].rules`);
+    const isDenied = section.endsWith("Deny");
+    for (const mode of ["required", "test-always-fail"]) refused(of({ authentication: { mode } }), `spec.${section}[0].authentication${isDenied ? "" : ".mode"}`);
+    assert.deepEqual(of({ authentication: { mode: "disabled" } }).length, isDenied ? 1 : 0, "which is what it is without the field");
+    const nodes = (selector: object): string => of({ [`${isIngress ? "from" : "to"}Nodes`]: [selector] }).join().replace(`spec.${section}[0].${isIngress ? "from" : "to"}Nodes[0]`, "");
+    for (const selector of [{}, { matchLabels: { "kubernetes.io/hostname": "a" } }, { matchExpressions: [{ key: "k8s:zone", operator: "NotIn", values: ["a"] }] }]) assert.equal(nodes(selector), "");
+    assert.equal(nodes({ matchLabels: { "reserved:host": "" } }), ": reserved:host: labels of nodes are of source k8s");
+    assert.equal(nodes({ matchExpressions: [{ key: "zone", operator: "In" }] }), ".matchExpressions[0].values: In needs at least one value");
     const sets = `${isIngress ? "from" : "to"}CIDRSet`;
     assert.deepEqual(of({ [sets]: [{ cidrGroupRef: "g.h-1", except: ["10.0.0.0/8"] }, { cidrGroupSelector: {} }, { cidrGroupSelector: { matchLabels: { "a.b/c": "x" }, matchExpressions: [{ key: "d", operator: "Exists" }] } }] }), []);
     const set = (one: object): string => of({ [sets]: [one] }).join().replace(`spec.${section}[0].${sets}[0]`, "");
@@ -65,6 +72,15 @@ test("every field of the field's language that is not built is refused by its na
   for (const name of ["rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"]) {
     refused(ingress({ toPorts: [{ ports: [{ port: "80" }], [name]: {} }] }), `spec.ingress[0].toPorts[0].${name}`);
   }
+  for (const section of ["ingressDeny", "egressDeny"]) {
+    for (const name of ["rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"]) {
+      assert.deepEqual(problems({ endpointSelector: {}, [section]: [{ toPorts: [{ ports: [{ port: "80" }], [name]: {} }] }] }), [`spec.${section}[0].toPorts[0].${name}: unknown field`]);
+    }
+  }
+  for (const protocol of ["VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH"]) {
+    assert.deepEqual(ingress({ toPorts: [{ ports: [{ port: "0", protocol }] }] }), ["spec.ingress[0].toPorts[0].ports[0].protocol: must be one of TCP, UDP, SCTP, ANY"]);
+  }
+  for (const key of ["cidr:10.0.0.0/8", "container:a", "node:b"]) assert.match(ingress({ fromEndpoints: [{ matchLabels: { [key]: "" } }] }).join(), /labels of source .* are not supported yet/);
   for (const name of ["nodeSelector"]) refused(problems({ endpointSelector: {}, ingress: [], [name]: {} }), `spec.${name}`);
 });
 
@@ -83,11 +99,24 @@ test("what denies, opens and describes is accepted; blocks, entities, messages, 
   assert.deepEqual(problems({ endpointSelector: {}, egressDeny: [{}], enableDefaultDeny: { egress: false }, labels: [{ key: "owner", source: "k8s", value: "x" }], description: "d" }), []);
 });
 
+test("a service is named by its name or by labels, in egress alone", () => {
+  const services = (reference: object, rest: object = {}): string => problems({ endpointSelector: {}, egressDeny: [{ toServices: [reference], ...rest }] }).join().replace("spec.egressDeny[0].toServices[0]", "");
+  for (const reference of [{ k8sService: { serviceName: "web" } }, { k8sService: { serviceName: "web", namespace: "other" } }, { k8sServiceSelector: { selector: {} } }, { k8sServiceSelector: { selector: { matchLabels: { "k8s:a.b/c": "x" } }, namespace: "other" } }]) assert.equal(services(reference, { toPorts: [{ ports: [{ port: "80" }] }] }), "");
+  assert.notEqual(services({}), "");
+  assert.notEqual(services({ k8sService: { serviceName: "web" }, k8sServiceSelector: { selector: {} } }), "");
+  assert.equal(services({ k8sService: {} }), ".k8sService.serviceName: required");
+  assert.equal(services({ k8sService: { serviceName: "web", name: "web" } }), ".k8sService.name: unknown field");
+  assert.equal(services({ k8sServiceSelector: { selector: { matchLabels: { "reserved:host": "" } } } }), ".k8sServiceSelector.selector: reserved:host: labels of services are of source k8s");
+  assert.match(services({ k8sService: { serviceName: "web" } }, { toPorts: [{ ports: [{ port: "http" }] }] }), /toPorts\[0\]\.ports\[0\]\.port: only pods name their ports/);
+  assert.match(problems({ endpointSelector: {}, ingress: [{ toServices: [] }] }).join(), /^spec\.ingress\[0\]\.toServices: unknown field/);
+  assert.deepEqual(problems({ endpointSelector: {}, egress: [{ toServices: [], toEndpoints: [] }] }), ["spec.egress[0]: an item has one kind of peers; write one item for each"]);
+});
+
 test("each of specs is checked, with its path", () => {
   const good = { endpointSelector: {}, ingress: [] };
   assert.deepEqual(problems(undefined, { specs: [good, good] }), []);
   assert.deepEqual(problems(good, { specs: [good, { endpointSelector: {}, ingress: [{ fromCIDR: ["10.0.0.300"] }] }] }), ['specs[1].ingress[0].fromCIDR[0]: "10.0.0.300" is not a block of addresses']);
-  assert.deepEqual(problems(undefined, { specs: [good, { endpointSelector: {}, ingress: [{ fromNodes: [] }] }] }), ["specs[1].ingress[0].fromNodes: fromNodes is not supported yet"]);
+  assert.deepEqual(problems(undefined, { specs: [good, { endpointSelector: {}, ingress: [{ fromGroups: [] }] }] }), ["specs[1].ingress[0].fromGroups: fromGroups is not supported yet"]);
   assert.deepEqual(problems(undefined, { specs: [] }), ["specs: spec or specs is required"]);
 });
 
@@ -96,7 +125,7 @@ test("a port of peers that name no ports is a number", () => {
   for (const section of ["egress", "egressDeny"]) {
     const of = (peers: object): string[] => problems({ endpointSelector: {}, [section]: [{ ...peers, toPorts }] });
     for (const peers of [{ toCIDR: ["10.0.0.0/8"] }, { toCIDRSet: [{ cidr: "10.0.0.0/8" }] }, { toEntities: ["world"] }, { toEntities: ["all", "host"] }]) {
-      assert.deepEqual(of(peers), [`spec.${section}[0].toPorts[0].ports[1].port: only pods name their ports: write a number for peers that are addresses or entities`]);
+      assert.deepEqual(of(peers), [`spec.${section}[0].toPorts[0].ports[1].port: only pods name their ports: write a number for peers that are addresses, entities, nodes or services`]);
     }
     for (const peers of [{}, { toEndpoints: [{}] }, { toEntities: ["all"] }, { toEntities: ["cluster"] }]) assert.deepEqual(of(peers), []);
   }
@@ -182,7 +211,7 @@ test("selectors that cannot mean what they say are refused", () => {
 test("the validator knows every CEL rule of the policy's schema", () => {
   const text = JSON.stringify(schemaOf(readCrds().find((crd) => crd.spec.names.kind === "CiliumNetworkPolicy") ?? assert.fail()));
   const rules = new Set([...text.matchAll(/"rule":"([^"]*)"/g)].map((match) => match[1] ?? ""));
-  const count = (side: string): string => `${["Endpoints", "CIDR", "CIDRSet", "Entities"].map((kind) => `(has(self.${side}${kind}) ? 1 : 0)`).join(" + ")} <= 1`;
+  const count = (side: string): string => `${["Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes", ...(side === "to" ? ["Services"] : [])].map((kind) => `(has(self.${side}${kind}) ? 1 : 0)`).join(" + ")} <= 1`;
   /** Each of these has its words in another test of this file. */
   const others = ["has(self.spec) || has(self.specs)", "has(self.ingress) || has(self.egress) || has(self.ingressDeny) || has(self.egressDeny)", count("from"), count("to"), "!(has(self.toPorts) && has(self.icmps))"];
   assert.ok(rules.size > 15);

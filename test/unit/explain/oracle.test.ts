@@ -8,7 +8,7 @@ import type { KubeObject } from "../../../src/api/meta.ts";
 import { Engine, denialsOf, policyWarnings, shadowWarnings, simulate, withPolicies, worldOf } from "../../../src/explain/index.ts";
 import type { Party, Sourced, World } from "../../../src/explain/index.ts";
 import { verdictOf } from "../../../src/explain/simulate.ts";
-import { GROUPS, NAMESPACES } from "../compile/oracle/language.ts";
+import { GROUPS, NAMESPACES, NODES, SERVICES } from "../compile/oracle/language.ts";
 import { naive, naiveOfAll } from "../compile/oracle/tiers.ts";
 import type { Packet, Policy, Workload } from "../compile/oracle/language.ts";
 import { packet, policies, rowsOf, workload } from "../compile/oracle/worlds.ts";
@@ -26,6 +26,11 @@ function podObject(name: string, { namespace, labels, named }: Workload, ip?: st
 
 const SURROUNDINGS: readonly Sourced[] = [
   ...Object.entries(NAMESPACES).map(([name, labels]) => ({ object: plain({ kind: "Namespace", metadata: { name, labels } }) })),
+  ...Object.entries(NODES).map(([name, { labels, addresses }]) => ({ object: plain({ kind: "Node", metadata: { name, labels }, status: { addresses: addresses.map((address) => ({ type: "InternalIP", address })) } }) })),
+  ...Object.entries(SERVICES).flatMap(([namespace, services]) => Object.entries(services).flatMap(([name, { labels, selector, addresses = [] }]) => [
+    { object: plain({ kind: "Service", metadata: { namespace, name, labels }, spec: { selector } }) },
+    { object: plain({ kind: "EndpointSlice", metadata: { namespace, name: `${name}-1`, labels: { "kubernetes.io/service-name": name } }, endpoints: addresses.map((address) => ({ addresses: [address] })) }) },
+  ])),
   ...Object.entries(GROUPS).map(([name, { labels, cidrs }]) => ({ object: plain({ kind: "CiliumCIDRGroup", metadata: { name, labels }, spec: { externalCIDRs: cidrs } }) })),
 ];
 

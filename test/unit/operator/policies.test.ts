@@ -5,6 +5,8 @@ import type { CiliumNetworkPolicy } from "../../../src/api/index.ts";
 import { draftPolicy } from "../../../src/compile/index.ts";
 import { NAMESPACE_QUOTA, PolicyQuota } from "../../../src/operator/policy-quota.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
+import { decodeService, decodeSlice, nodePeer } from "../../../src/operator/rows.ts";
+import { ServiceBook } from "../../../src/operator/services.ts";
 import { policyStatus, transitions } from "../../../src/operator/policy-status.ts";
 import { PolicyWarnings } from "../../../src/operator/policy-warnings.ts";
 import type { NodeStanding, PolicyStatus } from "../../../src/operator/policy-status.ts";
@@ -12,7 +14,7 @@ import type { NodeStanding, PolicyStatus } from "../../../src/operator/policy-st
 type Spec = NonNullable<CiliumNetworkPolicy["spec"]>;
 const validator = new Validator();
 const GOOD = { endpointSelector: { matchLabels: { app: "api" } }, ingress: [] };
-const BAD = { endpointSelector: {}, ingress: [{ fromNodes: [] }] } as unknown as Spec;
+const BAD = { endpointSelector: {}, ingress: [{ fromGroups: [] }] } as unknown as Spec;
 const T1 = "2026-01-01T00:00:00Z";
 const T2 = "2026-01-02T00:00:00Z";
 
@@ -81,10 +83,10 @@ test("a group of blocks stands where a policy names it, changes with the group, 
   const entry = policies.get("CiliumNetworkPolicy:ns/p") ?? assert.fail();
   const first = policyStatus(entry, { endpoints: 0, nodes: [] }, T1);
   const condition = first.conditions?.find(({ type }) => type === "Resolved");
-  assert.deepEqual([condition?.status, condition?.reason], ["False", "GroupNotResolved"]);
-  assert.deepEqual(first.conditions?.filter(({ type }) => type === "Ready").map(({ status, reason }) => [status, reason]), [["False", "GroupNotResolved"]], "who waits for Ready waits for the group");
+  assert.deepEqual([condition?.status, condition?.reason], ["False", "NotResolved"]);
+  assert.deepEqual(first.conditions?.filter(({ type }) => type === "Ready").map(({ status, reason }) => [status, reason]), [["False", "NotResolved"]], "who waits for Ready waits for the group");
   assert.deepEqual(JSON.parse(first.lastValid?.spec ?? ""), spec, "what is remembered is the policy as it was written");
-  assert.ok(transitions(undefined, first).some(({ severity, reason }) => severity === "Warning" && reason === "GroupNotResolved"));
+  assert.ok(transitions(undefined, first).some(({ severity, reason }) => severity === "Warning" && reason === "NotResolved"));
   policies.groupChanged("offices", undefined);
   assert.deepEqual(now()?.egress?.[0]?.toCIDRSet, [{ cidr: "10.0.0.0/8" }]);
 });
@@ -318,4 +320,64 @@ test("by a label of single pods a policy of one namespace means pods of namespac
   assert.equal(policies.get("NetworkPolicy:ns/n")?.refusal, undefined);
   policies.changed("CiliumClusterwideNetworkPolicy", "w", { metadata: { name: "w", uid: "w", generation: 1 }, spec: { endpointSelector: {}, ingress: [{ fromEndpoints: [{ matchLabels: byPod }] }] } });
   assert.equal(policies.get("CiliumClusterwideNetworkPolicy:w")?.refusal, undefined, "who may write those answers for the cluster");
+});
+
+test("nodes that a policy names by their labels are their addresses, and follow them; what no node has is told", () => {
+  const { policies } = book();
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, egress: [{ toNodes: [{ matchLabels: { zone: "a" } }] }] } as Spec, 1));
+  const peers = () => (policies.effective.get("ns") ?? []).flatMap((row) => draftPolicy(row)).flatMap(({ selectors }) => [...selectors.values()]);
+  const said = () => policies.get("CiliumNetworkPolicy:ns/p")?.unresolved?.map(({ path, message }) => `${path}: ${message}`);
+  assert.deepEqual([peers(), said()], [[], ["spec.egress[0].toNodes[0]: no Node has these labels: it means nobody"]]);
+  const node = { uid: "n", labels: { zone: "a" }, addresses: ["192.168.0.2", "fd00::2"], podCidrs: ["10.1.0.0/16"] };
+  policies.nodeChanged("n", nodePeer(node, ["192.168.0.2", "10.1.0.1", "10.9.0.1", "nonsense"]));
+  assert.deepEqual(peers(), [{ kind: "cidrs", scopes: ["nodes"], blocks: ["10.1.0.1/32", "192.168.0.2/32", "fd00::2/128"].map((cidr) => ({ cidr, except: [] })) }], "a router's address is believed inside the node's pod CIDRs only");
+  assert.deepEqual(said(), []);
+  policies.nodeChanged("n", nodePeer({ ...node, labels: { zone: "b" } }, []));
+  assert.deepEqual(peers(), []);
+  policies.changed("ClusterNetworkPolicy", "c", { metadata: { name: "c", uid: "c", generation: 1 }, spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, egress: [{ action: "Deny", to: [{ nodes: { matchLabels: { zone: "b" } } }, { nodes: { matchLabels: { zone: "c" } } }] }] } });
+  assert.deepEqual([...draftPolicy(policies.effective.get("")?.[0] ?? assert.fail())[0]?.selectors.values() ?? []], [{ kind: "cidrs", scopes: ["nodes"], blocks: [{ cidr: "192.168.0.2/32", except: [] }, { cidr: "fd00::2/128", except: [] }] }]);
+  assert.deepEqual(policies.get("ClusterNetworkPolicy:c")?.unresolved?.map(({ path }) => path), ["spec.egress[0].to[1].nodes"]);
+});
+
+test("a service that a policy names is its pods by their labels, or where its endpoints are; both are followed, and what means nobody is told", () => {
+  const { policies } = book();
+  const services = new ServiceBook((...change) => policies.serviceChanged(...change));
+  const service = (selector?: Record<string, string>) => decodeService({ metadata: { name: "web", namespace: "shop", labels: { tier: "x" } }, ...(selector === undefined ? {} : { spec: { selector } }) });
+  const slice = (...addresses: string[]) => decodeSlice({ metadata: { name: "web-1", namespace: "shop", labels: { "kubernetes.io/service-name": "web" } }, endpoints: [{ addresses }] });
+  const peers = () => (policies.effective.get("ns") ?? []).flatMap((row) => draftPolicy(row)).flatMap(({ selectors }) => [...selectors.values()]);
+  const said = () => policies.get("CiliumNetworkPolicy:ns/p")?.unresolved?.map(({ path, message }) => `${path}: ${message}`);
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, egress: [{ toServices: [{ k8sService: { serviceName: "web", namespace: "shop" } }] }] } as Spec, 1));
+  assert.deepEqual([peers(), said()], [[], ["spec.egress[0].toServices[0]: there is no Service web: it means nobody"]]);
+  services.sliceChanged("shop/web-1", slice("192.0.2.7", "nonsense"), undefined);
+  services.serviceChanged("shop/web", service({ app: "web" }));
+  const ofPods = [{ kind: "labels", requirements: [{ key: "k8s:app", operator: "In", values: ["web"] }, { key: "k8s:io.kubernetes.pod.namespace", operator: "In", values: ["shop"] }] }];
+  assert.deepEqual([peers(), said()], [ofPods, []], "its pods have addresses, which count for nothing");
+  services.serviceChanged("shop/web", service());
+  const at = (cidr: string) => [{ kind: "cidrs", scopes: ["world", "nodes"], blocks: [{ cidr, except: [] }] }];
+  assert.deepEqual([peers(), said()], [at("192.0.2.7/32"), []]);
+  services.sliceChanged("shop/web-1", slice("2001:db8::7"), slice("192.0.2.7"));
+  assert.deepEqual(peers(), at("2001:db8::7/128"));
+  services.sliceChanged("shop/web-1", undefined, slice("2001:db8::7"));
+  assert.deepEqual([peers(), said()], [[], ["spec.egress[0].toServices[0]: Service shop/web selects no pods and has no endpoints: it means nobody"]]);
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, egress: [{ toServices: [{ k8sServiceSelector: { selector: { matchLabels: { tier: "x" } } } }] }] } as Spec, 2));
+  assert.deepEqual(said(), ["spec.egress[0].toServices[0]: no Service has these labels: it means nobody"], "of the policy's own namespace");
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, egress: [{ toServices: [{ k8sServiceSelector: { namespace: "shop", selector: { matchLabels: { tier: "x" } } } }] }] } as Spec, 3));
+  services.serviceChanged("shop/web", service({ app: "web" }));
+  assert.deepEqual([peers(), said()], [ofPods, []]);
+  services.serviceChanged("shop/web", undefined);
+  assert.deepEqual([peers(), said()], [[], ["spec.egress[0].toServices[0]: no Service has these labels: it means nobody"]]);
+});
+
+test("services count in what the policies of a namespace may ask for", () => {
+  const policies = new PolicyBook(validator, { policiesChanged: () => undefined, policyChanged: () => undefined }, new PolicyQuota({ rules: 10, blocks: 10 }));
+  policies.changed("CiliumNetworkPolicy", "ns/p", object({ endpointSelector: {}, egress: [{ toServices: [{ k8sServiceSelector: { selector: {} } }] }] } as Spec, 1));
+  const refusal = (): string => policies.get("CiliumNetworkPolicy:ns/p")?.refusal ?? "";
+  for (let at = 0; at < 10; at++) policies.serviceChanged("ns", `s${at}`, { labels: {}, selector: { app: `a${at}` }, addresses: [] });
+  assert.equal(refusal(), "");
+  policies.serviceChanged("ns", "s10", { labels: {}, selector: { app: "a10" }, addresses: [] });
+  assert.match(refusal(), /asks for 11 rules/);
+  policies.serviceChanged("ns", "s10", { labels: {}, selector: undefined, addresses: Array.from({ length: 11 }, (_, index) => `192.0.2.${index}`) });
+  assert.match(refusal(), /11 blocks/);
+  policies.serviceChanged("ns", "s10", undefined);
+  assert.equal(refusal(), "");
 });

@@ -56,6 +56,25 @@ export const GROUPS: Readonly<Record<string, { readonly labels: Readonly<Record<
 
 export const NAMESPACES: Readonly<Record<string, Readonly<Record<string, string>>>> = { red: { team: "a" }, blue: { team: "b" }, green: { team: "b", "cilium.io/enforcement": "Audit" } };
 
+/** Nodes and their addresses. */
+export const NODES: Readonly<Record<string, { readonly labels: Readonly<Record<string, string>>; readonly addresses: readonly string[] }>> = {
+  one: { labels: { "kubernetes.io/hostname": "one", zone: "a" }, addresses: ["192.0.2.1", "10.1.2.3"] },
+  two: { labels: { zone: "b" }, addresses: ["10.2.0.1", "2001:db8:1::2"] },
+};
+
+interface Service {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly selector?: Readonly<Record<string, string>>;
+  /** Of its endpoints, where it selects no pods. */
+  readonly addresses?: readonly string[];
+}
+
+/** Namespace -> name -> service. */
+export const SERVICES: Readonly<Record<string, Readonly<Record<string, Service>>>> = {
+  red: { web: { labels: { tier: "x" }, selector: { app: "a" } }, legacy: { labels: {}, addresses: ["10.1.2.3", "2001:db8::1"] }, jobs: { labels: {}, selector: { "job-name": "a", app: "b" } } },
+  blue: { web: { labels: { tier: "y" }, selector: { app: "b" } }, db: { labels: { tier: "x" }, addresses: ["10.2.0.1"] }, empty: { labels: { tier: "z" } } },
+};
+
 // ------------------------------------------------------------------ labels
 
 const NAMESPACE = "io.kubernetes.pod.namespace";
@@ -167,11 +186,15 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
   const endpoints = item[`${side}Endpoints`] as readonly Selector[] | undefined;
   const cidrs = item[`${side}CIDR`] as readonly string[] | undefined;
   const sets = item[`${side}CIDRSet`] as readonly CidrSet[] | undefined;
+  const nodes = item[`${side}Nodes`] as readonly Selector[] | undefined;
+  const services = item["toServices"] as readonly ServiceReference[] | undefined;
   const entities = item[`${side}Entities`] as readonly string[] | undefined;
   const toPorts = item["toPorts"] as readonly { ports: readonly Port[] }[] | undefined;
   const icmps = item["icmps"] as readonly { fields: readonly { family?: string; type: number | string }[] }[] | undefined;
-  if ([endpoints, cidrs, sets, entities, toPorts, icmps].every((part) => part === undefined)) return [];
+  if ([endpoints, cidrs, sets, entities, nodes, services, toPorts, icmps].every((part) => part === undefined)) return [];
   if (endpoints !== undefined && !endpoints.some((selector) => selectsPeer(selector, packet.peer, namespace))) return [];
+  if (nodes !== undefined && !nodes.some((selector) => isNode(selector, packet))) return [];
+  if (services !== undefined && !services.some((reference) => isService(reference, packet, namespace))) return [];
   if (entities !== undefined && !entities.some((entity) => isEntity(entity, packet))) return [];
   // Blocks of these kinds mean what is outside of the cluster.
   if (cidrs !== undefined && !(packet.peer.kind === "world" && inBlocks(packet.address, cidrs.map((cidr) => ({ cidr }))))) return [];
@@ -183,6 +206,31 @@ function ciliumItem(item: Dictionary, packet: Packet, subject: Workload, namespa
 
 function placesOf<T>(name: string, list: readonly T[], isMeant: (one: T) => boolean): readonly string[] {
   return list.flatMap((one, at) => (isMeant(one) ? [`.${name}[${at}]`] : []));
+}
+
+export function isNode(selector: Selector, { peer, address }: Packet): boolean {
+  if (peer.kind !== "host" && peer.kind !== "remote-node") return false;
+  const bare = (labels: Readonly<Record<string, string>>) => (key: string) => labels[key.replace(/^(k8s|any):/, "")];
+  return Object.values(NODES).some(({ labels, addresses }) => addresses.includes(address) && meets(selector, bare(labels)));
+}
+
+interface ServiceReference {
+  readonly k8sService?: { readonly serviceName: string; readonly namespace?: string };
+  readonly k8sServiceSelector?: { readonly selector: Selector; readonly namespace?: string };
+}
+
+/** The pods that it selects, or who has the addresses of its endpoints and is no pod. Of no namespace: the policy's own, if it has one. */
+function isService({ k8sService, k8sServiceSelector }: ServiceReference, { peer, address }: Packet, own: string): boolean {
+  const said = k8sService?.namespace ?? k8sServiceSelector?.namespace;
+  return Object.entries(SERVICES).some(([namespace, services]) => {
+    if (namespace !== (said ?? (own === "" ? namespace : own))) return false;
+    return Object.entries(services).some(([name, { labels, selector, addresses = [] }]) => {
+      const isMeant = k8sService === undefined ? meets(k8sServiceSelector?.selector ?? {}, (key) => (Object.hasOwn(labels, key) ? labels[key] : undefined)) : name === k8sService.serviceName;
+      if (!isMeant) return false;
+      if (selector === undefined) return peer.kind !== "pod" && addresses.includes(address);
+      return peer.kind === "pod" && peer.namespace === namespace && Object.entries(selector).every(([key, value]) => Object.hasOwn(peer.labels, key) && peer.labels[key] === value);
+    });
+  });
 }
 
 /** What one policy says of a packet. Of what denies and allows it, the paths in the policy. */

@@ -24,7 +24,7 @@ export function tierSpec({ ownSelector, namespaceSelector }: Selectors): fc.Arbi
     fc.record({ namespaces: namespaceSelector }),
     fc.record({ pods: fc.record({ namespaceSelector, podSelector: ownSelector }, { requiredKeys: ["podSelector"] }) }),
   );
-  const outside = fc.oneof({ weight: 2, arbitrary: fc.record({ networks: fc.uniqueArray(network, { minLength: 1, maxLength: 2 }) }) }, fc.constant({ nodes: {} }));
+  const outside = fc.oneof({ weight: 2, arbitrary: fc.record({ networks: fc.uniqueArray(network, { minLength: 1, maxLength: 2 }) }) }, fc.record({ nodes: fc.constantFrom<Selector[]>({}, { matchLabels: { zone: "a" } }, { matchExpressions: [{ key: "zone", operator: "NotIn", values: ["a"] }] }, { matchLabels: { zone: "c" } }) }));
   const action = fc.constantFrom("Accept" as const, "Deny" as const, "Pass" as const);
   const protocols = (one: fc.Arbitrary<object>): fc.Arbitrary<object[] | undefined> => fc.option(fc.array(one, { minLength: 1, maxLength: 2 }), { nil: undefined });
   const some = (one: fc.Arbitrary<object>): fc.Arbitrary<object[]> => fc.array(one, { minLength: 1, maxLength: 2 });

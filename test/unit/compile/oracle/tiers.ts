@@ -2,7 +2,7 @@
  * How the kinds combine, read naively: ClusterNetworkPolicy of the tier Admin, then all policies of the other kinds, then
  * the tier Baseline. From the words of the specifications alone; nothing of the compiler.
  */
-import { inBlocks, opinions, receiverPorts, selectsNamespace, selectsPod, watches } from "./language.ts";
+import { inBlocks, isNode, opinions, receiverPorts, selectsNamespace, selectsPod, watches } from "./language.ts";
 import type { Opinion, Packet, Policy, Selector, Workload } from "./language.ts";
 
 interface Pods {
@@ -49,9 +49,11 @@ export interface Judgement {
 const isMeant = ({ namespaces, pods }: Pods, one: Workload): boolean =>
   namespaces === undefined ? pods !== undefined && selectsNamespace(pods.namespaceSelector ?? {}, one.namespace) && selectsPod(pods.podSelector, one.labels) : selectsNamespace(namespaces, one.namespace);
 
+const isAnyNode = (selector: Selector, { peer }: Packet): boolean => Object.keys(selector).length === 0 && (peer.kind === "host" || peer.kind === "remote-node");
+
 function isPeer(peer: Peer, packet: Packet): boolean {
   if (peer.networks !== undefined) return inBlocks(packet.address, peer.networks.map((cidr) => ({ cidr })));
-  if (peer.nodes !== undefined) return packet.peer.kind === "host" || packet.peer.kind === "remote-node";
+  if (peer.nodes !== undefined) return isAnyNode(peer.nodes, packet) || isNode(peer.nodes, packet);
   return packet.peer.kind === "pod" && isMeant(peer, packet.peer);
 }
 

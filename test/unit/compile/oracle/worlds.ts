@@ -1,9 +1,9 @@
 /** Random policies, pods and packets, small enough to meet one another. */
 import fc from "fast-check";
 import type { PolicyRow } from "../../../../src/model/index.ts";
-import { resolveGroups } from "../../../../src/compile/index.ts";
-import type { CidrGroups } from "../../../../src/compile/index.ts";
-import { GROUPS, NAMESPACES } from "./language.ts";
+import { resolveReferences } from "../../../../src/compile/index.ts";
+import type { Directory } from "../../../../src/compile/index.ts";
+import { GROUPS, NAMESPACES, NODES, SERVICES } from "./language.ts";
 import { tierSpec } from "./tier-worlds.ts";
 import type { CidrSet, Expression, NamedPort, Packet, Peer, Policy, Selector, Workload } from "./language.ts";
 
@@ -61,6 +61,12 @@ const groupSet = fc.constantFrom<CidrSet[]>(
   { cidrGroupSelector: { matchExpressions: [{ key: "site", operator: "In", values: ["a", "c"] }, { key: "kind", operator: "DoesNotExist" }] } },
 );
 const entity = fc.constantFrom("all", "world", "world-ipv4", "world-ipv6", "cluster", "host", "remote-node", "health", "init", "ingress", "unmanaged", "none");
+const nodeSelector = fc.constantFrom<Selector[]>({}, { matchLabels: { zone: "a" } }, { matchLabels: { "k8s:kubernetes.io/hostname": "one" } }, { matchExpressions: [{ key: "zone", operator: "NotIn", values: ["a"] }] }, { matchLabels: { zone: "c" } });
+const serviceSpace = fc.constantFrom({}, {}, ...namespaces.map((namespace) => ({ namespace })));
+const serviceReference = fc.oneof(
+  fc.tuple(fc.constantFrom("web", "legacy", "jobs", "db", "empty", "absent"), serviceSpace).map(([serviceName, where]) => ({ k8sService: { serviceName, ...where } })),
+  fc.tuple(fc.constantFrom<Selector[]>({}, { matchLabels: { tier: "x" } }, { matchExpressions: [{ key: "tier", operator: "Exists" }] }, { matchExpressions: [{ key: "tier", operator: "NotIn", values: ["x"] }] }), serviceSpace).map(([own, where]) => ({ k8sServiceSelector: { selector: own, ...where } })),
+);
 const port = fc.oneof(
   fc.record({ port: fc.constantFrom("80", "53", "0", "http", "dns"), protocol: fc.constantFrom("TCP", "UDP", "SCTP", "ANY") }, { requiredKeys: ["port"] }),
   fc.record({ port: fc.constantFrom("1", "53", "79"), endPort: fc.constantFrom(0, 79, 80, 8080, 65535), protocol: fc.constantFrom("TCP", "UDP") }, { requiredKeys: ["port", "endPort"] }),
@@ -81,6 +87,8 @@ function item(side: "from" | "to"): fc.Arbitrary<Record<string, unknown>> {
     field(`${side}CIDR`, some(cidr)),
     field(`${side}CIDRSet`, some(fc.oneof(cidrSet, groupSet))),
     field(`${side}Entities`, some(entity)),
+    field(`${side}Nodes`, some(nodeSelector)),
+    ...(side === "to" ? [field("toServices", some(serviceReference))] : []),
     fc.constant({}),
   );
   const ports = fc.oneof({ weight: 2, arbitrary: field("toPorts", toPorts) }, field("icmps", icmps), { weight: 2, arbitrary: fc.constant({}) });
@@ -89,7 +97,7 @@ function item(side: "from" | "to"): fc.Arbitrary<Record<string, unknown>> {
 
 /** Peers that name no ports: with a name such an item is not valid. */
 function hasNoNames(peers: Record<string, unknown>): boolean {
-  return "toCIDR" in peers || "toCIDRSet" in peers || "toEntities" in peers;
+  return "toCIDR" in peers || "toCIDRSet" in peers || "toEntities" in peers || "toNodes" in peers || "toServices" in peers;
 }
 
 function withNumbers({ toPorts: named, ...rest }: { toPorts?: readonly { readonly ports: readonly { readonly port: string }[] }[] }): Record<string, unknown> {
@@ -143,10 +151,14 @@ const tiered = tierSpec({ ownSelector: selector(nativeKey), namespaceSelector: s
 /** A list without tiers, or with about as many of them. */
 export const policies: fc.Arbitrary<Policy[]> = fc.oneof(fc.array(policy, { maxLength: 4 }), fc.array(fc.oneof({ weight: 2, arbitrary: policy }, { weight: 3, arbitrary: tiered }), { minLength: 1, maxLength: 6 }));
 
-const groups: CidrGroups = new Map(Object.entries(GROUPS).map(([name, group]) => [name, { ...group, problems: [] }]));
+const directory: Directory = {
+  groups: new Map(Object.entries(GROUPS).map(([name, group]) => [name, { ...group, problems: [] }])),
+  nodes: new Map(Object.entries(NODES)),
+  services: new Map(Object.entries(SERVICES).map(([namespace, services]) => [namespace, new Map(Object.entries(services).map(([name, { labels, selector, addresses = [] }]) => [name, { labels, selector, addresses }]))])),
+};
 
 export function rowsOf(list: readonly Policy[]): PolicyRow[] {
-  return list.map((one, index) => resolveGroups({ ...one, name: `p${index}`, uid: `uid-${index}`, generation: 1 } as unknown as PolicyRow, groups).row);
+  return list.map((one, index) => resolveReferences({ ...one, name: `p${index}`, uid: `uid-${index}`, generation: 1 } as unknown as PolicyRow, directory).row);
 }
 
 const peer: fc.Arbitrary<Peer> = fc.oneof({ weight: 4, arbitrary: workload as fc.Arbitrary<Peer> }, { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("world" as const, "host" as const, "remote-node" as const) }) });
