@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
 import type { PolicyKind } from "../../../src/api/index.ts";
 import { compileNode } from "../../../src/compile/index.ts";
-import type { CidrGroup, NodeState } from "../../../src/compile/index.ts";
+import type { CidrGroup, NodePeer, NodeState } from "../../../src/compile/index.ts";
 import { identityLabels, sortedLabels } from "../../../src/model/index.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
@@ -16,13 +16,17 @@ import { PolicyQuota } from "../../../src/operator/policy-quota.ts";
 import { PolicyBook } from "../../../src/operator/policies.ts";
 import type { PolicyObject } from "../../../src/operator/policies.ts";
 import { decodePod } from "../../../src/operator/rows.ts";
-import type { IdentityRow, NamespaceRow, PodRow } from "../../../src/operator/rows.ts";
+import type { IdentityRow, NamespaceRow, PodRow, ServiceRow, SliceRow } from "../../../src/operator/rows.ts";
+import { ServiceBook } from "../../../src/operator/services.ts";
 
 type Change =
   | { readonly table: "pods"; readonly key: string; readonly value: PodRow | undefined }
   | { readonly table: "namespaces"; readonly key: string; readonly value: NamespaceRow | undefined }
   | { readonly table: "identities"; readonly key: string; readonly value: IdentityRow | undefined }
   | { readonly table: "groups"; readonly key: string; readonly value: CidrGroup | undefined }
+  | { readonly table: "nodes"; readonly key: string; readonly value: NodePeer | undefined }
+  | { readonly table: "services"; readonly key: string; readonly value: ServiceRow | undefined }
+  | { readonly table: "slices"; readonly key: string; readonly value: SliceRow | undefined }
   | { readonly table: "policies"; readonly kind: PolicyKind; readonly key: string; readonly value: PolicyObject | undefined };
 
 function placeOf(change: Change): string {
@@ -40,6 +44,7 @@ class Replica {
   readonly #dirty = new Set<string>(NODES);
   readonly #cluster: Cluster;
   readonly #policies: PolicyBook;
+  readonly #services = new ServiceBook((...change) => this.#policies.serviceChanged(...change));
   readonly #rows = new Map<string, unknown>();
   generation = 0;
 
@@ -60,6 +65,9 @@ class Replica {
     this.#rows.set(at, change.value);
     if (change.table === "pods") this.#cluster.podChanged(change.value, previous as PodRow | undefined);
     else if (change.table === "namespaces") this.#cluster.namespaceChanged(change.key, change.value);
+    else if (change.table === "nodes") this.#policies.nodeChanged(change.key, change.value);
+    else if (change.table === "services") this.#services.serviceChanged(change.key, change.value);
+    else if (change.table === "slices") this.#services.sliceChanged(change.key, change.value, previous as SliceRow | undefined);
     else if (change.table === "groups") this.#policies.groupChanged(change.key, change.value);
     else if (change.table === "identities") this.#cluster.identityChanged(change.value, previous as IdentityRow | undefined);
     else this.#policies.changed(change.kind, change.key, change.value);
@@ -99,19 +107,30 @@ const group = fc.record({ key: groupName, size: fc.nat(4), gone: fc.boolean() })
   const cidrs = Array.from({ length: size }, (_, at) => `10.${at}.0.0/16`);
   return { table: "groups", key, value: gone ? undefined : { labels: { size: String(size % 2) }, cidrs, problems: [] } };
 });
+const zone = fc.constantFrom("a", "b");
+const nodePeer = fc.record({ key: fc.constantFrom("m1", "m2"), zone, gone: fc.boolean() }).map(({ key, zone: of, gone }): Change => ({ table: "nodes", key, value: gone ? undefined : { labels: { zone: of }, addresses: [key === "m1" ? "192.0.2.1" : "192.0.2.2"] } }));
+const serviceName = fc.constantFrom("web", "db");
+const service = fc.record({ namespace, name: serviceName, app: fc.option(app, { nil: undefined }), zone, gone: fc.boolean() }).map(({ namespace: ns, name, app: of, zone: label, gone }): Change => ({ table: "services", key: `${ns}/${name}`, value: gone ? undefined : { labels: { zone: label }, selector: of === undefined ? undefined : { app: of } } }));
+const slice = fc.record({ namespace, name: serviceName, key: fc.constantFrom("s1", "s2"), last: fc.constantFrom(7, 8), gone: fc.boolean() }).map(({ namespace: ns, name, key, last, gone }): Change => ({ table: "slices", key: `${ns}/${key}`, value: gone ? undefined : { service: `${ns}/${name}`, addresses: [`198.51.100.${last}`] } }));
+const referring = fc.oneof(
+  fc.record({ toNodes: zone.map((of) => [{ matchLabels: { zone: of } }]) }),
+  fc.record({ toServices: fc.record({ serviceName }).map((k8sService) => [{ k8sService }]) }),
+  fc.record({ toServices: zone.map((of) => [{ k8sServiceSelector: { selector: { matchLabels: { zone: of } } } }]) }),
+);
+
 /** By name or by label; some of what they name is never there. */
 const ofGroups = fc.oneof(groupName.map((cidrGroupRef) => ({ cidrGroupRef })), fc.constantFrom("0", "1").map((size) => ({ cidrGroupSelector: { matchLabels: { size } } })));
-const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, denies: fc.boolean(), egress: fc.option(ofGroups, { nil: undefined }), gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, denies, egress, gone }): Change => {
+const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, denies: fc.boolean(), egress: fc.option(fc.oneof(ofGroups.map((set) => ({ toCIDRSet: [set] })), referring), { nil: undefined }), gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, denies, egress, gone }): Change => {
   const isNative = of === "NetworkPolicy";
   const labels = (value: string) => ({ matchLabels: { app: value, ...hashLabels(named) } });
   const spec = isNative
     ? { podSelector: labels(name), ingress: [{ from: [{ podSelector: labels(peer) }] }] }
-    : { endpointSelector: labels(name), [denies ? "ingressDeny" : "ingress"]: [{ fromEndpoints: [labels(peer)] }], ...(egress === undefined ? {} : { [denies ? "egress" : "egressDeny"]: [{ toCIDRSet: [egress] }] }) };
+    : { endpointSelector: labels(name), [denies ? "ingressDeny" : "ingress"]: [{ fromEndpoints: [labels(peer)] }], ...(egress === undefined ? {} : { [denies ? "egress" : "egressDeny"]: [egress] }) };
   const isWide = of === "CiliumClusterwideNetworkPolicy";
   const metadata = { name: key, uid: `uid-${of}-${isWide ? "" : ns}-${key}`, generation: 1, ...(isWide ? {} : { namespace: ns }) };
   return { table: "policies", kind: of, key: isWide ? key : `${ns}/${key}`, value: gone ? undefined : ({ metadata, spec } as PolicyObject) };
 });
-const change = fc.oneof(pod, space, identity, policy, group);
+const change = fc.oneof(pod, space, identity, policy, group, nodePeer, service, slice);
 
 test("any history gives the state of the world it ends in", () => {
   fc.assert(
