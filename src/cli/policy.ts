@@ -1,6 +1,7 @@
 /** `cilium policy validate FILE…`: the operator's own validator, before anything is applied. Asks no cluster. */
 import type { PolicyKind } from "../api/policy-kinds.ts";
 import { Validator } from "../api/validate.ts";
+import { parseBlock } from "../api/meaning.ts";
 import { CidrSet } from "../lib/cidr-set.ts";
 import { POLICY_KINDS, denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings, worldOf } from "../explain/index.ts";
 import type { World } from "../explain/index.ts";
@@ -70,7 +71,8 @@ function warningsOf(manifest: Manifest, world: World): readonly Remark[] {
   if (row === undefined) return [];
   const pods = world.workloads.filter(({ hostNetwork }) => !hostNetwork).map(({ labels }) => labels);
   const ofPods = new CidrSet([...world.nodes.values()].flatMap((node) => node.podCidrs));
-  const warnings = [...policyWarnings(row, { pods: ofPods }), ...shadowWarnings(row, [denialsOf(rows)], undefined, Infinity), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
+  const ofNodes = new CidrSet([...world.nodes.values()].flatMap(({ addresses }) => addresses.map(parseBlock)));
+  const warnings = [...policyWarnings(row, { pods: ofPods, nodes: ofNodes }), ...shadowWarnings(row, [denialsOf(rows)], undefined, Infinity), ...(pods.length === 0 ? [] : nobodyWarnings(row, pods))];
   return distinct(warnings).map(({ reason, path, message }) => ({ line: line(path), path, message, reason }));
 }
 

@@ -1,6 +1,6 @@
 /** What a policy says validly and probably does not mean. Pure. */
 import { draftPolicy, selects } from "../compile/index.ts";
-import type { LabelPeers, PeerSelector, PolicyDraft, PolicyOptions, Requirement } from "../compile/index.ts";
+import type { CidrBlock, LabelPeers, PeerSelector, PolicyDraft, PolicyOptions, Requirement } from "../compile/index.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
@@ -19,9 +19,10 @@ export interface Warning {
   readonly message: string;
 }
 
-/** Addresses that the cluster gives to pods. */
+/** Addresses that the cluster gives to pods, and those of its nodes. */
 export interface ClusterAddresses {
   readonly pods: CidrSet;
+  readonly nodes?: CidrSet;
 }
 
 /** About a tenth of a second: the operator has other policies to look at. */
@@ -37,7 +38,7 @@ export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses, opti
   const drafts = draftPolicy(row, options);
   const comparisons = new Comparisons(COMPARISONS);
   const own = [new Denials(drafts)];
-  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...podAddresses(draft, addresses), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
+  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...ownAddresses(draft, addresses), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
   return distinct(comparisons.isSpent ? [...found, NOT_COMPARED] : found);
 }
 
@@ -122,12 +123,15 @@ function contradiction({ requirements }: LabelPeers): string | undefined {
 
 const nameOf = (key: string): string => key.replace(/^k8s:/, "");
 
-/** Blocks of Cilium's kinds mean the outside: of a pod's address they mean nobody. */
-function podAddresses(draft: PolicyDraft, { pods }: ClusterAddresses): readonly Warning[] {
+/** Blocks of Cilium's kinds mean the outside: of a pod's address, or a node's, they mean nobody. */
+function ownAddresses(draft: PolicyDraft, { pods, nodes }: ClusterAddresses): readonly Warning[] {
   return draft.rules.flatMap(({ peer, path }): Warning[] => {
     const selector = peer === undefined ? undefined : draft.selectors.get(peer);
-    if (selector?.kind !== "cidrs" || selector.scopes.includes("pods") || !selector.scopes.includes("world")) return []; // a node's router has an address of its pods
-    const found = selector.blocks.find(({ cidr }) => pods.holds(parseCidr(cidr)));
-    return found === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${found.cidr} is of pods, and blocks of addresses mean the outside alone: select the pods by their labels` }];
+    if (selector?.kind !== "cidrs" || !selector.scopes.includes("world")) return []; // a node's router has an address of its pods
+    const within = (set: CidrSet | undefined): CidrBlock | undefined => selector.blocks.find(({ cidr }) => set?.holds(parseCidr(cidr)));
+    const ofPod = selector.scopes.includes("pods") ? undefined : within(pods);
+    if (ofPod !== undefined) return [{ reason: "AddressNotIdentity", path, message: `${ofPod.cidr} is of pods, and blocks of addresses mean the outside alone: select the pods by their labels` }];
+    const ofNode = selector.scopes.includes("nodes") ? undefined : within(nodes);
+    return ofNode === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${ofNode.cidr} is a node's, and blocks of addresses mean the outside alone: name the entity, such as host, remote-node or kube-apiserver` }];
   });
 }

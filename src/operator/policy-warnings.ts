@@ -5,10 +5,10 @@
  */
 import type { PolicyOptions } from "../compile/index.ts";
 import { denialsOf, distinct, policyWarnings, shadowWarnings } from "../explain/warnings.ts";
-import type { Warning } from "../explain/warnings.ts";
+import type { ClusterAddresses, Warning } from "../explain/warnings.ts";
 import type { Denials } from "../explain/shadows.ts";
 import { CidrSet } from "../lib/cidr-set.ts";
-import { parseCidr } from "../lib/ip.ts";
+import { parseBlock } from "../api/meaning.ts";
 import type { PolicyRow } from "../model/index.ts";
 import type { NodeRow } from "./rows.ts";
 
@@ -28,7 +28,7 @@ interface Denying {
 }
 
 interface Found {
-  readonly pods: CidrSet;
+  readonly addresses: ClusterAddresses;
   readonly denials: readonly Denials[];
   readonly warnings: readonly Warning[];
 }
@@ -41,33 +41,32 @@ const NONE: readonly PolicyRow[] = [];
 export class PolicyWarnings {
   readonly #options: PolicyWarningsOptions;
   readonly #found = new WeakMap<PolicyRow, Found>();
-  readonly #ofNodes = new Map<string, readonly string[]>();
+  readonly #nodes = new Map<string, Pick<NodeRow, "podCidrs" | "addresses">>();
   readonly #denying = new Map<string, Denying>();
-  #pods: CidrSet | undefined;
+  #addresses: ClusterAddresses | undefined;
 
   constructor(options: PolicyWarningsOptions) {
     this.#options = options;
   }
 
   nodeChanged(node: string, value: NodeRow | undefined): void {
-    const before = this.#ofNodes.get(node) ?? [];
-    const now = value?.podCidrs ?? [];
-    if (before.join() === now.join()) return;
-    if (value === undefined) this.#ofNodes.delete(node);
-    else this.#ofNodes.set(node, now);
-    this.#pods = undefined;
+    const said = ({ podCidrs = [], addresses = [] }: Pick<NodeRow, "podCidrs" | "addresses"> = {}): string => `${podCidrs.join()} ${addresses.join()}`;
+    if (said(this.#nodes.get(node)) === said(value)) return;
+    if (value === undefined) this.#nodes.delete(node);
+    else this.#nodes.set(node, value);
+    this.#addresses = undefined;
   }
 
   of(policy: PolicyRow | undefined): readonly Warning[] {
     if (policy === undefined) return [];
-    this.#pods ??= new CidrSet([...this.#ofNodes.values()].flat().map((text) => parseCidr(text, { maskHostBits: true })));
+    this.#addresses ??= addressesOf([...this.#nodes.values()]);
     const denials = [...new Set([policy.namespace, ""])].map((namespace) => this.denialsIn(namespace));
     const known = this.#found.get(policy);
-    if (known !== undefined && known.pods === this.#pods && known.denials.every((one, index) => one === denials[index])) return known.warnings;
+    if (known !== undefined && known.addresses === this.#addresses && known.denials.every((one, index) => one === denials[index])) return known.warnings;
     const { policyOptions, policies } = this.#options;
     const limit = Math.min(MOST_FOR_ONE, Math.ceil(COMPARISONS / (policies.get(policy.namespace)?.length ?? 1)));
-    const warnings = distinct([...policyWarnings(policy, { pods: this.#pods }, policyOptions), ...shadowWarnings(policy, denials, policyOptions, limit)]);
-    this.#found.set(policy, { pods: this.#pods, denials, warnings });
+    const warnings = distinct([...policyWarnings(policy, this.#addresses, policyOptions), ...shadowWarnings(policy, denials, policyOptions, limit)]);
+    this.#found.set(policy, { addresses: this.#addresses, denials, warnings });
     return warnings;
   }
 
@@ -83,6 +82,11 @@ export class PolicyWarnings {
     if (known !== undefined && !isSame) this.#options.onDenials(namespace);
     return denials;
   }
+}
+
+function addressesOf(nodes: readonly Pick<NodeRow, "podCidrs" | "addresses">[]): ClusterAddresses {
+  const set = (texts: readonly string[]): CidrSet => new CidrSet(texts.map(parseBlock));
+  return { pods: set(nodes.flatMap(({ podCidrs = [] }) => podCidrs)), nodes: set(nodes.flatMap(({ addresses = [] }) => addresses)) };
 }
 
 /** Cheaper than to take all policies of a namespace apart whenever one of them changes. */

@@ -59,6 +59,10 @@ test("selectors that nobody can meet, and lists that mean nobody, in every item 
 test("a block of pods' addresses where it means the outside", () => {
   const spec = { endpointSelector: API, egress: [{ toCIDR: ["10.0.3.0/24"] }, { toCIDRSet: [{ cidr: "10.0.0.0/8" }] }, { toCIDR: ["fd00::5"] }] };
   assert.deepEqual(told(policyWarnings(row(spec), ADDRESSES)), ["AddressNotIdentity spec.egress[0]", "AddressNotIdentity spec.egress[2]"]);
+  const nodes = new CidrSet([parseCidr("192.0.2.1/32"), parseCidr("2001:db8::1/128")]);
+  const byNode = row({ endpointSelector: API, egress: [{ toCIDR: ["192.0.2.1"] }, { toCIDR: ["192.0.2.0/24"] }, { toCIDR: ["2001:db8::1/128"] }] });
+  assert.deepEqual(told(policyWarnings(byNode, { ...ADDRESSES, nodes })), ["AddressNotIdentity spec.egress[0]", "AddressNotIdentity spec.egress[2]"], "a node is named as an entity");
+  assert.deepEqual(policyWarnings(byNode, { ...ADDRESSES, nodes }, { cidrMatchMode: new Set(["nodes"]) }), []);
   for (const [mode, paths] of [[["nodes"], ["spec.egress[0]", "spec.egress[2]"]], [["pods"], []], [["nodes", "pods"], []]] as const) {
     assert.deepEqual(policyWarnings(row(spec), ADDRESSES, { cidrMatchMode: new Set(mode) }).map(({ path }) => path), paths, `policyCIDRMatchMode ${mode.join()}`);
   }
