@@ -245,7 +245,12 @@ export class Agent {
     };
     this.#routes.run({ reconcile }, this.#signal);
     this.#routes.add("routes");
-    watchRoutes(() => (this.#routes?.add("routes"), this.#encryption?.touch()), this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
+    const lost = (pod: string | undefined): void => {
+      if (pod !== undefined && !core.links.isAttached(pod)) return;
+      this.#routes?.add("routes");
+      this.#encryption?.touch();
+    };
+    watchRoutes(lost, this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
     await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, async () => await this.#encryption?.facts()), logger: this.#logger }).listen();

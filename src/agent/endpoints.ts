@@ -89,6 +89,11 @@ export class PodLinks implements PodDatapath {
     this.#options.onChanged();
   }
 
+  /** A pod of this node has the address, and keeps it for now. */
+  isAttached(address: string): boolean {
+    return [...this.attachments.values()].some(({ ipv4, ipv6 }) => address === ipv4 || address === ipv6);
+  }
+
   /** The attachment has changed. One whose link is gone, after a DEL that could not be ended, stays out. */
   renew(attachment: Attachment): void {
     if (this.attachments.has(attachment.containerId)) this.adopt(attachment);

@@ -1,6 +1,7 @@
 /** What the numbers depend on: the machine, its kernel, and what else it had to do meanwhile. */
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { capture } from "../../src/cluster/process.ts";
 import type { BenchCluster } from "./cluster.ts";
@@ -55,10 +56,25 @@ export function sampleLoad(): { seen(): Load; stop(): void } {
   };
 }
 
+const QUIET_PART = 0.25;
+const QUIET_MS = 3_000;
+const QUIET_LIMIT_MS = 180_000;
+
+/** Until the machine has little else to do: pods that have just been started keep kubelet and runtime busy for a while. */
+export async function untilQuiet(): Promise<void> {
+  for (const end = performance.now() + QUIET_LIMIT_MS; performance.now() < end;) {
+    const before = cpuTimes();
+    await sleep(QUIET_MS);
+    const after = cpuTimes();
+    if ((after.busy - before.busy) / (after.all - before.all) < QUIET_PART) return;
+  }
+}
+
 /** proc_stat(5): user nice system idle iowait irq softirq steal, summed over the processors. */
-function cpuTimes(): { readonly all: number; readonly steal: number } {
+function cpuTimes(): { readonly all: number; readonly busy: number; readonly steal: number } {
   const fields = (readFileSync("/proc/stat", "utf8").split("\n")[0] ?? "").trim().split(/\s+/).slice(1, 9).map(Number);
-  return { all: fields.reduce((sum, each) => sum + each, 0), steal: fields[7] ?? 0 };
+  const all = fields.reduce((sum, each) => sum + each, 0);
+  return { all, busy: all - (fields[3] ?? 0) - (fields[4] ?? 0), steal: fields[7] ?? 0 };
 }
 
 /** Field 22 of proc_pid_stat(5), in clock ticks of 10 ms. */

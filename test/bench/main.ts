@@ -12,7 +12,7 @@ import { run } from "../../src/cluster/process.ts";
 import { addCounters, addOnce, type AddArm, pluginConfiguration } from "./cni-add.ts";
 import { BenchCluster, type Pod, type PodSpec } from "./cluster.ts";
 import { benchConfig, type BenchConfig, type Part, ROOT } from "./config.ts";
-import { describeMachine, sampleLoad } from "./machine.ts";
+import { describeMachine, sampleLoad, untilQuiet } from "./machine.ts";
 import { memory } from "./memory.ts";
 import { policyChanges } from "./policy-change.ts";
 import { CLIENT, enforceTrafficPolicies, JUDGED, SERVER } from "./policies.ts";
@@ -144,6 +144,7 @@ async function amongPods(ours: BenchCluster, node: string, task: (present: numbe
   const names = Array.from({ length: Math.max(0, NODE_PODS - present) }, (_, index) => `full-${index}`);
   try {
     if (names.length > 0) await ours.startPods(names.map((name) => ({ name, node, app: "bench-full" })), START_MS);
+    await untilQuiet();
     return await task(await ours.networkedPods(node));
   } finally {
     await ours.removePods(names);

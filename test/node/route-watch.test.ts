@@ -12,7 +12,7 @@ const ip = (...args: string[]): string => execFileSync("ip", ["-n", NETNS, ...ar
 const PATIENCE_MS = 90_000;
 
 let watcher: ChildProcess | undefined;
-const seen = { losses: 0 };
+const seen = { losses: 0, text: "" };
 
 /** Does it again until it was noticed: the first time the watch may not have begun. */
 async function noticed(what: string, undo: () => void, loss: () => void): Promise<void> {
@@ -29,9 +29,12 @@ async function noticed(what: string, undo: () => void, loss: () => void): Promis
 before(() => {
   execFileSync("ip", ["netns", "add", NETNS]);
   ip("link", "set", "lo", "up");
-  const script = `import { watchRoutes } from ${JSON.stringify(WATCH)}; await watchRoutes(() => console.log("loss"), new AbortController().signal);`;
+  const script = `import { watchRoutes } from ${JSON.stringify(WATCH)}; await watchRoutes((pod) => console.log("loss", pod), new AbortController().signal);`;
   watcher = spawn("ip", ["netns", "exec", NETNS, process.execPath, "--input-type=module", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
-  watcher.stdout?.on("data", (chunk: Buffer) => (seen.losses += chunk.toString().split("loss").length - 1));
+  watcher.stdout?.on("data", (chunk: Buffer) => {
+    seen.text += chunk.toString();
+    seen.losses = seen.text.split("loss").length - 1;
+  });
 });
 
 after(async () => {
@@ -51,4 +54,15 @@ test("a rule or route of ours that is deleted is noticed by what the kernel tell
   }
   const route = ["198.18.77.0/24", "dev", "lo", "table", "193", "proto", "193"];
   await noticed("route", () => ip("route", "add", ...route), () => ip("route", "delete", ...route));
+});
+
+test("the loss of a pod's route names the pod, so that the end of a pod is told from a loss", async () => {
+  ip("link", "add", "lxcwatched", "type", "veth", "peer", "name", "lxcpeer");
+  ip("link", "set", "lxcpeer", "up");
+  ip("link", "set", "lxcwatched", "up");
+  for (const [family, pod] of [["-4", "10.9.1.7"], ["-6", "fd09:1::7"]] as const) {
+    const route = [pod, "dev", "lxcwatched", "proto", "193"];
+    await noticed(`route to ${pod}`, () => ip(family, "route", "add", ...route), () => ip(family, "route", "delete", ...route));
+    assert.match(seen.text, new RegExp(`^loss ${pod}$`, "m"));
+  }
 });
