@@ -49,13 +49,13 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	step = parse_ip(skb, p);
 	find_peer(p, &p->source);
 	found_sender(p);
-	if ((is_pod_address(&p->peer) && !(p->peer.flags & PEER_DIRECT)) || bpf_map_lookup_elem(&endpoints, &p->source))
+	if ((is_pod_address(&p->peer) && !may_come_bare(&p->peer)) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
 	if (step)
 		return DONE_OK;
 	remember_fragment(p);
 	/* A switch may flood what is another machine's. */
-	if ((p->peer.flags & PEER_DIRECT) && skb->pkt_type == PACKET_HOST)
+	if (may_come_bare(&p->peer) && skb->pkt_type == PACKET_HOST)
 		target = bpf_map_lookup_elem(&endpoints, &p->destination);
 	if (target)
 		return is_link_message(p) ? -DROP_FORGED_NEIGHBOUR : receive_for_pod(skb, p, target);

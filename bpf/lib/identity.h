@@ -38,6 +38,12 @@ static __always_inline void found_side(struct side *side, const struct packet *p
 	side->ports = p->peer.ports;
 }
 
+/* Pods and routers of other nodes whose packets may come without a tunnel. Those that are sent to without one may. */
+static __always_inline int may_come_bare(const struct peer *peer)
+{
+	return !!(peer->flags & (PEER_DIRECT | PEER_BARE));
+}
+
 /*
  * p->from is whoever has the source address. Where the underlay's routes lead to its pods, another node sends under its
  * router address what it forwards for the outside; its processes have its own addresses.
@@ -45,7 +51,7 @@ static __always_inline void found_side(struct side *side, const struct packet *p
 static __always_inline void found_sender(struct packet *p)
 {
 	found_side(&p->from, p);
-	if ((p->peer.flags & PEER_ROUTER) && (p->peer.flags & PEER_DIRECT))
+	if ((p->peer.flags & PEER_ROUTER) && may_come_bare(&p->peer))
 		p->from.identity = world_of(&p->source);
 }
 
@@ -108,15 +114,16 @@ static __always_inline int is_underlay(__u32 ifindex)
 
 /*
  * Could the address that p->peer tells of be the sender's of a packet that came in on the device? Pods and routers of
- * other nodes come through the tunnel or, where the underlay's routes reach them, on underlay devices; other nodes on
- * underlay devices. This node's own are excused: its processes use them, and masquerading gives them to others.
+ * other nodes come through the tunnel or, where they may come bare, on underlay devices; other nodes on underlay devices. This node's own are excused: its processes use them, and masquerading gives them to others.
  */
 static __always_inline int is_its_device(const struct peer *peer, __u32 ifindex)
 {
 	if (peer->identity == IDENTITY_HOST)
 		return 1;
-	if (peer->flags & PEER_DIRECT)
-		return is_underlay(ifindex);
+	if (may_come_bare(peer) && is_underlay(ifindex))
+		return 1;
+	if ((peer->flags & PEER_DIRECT) && is_zero_address(peer->node))
+		return 0;
 	if (is_pod_address(peer))
 		return config_vxlan_ifindex && ifindex == config_vxlan_ifindex;
 	return !is_node_identity(peer->identity) || !ifindex || is_underlay(ifindex);

@@ -134,6 +134,7 @@ struct address {
 #define PEER_POD_CIDR 2u    /* a pod CIDR of a node, not one pod: identity is IDENTITY_UNKNOWN */
 #define PEER_ROUTER 4u      /* that node's router address */
 #define PEER_DIRECT 8u      /* of another node, reached by the underlay's routes and believed from underlay devices */
+#define PEER_BARE 16u       /* of another node, believed from underlay devices, also where it is reached through the tunnel */
 
 /* Key of the LPM map `cidrs`; `prefix` counts bits of `address` (IPv4: 96 + n). */
 struct cidr_key {
@@ -148,7 +149,7 @@ struct peer {
 	unsigned int flags;      /* PEER_* */
 	unsigned int ports;      /* class of the pod's identity and named ports; 0: none */
 	unsigned int pad;
-	unsigned char node[16];  /* underlay address of the peer's node; zero: not through the tunnel */
+	unsigned char node[16];  /* underlay address of the peer's node; zero: neither sent nor believed through the tunnel */
 };
 
 /* ---------------------------------------------------------------- policy */
@@ -266,7 +267,7 @@ struct flow_state {
 	unsigned int egress_rule;      /* deciding rule ids, 0 when not judged here or not enforced */
 	unsigned int ingress_rule;
 	unsigned int quota;            /* slot in `quotas` that it is charged to until it is established; 0: none */
-	unsigned int pad;
+	unsigned int moved;            /* of a flow that a take-over copied: its `packets` then (the low 32 bits); by the agent alone */
 	unsigned long long packets;
 	unsigned long long bytes;
 };

@@ -9,16 +9,14 @@
  */
 import { join } from "node:path";
 import { CniServer, installConflist, replayDeletes } from "../cni/index.ts";
-import { routingHash } from "../compile/index.ts";
 import { NodeStateReader } from "../feed/index.ts";
 import type { ReadFailure } from "../feed/index.ts";
 import { PODS } from "../kube/index.ts";
-import { asError, describeError } from "../lib/errors.ts";
+import { asError } from "../lib/errors.ts";
 import { logFailure } from "../lib/log.ts";
 import type { Component } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
-import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { watchRoutes } from "../kernel/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
@@ -36,22 +34,18 @@ import { awaitLocalNode, movedNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod, isPlacedAlike } from "./objects.ts";
-import type { RoutingStatus } from "./objects.ts";
 import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
 import type { RunningEncryption } from "./start-encryption.ts";
 import { refusalsOf } from "./refusals.ts";
+import { NodeRouting } from "./routing.ts";
 import { Tables } from "./tables.ts";
 import { Writers } from "./writers.ts";
 
 const HOUSEKEEPING_MS = 30_000;
-/** For as long may what others took from the node's network be missing, where nothing tells of it. */
-const NETWORK_AGAIN_MS = 10_000;
 /** What others do to the node, and what is put right there, is seen after so long. */
 const PREFLIGHT_AGAIN_MS = 300_000;
-const ROUTES_BACKOFF = { firstMs: 100, maxMs: NETWORK_AGAIN_MS };
 const REFRESH_GATHER_MS = 5;
-const NOT_SET_UP = "not set up yet";
 
 export class Agent {
   readonly #config: AgentConfig;
@@ -63,15 +57,13 @@ export class Agent {
   #core: Core | undefined;
   #writers: Writers | undefined;
   #network: NodeNetwork | undefined;
-  #routes: WorkQueue | undefined;
+  #routing: NodeRouting | undefined;
   #encryption: RunningEncryption | undefined;
   #unreadable: ReadFailure | undefined;
   /** What the agent follows on the API server. */
   #sources: readonly Pick<Component, "name" | "health">[] = [];
   #isStateSynced = false;
   #isServing = false;
-  /** Why the node's routes and nftables are not as they must be; undefined: they are. */
-  #networkFailure: string | undefined = NOT_SET_UP;
   #refreshTimer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
@@ -108,13 +100,14 @@ export class Agent {
     this.#network = network;
     const core = this.#makeCore(cluster, tables, network, local);
     this.#core = core;
+    this.#routing = new NodeRouting({ config: this.#config, core, network, logger: this.#logger, signal: this.#signal, onChanged: () => this.#writers?.node() });
     tables.identities.subscribe({ changed: (_, row, previous) => core.identities.changed(row, previous) });
     await core.restore();
     this.#follow(core, tables);
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
-    await this.#serve(core, network);
+    await this.#serve(core, network, this.#routing);
     this.#housekeep(core);
     this.#keepLooking(core, preflight);
   }
@@ -152,7 +145,7 @@ export class Agent {
     tables.endpoints.subscribe({ changed: (_, row, previous) => void (core.state.endpointMoved(row, previous) && core.enforcer.touchPeers()), synced: touch });
     tables.nodes.subscribe({
       // What a node says of its encryption, again and again, says nothing of where its pods are.
-      changed: (_, row, previous) => void (isPlacedAlike(row, previous) || (moved("nodes"), this.#routes?.add("routes"))),
+      changed: (_, row, previous) => void (isPlacedAlike(row, previous) || (moved("nodes"), this.#routing?.touch())),
       synced: () => moved("nodes"),
     });
     tables.pods.subscribe({
@@ -188,6 +181,7 @@ export class Agent {
       path: join(this.#config.paths.state, "node-state.json"),
       onState: ({ state, revision, hash, origin }) => {
         this.#logger.info("node state", { revision, origin, subjects: state.subjects.size, ruleSets: state.ruleSets.size });
+        this.#routing?.want(state.routing);
         core.enforcer.assign({ state, revision, hash });
       },
       onFailure: (failure) => {
@@ -214,7 +208,7 @@ export class Agent {
       refusals: () => refusalsOf(this.#sources),
       observer: this.#observer,
       encryption: () => this.#encryption?.known,
-      routing: () => this.#routingStatus(),
+      routing: () => this.#routing?.status,
       isServing: () => this.#isServing && core.enforcer.report !== undefined,
     });
     writers.start(this.#signal);
@@ -234,20 +228,12 @@ export class Agent {
     });
   }
 
-  async #serve(core: Core, network: NodeNetwork): Promise<void> {
+  async #serve(core: Core, network: NodeNetwork, routing: NodeRouting): Promise<void> {
     const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
-    this.#routes = new WorkQueue({ name: "routes", logger: this.#logger, minIntervalMs: 100, backoff: ROUTES_BACKOFF });
-    const guarded = Promise.withResolvers<void>();
-    const reconcile = async (): Promise<{ requeueAfterMs: number }> => {
-      const result = await this.#syncRoutes(core, network);
-      guarded.resolve();
-      return result;
-    };
-    this.#routes.run({ reconcile }, this.#signal);
-    this.#routes.add("routes");
+    const guarded = routing.run();
     const lost = (pod: string | undefined): void => {
       if (pod !== undefined && !core.links.isAttached(pod)) return;
-      this.#routes?.add("routes");
+      routing.touch();
       this.#encryption?.touch();
     };
     watchRoutes(lost, this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
@@ -255,39 +241,12 @@ export class Agent {
     await this.#monitor(core, network);
     await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, async () => await this.#encryption?.facts()), logger: this.#logger }).listen();
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
-    await guarded.promise;
+    await guarded;
     await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);
     await new CniServer({ path: join(paths.run, "cni.sock"), handler: core.operations, logger: this.#logger }).listen();
     const aside = await installConflist({ confPath, binPath, plugin: paths.plugin, exclusive });
     this.#logger.info("serving", { setAside: aside });
     this.#isServing = true;
-  }
-
-  /** A failure is tried again by the queue, and told by readiness until it is over. */
-  async #syncRoutes(core: Core, network: NodeNetwork): Promise<{ requeueAfterMs: number }> {
-    try {
-      await core.links.withRoutes(async () => {
-        await network.sync(core.state.remoteCidrs, core.links.attachments.values());
-      });
-      this.#setNetworkFailure(undefined);
-    } catch (thrown) {
-      this.#setNetworkFailure(describeError(thrown));
-      throw thrown;
-    }
-    return { requeueAfterMs: NETWORK_AGAIN_MS };
-  }
-
-  #setNetworkFailure(failure: string | undefined): void {
-    if (failure === this.#networkFailure) return;
-    this.#networkFailure = failure;
-    this.#writers?.node();
-  }
-
-  #routingStatus(): RoutingStatus | undefined {
-    const message = this.#networkFailure;
-    if (message === NOT_SET_UP) return undefined;
-    const { routing } = this.#config;
-    return { settings: routingHash(routing), mode: routing.mode === "native" ? "Native" : "Tunnel", ...(message === undefined ? {} : { message }) };
   }
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {
@@ -371,7 +330,7 @@ export class Agent {
 
   /** Why the node cannot take pods now; undefined when it can. */
   #notReady(): string | undefined {
-    if (this.#core !== undefined && this.#networkFailure !== undefined) return `the node's routes and nftables: ${this.#networkFailure}`;
+    if (this.#routing?.failure !== undefined) return `the node's routes and nftables: ${this.#routing.failure}`;
     const refused = refusalsOf(this.#sources).map(({ part, message }) => `; ${part}: ${message}`).join("");
     if (!this.#isServing) return `starting${refused}`;
     return this.#core?.enforcer.report === undefined ? `waiting for the operator's first state of this node${refused}` : undefined;

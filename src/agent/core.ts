@@ -25,6 +25,7 @@ import type { NodeNetwork } from "./node-network.ts";
 import { podAddresses } from "./objects.ts";
 import { ProgramMaps } from "./program-maps.ts";
 import type { LocalNode } from "./peers.ts";
+import { reachingBy } from "./reach.ts";
 import type { Tables } from "./tables.ts";
 
 export interface CoreOptions {
@@ -80,7 +81,7 @@ export class Core {
       endpoints: tables.endpoints.objects,
       attachments: this.links.attachments,
       pods: tables.pods.objects,
-    }, config.routing.mode);
+    }, reachingBy(config.routing.mode));
     this.names = new AddressNames(this.state, tables, this.links.attachments);
     this.#applier = this.#makeApplier();
     this.enforcer = this.#makeEnforcer();
@@ -131,7 +132,7 @@ export class Core {
       veths: new PodVeths({ netlink: new Netlink(), sysctl: new Sysctl(join(config.paths.hostProc, "sys")), run: runCommand, plugin: config.paths.plugin }),
       programs: network.programs,
       netns,
-      mtu: () => network.podMtu,
+      mtu: () => network.podMtu(this.state.reaching.mode),
       routers: this.addresses.routers,
       enforcer: () => this.enforcer,
       onChanged: () => this.state.moved("attachments"),

@@ -119,8 +119,8 @@ export class PodLinks implements PodDatapath {
   }
 
   /** Runs `task` while no pod's routes are being made. */
-  async withRoutes(task: () => Promise<void>): Promise<void> {
-    await this.#routes.alone(task);
+  async withRoutes<T>(task: () => Promise<T>): Promise<T> {
+    return await this.#routes.alone(task);
   }
 
   #specOf(attachment: Attachment): PodLinkSpec {

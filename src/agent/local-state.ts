@@ -12,7 +12,7 @@
  * Each part is built again only when what it reads has moved; an unmoved part keeps its reference, which tells the
  * applier that there is nothing to do. The pods of other nodes, of which there may be very many, are followed one by one.
  */
-import type { NodeState, RoutingDecision } from "../compile/state.ts";
+import type { NodeState } from "../compile/state.ts";
 import type { Attachment } from "../cni/index.ts";
 import { formatLabels } from "../model/index.ts";
 import type { DesiredState, EndpointRow, NamedPorts, PeerRow } from "../targets/index.ts";
@@ -22,6 +22,8 @@ import type { CiliumNodeRow, IdentityRow, PodRow } from "./objects.ts";
 import { PeerTable } from "./peer-table.ts";
 import { nodeTables } from "./peers.ts";
 import type { LocalNode, NodeTables, RemoteCidr } from "./peers.ts";
+import { isSameReaching } from "./reach.ts";
+import type { Reaching } from "./reach.ts";
 
 export type Table = "identities" | "nodes" | "attachments";
 
@@ -41,9 +43,9 @@ export interface LocalSources {
 
 export class LocalState {
   readonly #sources: LocalSources;
-  readonly #mode: RoutingDecision["mode"];
   readonly #moved = new Set<Table>(["identities", "nodes", "attachments"]);
   #local: LocalNode;
+  #reaching: Reaching;
   #identities: ReadonlyMap<number, readonly string[]> = new Map();
   #ownLabels: NodeTables["labels"] | undefined;
   #tables: NodeTables | undefined;
@@ -51,9 +53,9 @@ export class LocalState {
   readonly #peers: PeerTable;
   #endpoints: ReadonlyMap<string, EndpointRow> = new Map();
 
-  constructor(local: LocalNode, sources: LocalSources, mode: RoutingDecision["mode"]) {
+  constructor(local: LocalNode, sources: LocalSources, reaching: Reaching) {
     this.#local = local;
-    this.#mode = mode;
+    this.#reaching = reaching;
     this.#sources = sources;
     this.#peers = new PeerTable(local.name);
   }
@@ -65,6 +67,18 @@ export class LocalState {
   set local(local: LocalNode) {
     this.#local = local;
     this.#moved.add("nodes");
+  }
+
+  get reaching(): Reaching {
+    return this.#reaching;
+  }
+
+  /** False: it is what it was. */
+  reach(reaching: Reaching): boolean {
+    if (isSameReaching(reaching, this.#reaching)) return false;
+    this.#reaching = reaching;
+    this.#moved.add("nodes");
+    return true;
   }
 
   moved(table: Table): void {
@@ -115,7 +129,7 @@ export class LocalState {
   }
 
   #tablesNow(): NodeTables {
-    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values(), this.#mode, [...this.#sources.apiServers.values()].flat());
+    if (this.#moved.delete("nodes") || this.#tables === undefined) this.#tables = nodeTables(this.#local, this.#sources.nodes.values(), this.#reaching, [...this.#sources.apiServers.values()].flat());
     return this.#tables;
   }
 }

@@ -5,10 +5,11 @@
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
 import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICES, detachStubs, kernelOptions, mountBpfFs, runCommand } from "../kernel/index.ts";
-import type { Device, HostDevices, NftSpec } from "../kernel/index.ts";
+import type { Device, HostDevices, HostSpec, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
-import { CodedError, ConfigError } from "../lib/errors.ts";
+import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
+import type { RoutingDecision } from "../compile/index.ts";
 import { quotaStepNs } from "../targets/index.ts";
 import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
@@ -17,8 +18,8 @@ import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
 import type { ShownAddress } from "./local-node.ts";
 import { directRoutes, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
-import type { RemoteRoutes } from "./node-routes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
+import type { Ground, Reached } from "./reach.ts";
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
 const OVERHEAD_IPV4 = 50;
@@ -26,9 +27,6 @@ const OVERHEAD_IPV6 = 70;
 /** Outer IP and UDP headers, WireGuard's own of 16 and its tag of 16: 20 + 8 + 32, IPv6 20 more. */
 const WIREGUARD_OVERHEAD_IPV4 = 60;
 const WIREGUARD_OVERHEAD_IPV6 = 80;
-
-/** Of a cluster's thousands; all would not be read. */
-const FAILURES_NAMED = 10;
 
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
@@ -43,19 +41,29 @@ interface Parts {
   readonly deviceIps: readonly string[];
   readonly port: LibbpfPort;
   readonly programs: Datapath;
-  readonly podMtu: number;
-  readonly encryptedMtu: number;
+  readonly mtu: Mtu;
+  readonly hasTunnel: boolean;
+}
+
+/** Greatest packets. */
+interface Mtu {
+  /** Of a pod, through the tunnel. */
+  readonly tunnel: number;
+  /** Of a pod, by the underlay. */
+  readonly direct: number;
+  /** Of the WireGuard device; without encryption that of the underlay. */
+  readonly encrypted: number;
 }
 
 export class NodeNetwork {
   readonly links: Links;
   readonly port: LibbpfPort;
   readonly programs: Datapath;
-  readonly podMtu: number;
   /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
   readonly deviceIps: readonly string[];
-  /** Of the WireGuard device; without encryption that of the underlay. */
-  readonly encryptedMtu: number;
+  /** Always there, whichever way this node sends: another one may still send by it. Only with native routing a node can be without. */
+  readonly hasTunnel: boolean;
+  readonly #mtu: Mtu;
   readonly #options: NodeNetworkOptions;
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
@@ -68,9 +76,18 @@ export class NodeNetwork {
     this.links = parts.links;
     this.port = parts.port;
     this.programs = parts.programs;
-    this.podMtu = parts.podMtu;
+    this.hasTunnel = parts.hasTunnel;
     this.deviceIps = parts.deviceIps;
-    this.encryptedMtu = parts.encryptedMtu;
+    this.#mtu = parts.mtu;
+  }
+
+  get encryptedMtu(): number {
+    return this.#mtu.encrypted;
+  }
+
+  /** Of a pod that starts now. */
+  podMtu(mode: RoutingDecision["mode"]): number {
+    return mode === "native" ? this.#mtu.direct : this.#mtu.tunnel;
   }
 
   /** Devices, settings, programs. From here on the hooks of the node are ours; pods' devices follow one by one. */
@@ -83,15 +100,12 @@ export class NodeNetwork {
     const host = new Host(runCommand, sysctl);
     const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
     const underlay = underlayDevices(await links.list(), shown, config, local);
-    const mtu = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
-    const encryptedMtu = mtu - encryptionOverhead(config, local);
-    const podMtu = checkedMtu(encryptedMtu - overhead(config, local), local);
+    const mtu = mtuOf(underlay, config, local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
-    const tunnelPort = config.routing.mode === "tunnel" ? config.routing.tunnelPort : undefined;
-    const devices = await host.createDevices({ routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort, mtu: podMtu });
+    const devices = await makeDevices(host, { routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort: config.routing.tunnelPort, mtu: mtu.tunnel }, mtu, { config, local, logger });
     const port = new LibbpfPort(config.paths.pins);
-    const programs = loadPrograms(port, { config, local, logger }, devices, { tunnel: podMtu, direct: mtu });
+    const programs = loadPrograms(port, { config, local, logger }, devices, mtu);
     followUnderlays(port, underlay);
     if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
     programs.attach("FROM_HOST", devices.host.ifindex);
@@ -101,64 +115,82 @@ export class NodeNetwork {
     }
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
-    logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, podMtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, podMtu, encryptedMtu });
+    logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, routers });
+    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, mtu, hasTunnel: devices.tunnel !== undefined });
+  }
+
+  /** What is known of the ways to the other nodes, where it matters. */
+  async ground({ mode, directRoutes: isOurs }: RoutingDecision, remote: readonly RemoteCidr[]): Promise<Ground> {
+    const isAsked = mode !== "tunnel" && isOurs;
+    const hops = new Set(isAsked ? remote.flatMap(({ nodeIp }) => nodeIp ?? []) : []);
+    return { ways: await this.#host.waysTo([...hops]), underlay: this.#underlay.map((device) => device.name), hasTunnel: this.hasTunnel };
   }
 
   /**
-   * nftables and the routes to the pods of all nodes, also where others took something away. The guard comes first:
-   * no trouble with a route keeps it off. A route that cannot be is told when all others are there.
+   * The routes to the pods of all nodes, also where others took some away.
+   * @returns why some cannot be, a sentence each; all others are there
    */
-  async sync(remote: readonly RemoteCidr[], attachments: Iterable<Attachment>): Promise<void> {
-    await this.#syncNft(remote.map(({ cidr }) => cidr));
-    const source = routerOf(this.#options.local.routerIps);
+  async syncRoutes(decision: RoutingDecision, remote: readonly RemoteCidr[], { reach }: Pick<Reached, "reach">, { ways, underlay }: Ground, attachments: Iterable<Attachment>): Promise<readonly string[]> {
+    const { podCidrs, routerIps } = this.#options.local;
+    const source = routerOf(routerIps);
     const devices = new Set((await this.links.list()).map((device) => device.name));
-    const { routes, failures } = await this.#remoteRoutes(remote);
-    await this.#host.syncRoutes([...routes, ...podRoutes(attachments, devices, source), ...unusedRoutes(this.#options.local.podCidrs)]);
-    const more = failures.length - FAILURES_NAMED;
-    if (failures.length > 0) throw new CodedError("ROUTES", [...failures.slice(0, FAILURES_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; "));
+    const of = (way: string): readonly RemoteCidr[] => remote.filter(({ nodeName }) => reach.get(nodeName) === way);
+    const tunnelled = tunnelRoutes(of("tunnel"), source, this.#mtu.tunnel);
+    const direct = decision.directRoutes ? directRoutes(of("direct"), ways, underlay, this.#mtu.direct) : { routes: [], failures: [] };
+    await this.#host.syncRoutes([...tunnelled.routes, ...direct.routes, ...podRoutes(attachments, devices, source), ...unusedRoutes(podCidrs)]);
+    return [...tunnelled.failures, ...direct.failures];
   }
 
-  async #remoteRoutes(remote: readonly RemoteCidr[]): Promise<RemoteRoutes> {
-    const { config, local } = this.#options;
-    const underlay = this.#underlay.map((device) => device.name);
-    if (config.routing.mode === "tunnel") return tunnelRoutes(remote, routerOf(local.routerIps), this.podMtu);
-    if (!config.routing.directRoutes) return { routes: [], failures: [] };
-    const hops = new Set(remote.flatMap(({ nodeIp }) => nodeIp ?? []));
-    return directRoutes(remote, await this.#host.waysTo([...hops]), underlay, this.podMtu);
-  }
-
-  async #syncNft(remotePods: readonly string[]): Promise<void> {
-    const { config, local, logger } = this.#options;
-    const { mode, masquerade, unmasqueraded } = config.routing;
+  /** nftables: masquerade, and the guard, without which deferred packets would be judged by nobody. */
+  async guard({ mode, masquerade, unmasqueraded }: RoutingDecision, remotePods: readonly string[]): Promise<void> {
+    const { local, logger } = this.#options;
     const spec: NftSpec = {
       underlay: this.#underlay.map((device) => device.name),
       podCidrs: local.podCidrs,
       masquerade,
       unmasqueraded,
       remotePods,
-      routers: mode === "native" ? local.routerIps : [],
+      routers: mode === "tunnel" ? [] : local.routerIps,
     };
     if ((await this.#nft.sync(spec)) === "repaired") logger.warn("others had changed or removed the nftables rules of pods: they are back");
     if (await this.#nft.acceptForwarding()) logger.info("another manager drops forwarded packets: accepting rules for pods were added to its FORWARD chain");
   }
 }
 
-function overhead({ routing }: AgentConfig, local: LocalNode): number {
-  if (routing.mode === "native") return 0;
-  return (local.internalIps[0] ?? "").includes(":") ? OVERHEAD_IPV6 : OVERHEAD_IPV4;
+function mtuOf(underlay: readonly Device[], config: AgentConfig, local: LocalNode): Mtu {
+  const direct = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
+  const encrypted = direct - encryptionOverhead(config, local);
+  return { direct, encrypted, tunnel: encrypted - (isOverIpv6(local) ? OVERHEAD_IPV6 : OVERHEAD_IPV4) };
+}
+
+const isOverIpv6 = ({ internalIps }: LocalNode): boolean => (internalIps[0] ?? "").includes(":");
+
+/**
+ * With native routing the tunnel is for nodes that route another way, of which there may be none: where it cannot be, the
+ * node goes on without.
+ */
+async function makeDevices(host: Host, spec: HostSpec, mtu: Mtu, { config, local, logger }: NodeNetworkOptions): Promise<HostDevices> {
+  try {
+    refuseSmall(mtu.tunnel, local);
+    return await host.createDevices(spec);
+  } catch (thrown) {
+    if (config.routing.mode !== "native") throw thrown;
+    refuseSmall(mtu.direct, local);
+    logger.warn("no tunnel can be made: nodes that do not route natively are not reached", { error: describeError(thrown) });
+    return await host.createDevices({ ...spec, tunnelPort: undefined, mtu: mtu.direct });
+  }
 }
 
 function encryptionOverhead({ encryption }: AgentConfig, local: LocalNode): number {
   if (encryption === undefined) return 0;
-  return (local.internalIps[0] ?? "").includes(":") ? WIREGUARD_OVERHEAD_IPV6 : WIREGUARD_OVERHEAD_IPV4;
+  return isOverIpv6(local) ? WIREGUARD_OVERHEAD_IPV6 : WIREGUARD_OVERHEAD_IPV4;
 }
 
 /** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */
 const LEAST_MTU_IPV6 = 1280;
 
-function checkedMtu(podMtu: number, { routerIps }: LocalNode): number {
-  if (podMtu >= LEAST_MTU_IPV6 || !routerIps.some((ip) => ip.includes(":"))) return podMtu;
+function refuseSmall(podMtu: number, { routerIps }: LocalNode): void {
+  if (podMtu >= LEAST_MTU_IPV6 || !routerIps.some((ip) => ip.includes(":"))) return;
   throw new ConfigError("mtu", `pods would have ${podMtu} bytes on their links, and IPv6 needs ${LEAST_MTU_IPV6}: raise the underlay's MTU, or switch ipv6 off`);
 }
 

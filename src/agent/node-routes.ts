@@ -32,16 +32,23 @@ export function tunnelRoutes(remote: readonly RemoteCidr[], source: Source, mtu:
 export function directRoutes(remote: readonly RemoteCidr[], ways: ReadonlyMap<string, Way>, underlay: readonly string[], mtu: number): RemoteRoutes {
   const routes: Route[] = [];
   const failures: string[] = [];
-  for (const { cidr, nodeName, nodeIp } of remote) {
+  for (const one of remote) {
+    const { cidr, nodeIp } = one;
     const way = nodeIp === undefined ? undefined : ways.get(nodeIp);
-    const reason = refusal(nodeIp, way, underlay);
+    const reason = refusal(one, ways, underlay);
     if (reason === undefined && way !== undefined) routes.push({ destination: cidr, device: way.device, via: nodeIp, source: undefined, mtu });
-    else failures.push(`no direct route to ${cidr} of ${nodeName}: ${reason}`);
+    else failures.push(reason ?? "");
   }
   return { routes, failures };
 }
 
-function refusal(nodeIp: string | undefined, way: Way | undefined, underlay: readonly string[]): string | undefined {
+/** Why there can be no direct route, in a sentence; undefined: there can. */
+export function refusal({ cidr, nodeName, nodeIp }: RemoteCidr, ways: ReadonlyMap<string, Way>, underlay: readonly string[]): string | undefined {
+  const reason = obstacle(nodeIp, nodeIp === undefined ? undefined : ways.get(nodeIp), underlay);
+  return reason === undefined ? undefined : `no direct route to ${cidr} of ${nodeName}: ${reason}`;
+}
+
+function obstacle(nodeIp: string | undefined, way: Way | undefined, underlay: readonly string[]): string | undefined {
   if (nodeIp === undefined) return "the node has no InternalIP of that family";
   if (way === undefined) return `no route leads to its address ${nodeIp}`;
   if (way.gateway !== undefined) return `its address ${nodeIp} is behind the gateway ${way.gateway}, on no segment that both nodes share`;

@@ -123,10 +123,10 @@ export function decodeCiliumNode({ metadata, spec, status }: CiliumNode): Cilium
   };
 }
 
-/** Both, or neither, are there, with the same addresses and pod CIDRs. */
+/** Both, or neither, are there, with the same addresses and pod CIDRs, and route by one mode. */
 export function isPlacedAlike(a: CiliumNodeRow | undefined, b: CiliumNodeRow | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  const place = ({ internalIps, routerIps, podCidrs }: CiliumNodeRow): string => JSON.stringify([internalIps, routerIps, podCidrs]);
+  const place = ({ internalIps, routerIps, podCidrs, routing }: CiliumNodeRow): string => JSON.stringify([internalIps, routerIps, podCidrs, routing?.mode]);
   return place(a) === place(b);
 }
 

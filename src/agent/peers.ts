@@ -1,11 +1,12 @@
 /** Which address is a node's or a router's, and where the pods of each node are, from CiliumNode objects. Pure. */
-import type { RoutingDecision } from "../compile/index.ts";
-import { Identity, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
+import { Identity, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
 import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
-import type { CiliumNodeRow } from "./objects.ts";
+import type { CiliumNodeRow, RoutingStatus } from "./objects.ts";
+import { mayComeBare, reachOf } from "./reach.ts";
+import type { Reaching } from "./reach.ts";
 
 export interface LocalNode {
   readonly name: string;
@@ -42,6 +43,8 @@ export interface RemoteCidr {
   readonly nodeIp: string | undefined;
   /** The node's end of the tunnel; undefined: it has no address of the family over which this node's tunnel goes. */
   readonly tunnelIp: string | undefined;
+  /** How the node says that it routes; undefined: it does not say it. */
+  readonly mode?: RoutingStatus["mode"] | undefined;
 }
 
 const isIPv6 = (ip: string): boolean => ip.includes(":");
@@ -68,6 +71,11 @@ export function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
   return place.podCidrs.some((cidr) => cidrContains(cidr, address));
 }
 
+function flagsOf(reaching: Reaching, node: CiliumNodeRow): number {
+  if (reachOf(reaching, node.name) === "direct") return PEER_DIRECT;
+  return PEER_TUNNEL | (mayComeBare(reaching, node) ? PEER_BARE : 0);
+}
+
 /**
  * The API server lets an agent write for its own node only (the chart's admission policies). A router address is believed
  * inside the pod CIDRs of its node only, as a pod's is. A node that runs the API server is that under all its addresses,
@@ -75,7 +83,7 @@ export function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
  *
  * @param apiServers addresses of the API server, in canonical text
  */
-export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mode: RoutingDecision["mode"], apiServers: readonly string[] = []): NodeTables {
+export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, reaching: Reaching, apiServers: readonly string[] = []): NodeTables {
   const peers = new Map<string, PeerRow>();
   const cidrs = new Map<string, PeerRow>();
   const nodes = new Map<string, NodeTarget>();
@@ -85,20 +93,20 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, mo
     if (node.name === local.name) continue;
     const underlay = underlayOf(node, local);
     const podCidrs = validCidrs(node.podCidrs);
-    const reach = mode === "native" ? { node: undefined, flags: PEER_DIRECT } : { node: underlay, flags: PEER_TUNNEL };
+    const reach = { node: underlay, flags: flagsOf(reaching, node) };
     const place = { ...reach, podCidrs: podCidrs.map((text) => parseCidr(text)) };
     const identity = identityOfNode(node.internalIps, apiServers);
     const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(place, ip));
     places.set(node.name, place);
     const nodeIp = (cidr: string): string | undefined => node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr));
     for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
-    remoteCidrs.push(...podCidrs.filter((cidr) => !local.podCidrs.includes(cidr)).map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay })));
+    remoteCidrs.push(...podCidrs.filter((cidr) => !local.podCidrs.includes(cidr)).map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay, mode: node.routing?.mode })));
     for (const ip of routers) peers.set(ip, { identity, node: reach.node, flags: PEER_ROUTER | reach.flags });
     const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay ?? "::" };
     for (const ip of node.internalIps.filter(isAddress)) {
       peers.set(ip, { identity, node: undefined, flags: 0 });
       // Whom no tunnel leads to, none comes from.
-      if (underlay !== undefined || mode === "native") nodes.set(ip, row);
+      if (underlay !== undefined || reach.flags === PEER_DIRECT) nodes.set(ip, row);
     }
   }
   // Last: whatever another node's object claims, these addresses are our own.

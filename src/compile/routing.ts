@@ -1,4 +1,5 @@
-/** The routing decision that the settings mean: one reader, for operator and agent. Pure. */
+/** The routing decision that the settings mean: one reader, for operator and agent; and what an object says otherwise. Pure. */
+import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { familyOf, formatCidr, parseCidr } from "../lib/ip.ts";
@@ -19,9 +20,9 @@ export function readRouting(read: ReadSetting): RoutingDecision {
     return value === "true";
   };
   const mode = text("routing-mode", "tunnel");
-  if (mode !== "tunnel" && mode !== "native") throw new ConfigError("routing-mode", `${JSON.stringify(mode)} is neither tunnel nor native`);
+  if (mode !== "tunnel" && mode !== "native" && mode !== "auto") throw new ConfigError("routing-mode", `${JSON.stringify(mode)} is none of tunnel, native, auto`);
   const directRoutes = flag("auto-direct-node-routes", false);
-  if (directRoutes && mode !== "native") throw new ConfigError("auto-direct-node-routes", "routes to other nodes' pods are written with routing-mode native only");
+  if (directRoutes && mode === "tunnel") throw new ConfigError("auto-direct-node-routes", "routes to other nodes' pods are written with routing-mode native and auto only");
   const port = text("tunnel-port", DEFAULT_TUNNEL_PORT);
   if (!/^[0-9]+$/.test(port) || Number(port) < 1 || Number(port) > 65_535) throw new ConfigError("tunnel-port", `${JSON.stringify(port)} is no number from 1 to 65535`);
   const unmasqueraded = [
@@ -32,10 +33,75 @@ export function readRouting(read: ReadSetting): RoutingDecision {
   return {
     mode,
     tunnelPort: Number(port),
-    directRoutes,
+    directRoutes: directRoutes || mode === "auto",
     masquerade: { ipv4: flag("enable-ipv4-masquerade", true), ipv6: flag("enable-ipv6-masquerade", true) },
     unmasqueraded: [...new Set(unmasqueraded)].sort(),
   };
+}
+
+type Spec = CiliumRouting["spec"];
+type Words = { readonly [word: string]: true | Words };
+
+/** What an object may say. Another word in it is refused, not left out. */
+const WORDS: Words = {
+  priority: true, nodeSelector: true, mode: true,
+  tunnel: { protocol: true, port: true },
+  native: { directNodeRoutes: true, cidrs: true },
+  masquerade: { ipv4: true, ipv6: true, excludedCIDRs: true },
+};
+
+/** What spec.native.directNodeRoutes cannot be; null: it is a choice. */
+const NEVER = { tunnel: true, auto: false, native: null } as const;
+
+/**
+ * What is wrong with an object beyond its schema, in a sentence; undefined: nothing.
+ *
+ * @param isEncrypted what nodes say to each other is encrypted
+ */
+export function routingProblem(spec: Spec, values: RoutingDecision, isEncrypted: boolean): string | undefined {
+  const unknown = unknownWord(spec, WORDS, "spec");
+  if (unknown !== undefined) return `${unknown}: not known, or not built yet`;
+  const { mode, tunnel, native, masquerade } = spec;
+  if (tunnel?.port !== undefined && tunnel.port !== values.tunnelPort) return `spec.tunnel.port: all nodes have one, the chart's value tunnelPort (${values.tunnelPort})`;
+  if (native?.directNodeRoutes === NEVER[mode]) return "spec.native.directNodeRoutes: routes are written with mode auto always, with tunnel never";
+  if (isEncrypted && mode !== "tunnel") return `spec.mode: ${mode} with encryption is not built yet; use tunnel`;
+  return wrongCidr("spec.native.cidrs", native?.cidrs) ?? wrongCidr("spec.masquerade.excludedCIDRs", masquerade?.excludedCIDRs);
+}
+
+function unknownWord(value: object, words: Words, path: string): string | undefined {
+  for (const [word, inner] of Object.entries(value)) {
+    const known = words[word];
+    if (known === undefined) return `${path}.${word}`;
+    const found = known === true ? undefined : unknownWord(inner as object, known, `${path}.${word}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function wrongCidr(path: string, texts: readonly string[] = []): string | undefined {
+  const at = texts.findIndex((text) => canonicalCidr(text) === undefined);
+  return at === -1 ? undefined : `${path}[${at}]: ${JSON.stringify(texts[at])} is no CIDR`;
+}
+
+/** What an object that is right says for its nodes; of what it leaves out the chart's values hold. */
+export function nodeRouting({ mode, native, masquerade }: Spec, values: RoutingDecision): RoutingDecision {
+  const { excludedCIDRs, ipv4 = values.masquerade.ipv4, ipv6 = values.masquerade.ipv6 } = masquerade ?? {};
+  const excluded = excludedCIDRs === undefined && native?.cidrs === undefined ? values.unmasqueraded : [...(excludedCIDRs ?? []), ...(native?.cidrs ?? [])];
+  return {
+    mode,
+    tunnelPort: values.tunnelPort,
+    directRoutes: mode === "auto" || (mode === "native" && (native?.directNodeRoutes ?? values.directRoutes)),
+    masquerade: { ipv4, ipv6 },
+    unmasqueraded: [...new Set(excluded.flatMap((text) => canonicalCidr(text) ?? []))].sort(),
+  };
+}
+
+function canonicalCidr(text: string): string | undefined {
+  try {
+    return formatCidr(parseCidr(text, { maskHostBits: true }));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Equal for equal decisions, whoever computes it. */

@@ -124,10 +124,10 @@ export interface PolicyRef {
 
 /** How packets travel between nodes, and under which address pods leave the cluster. */
 export interface RoutingDecision {
-  /** native: the underlay's routes lead to the pods of other nodes. */
-  readonly mode: "tunnel" | "native";
+  /** native: the underlay's routes lead to the pods of other nodes; auto: to those on a shared segment, a tunnel to the others. */
+  readonly mode: "tunnel" | "native" | "auto";
   readonly tunnelPort: number;
-  /** Of native: each agent writes the routes to the other nodes' pods. Else the network must know them. */
+  /** Each agent writes the routes to the other nodes' pods, as always with auto. Of native else the network must know them. */
   readonly directRoutes: boolean;
   /** Families whose packets leave the cluster with their node's address. */
   readonly masquerade: { readonly ipv4: boolean; readonly ipv6: boolean };

@@ -137,7 +137,7 @@ function routingJson(routing: RoutingDecision): Json[] {
 }
 
 function decodeRouting([, , mode, tunnelPort, ipv4, ipv6 = ipv4, directRoutes, unmasqueraded]: unknown[]): RoutingDecision {
-  if (mode !== "tunnel" && mode !== "native") throw new FormatError(`the routing mode ${String(mode)} is unknown`);
+  if (mode !== "tunnel" && mode !== "native" && mode !== "auto") throw new FormatError(`the routing mode ${String(mode)} is unknown`);
   return {
     mode,
     tunnelPort: Number(tunnelPort),

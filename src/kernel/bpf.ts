@@ -196,9 +196,11 @@ export class LibbpfPort implements BpfPort {
   #fitLent(maps: readonly Pointer[], types: readonly BtfType[], pin: string | undefined): PinnedMap | undefined {
     const named = (name: string): Pointer | undefined => maps.find((map) => this.libbpf.mapName(map) === name);
     const [holder, flows] = [named(LENT.flows), named(LIVE.map)];
-    const former = this.#pins?.all(LIVE.map).find((path) => path !== pin);
-    if (this.#pins === undefined || former === undefined || holder === undefined || flows === undefined || this.#maps.has(LENT.flows)) return undefined;
-    const old = this.#pins.open(former);
+    if (this.#pins === undefined || holder === undefined || flows === undefined || this.#maps.has(LENT.flows)) return undefined;
+    const others = this.#pins.othersOf(LIVE.map, pin);
+    const old = others.pop();
+    for (const each of others) this.#pins.close(each);
+    if (old === undefined) return undefined;
     const canBeLent = hasSameKeys(old.key, { types, id: this.libbpf.mapKeyType(flows), size: this.libbpf.mapKeySize(flows) });
     const result = canBeLent ? this.libbpf.mapSetInner(holder, old.map.fd) : 0;
     if (result < 0) throw new KernelError(`kind of the maps in ${LENT.flows}`, -result);

@@ -113,19 +113,31 @@ export class Host {
 
   /** Makes our routes equal to `routes`; those of others are never touched. */
   async syncRoutes(routes: readonly Route[]): Promise<void> {
+    // Where the kernel took another way beside the one that was to be replaced (IPv6 may), the second look deletes that.
+    if (await this.#syncRoutes(routes)) await this.#syncRoutes(routes);
+  }
+
+  /** @returns whether some destination had another way. */
+  async #syncRoutes(routes: readonly Route[]): Promise<boolean> {
     const wanted = new Map(routes.map((route) => [normalise(route.destination), route]));
     const lines: string[] = [];
+    const kept = new Set<string>();
+    const others: (readonly [destination: string, device: string | undefined])[] = [];
     for (const [family, protocol] of [["-4", ROUTE_PROTOCOL], ["-4", UNREACHABLE_PROTOCOL], ["-6", ROUTE_PROTOCOL], ["-6", UNREACHABLE_PROTOCOL]] as const) {
       const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "proto", String(protocol)])) as readonly IpRoute[];
       for (const route of shown) {
         const want = wanted.get(route.dst);
         const device = route.type === "unreachable" ? undefined : route.dev;
-        if (want === undefined || protocolOf(want) !== protocol || want.device !== device || want.via !== route.gateway) lines.push(`route delete ${target(route.dst, device)} proto ${protocol}`);
-        else if (want.source === route.prefsrc && want.mtu === route.metrics?.find((m) => m.mtu !== undefined)?.mtu) wanted.delete(route.dst);
+        if (want === undefined || protocolOf(want) !== protocol) lines.push(`route delete ${target(route.dst, device)} proto ${protocol}`);
+        else if (isSameWay(want, route, device)) kept.add(route.dst);
+        else others.push([route.dst, device]);
       }
     }
-    for (const route of wanted.values()) lines.push(routeLine(route));
+    for (const [destination, device] of others) if (kept.has(destination)) lines.push(`route delete ${target(destination, device)} proto ${ROUTE_PROTOCOL}`);
+    // Replaced in one step: a destination that changes its way is never without a route.
+    for (const [destination, route] of wanted) if (!kept.has(destination)) lines.push(routeLine(route));
     await this.#links.batch(lines);
+    return others.some(([destination]) => !kept.has(destination));
   }
 
   /** What the node's own settings must be for these underlay devices. */
@@ -153,6 +165,10 @@ export class Host {
 /** As iproute2 prints it: a host route has no prefix length. */
 function normalise(destination: string): string {
   return destination.replace(destination.includes(":") ? /\/128$/ : /\/32$/, "");
+}
+
+function isSameWay(want: Route, { prefsrc, gateway, metrics }: IpRoute, device: string | undefined): boolean {
+  return want.device === device && want.via === gateway && want.source === prefsrc && want.mtu === metrics?.find((m) => m.mtu !== undefined)?.mtu;
 }
 
 const protocolOf = ({ device }: Route): number => (device === undefined ? UNREACHABLE_PROTOCOL : ROUTE_PROTOCOL);

@@ -1,7 +1,7 @@
 /**
  * The folder of pinned maps: `<name>_<hash>`, the hash over what must not differ between two users of one map (type,
  * layouts, size). What has another hash was left by an earlier version, or by one that died while it started; which of
- * them is in force is told by the programs in the slots of `hooks`.
+ * them is in force is told by the programs in the slots of `hooks`, and which of them is newer by the kernel's numbers.
  */
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -46,6 +46,11 @@ export class PinFolder {
     return readdirSync(this.path).filter((file) => PIN.exec(file)?.[1] === name).map((file) => join(this.path, file));
   }
 
+  /** The others of the same name, the oldest first. The caller closes them. */
+  othersOf(name: string, path: string | undefined): PinnedMap[] {
+    return this.all(name).filter((each) => each !== path).map((each) => this.open(each)).toSorted((a, b) => a.id - b.id);
+  }
+
   remove(path: string): void {
     rmSync(path, { force: true });
   }
@@ -63,23 +68,27 @@ export class PinFolder {
     return { path, id, map, key: layout(u32(68), keySize), value: layout(u32(72), valueSize) };
   }
 
+  /** The kernel's number of a map that this process holds. */
+  idOf({ fd, name }: LibbpfMap): number {
+    return this.#info(fd, MAP_INFO_BYTES, name).getUint32(4, true);
+  }
+
   close({ map }: PinnedMap): void {
     this.#libc.close(map.fd);
   }
 
   /**
-   * Removes what a start that did not come to its end has left: of several maps of one name, those that no program in
-   * force uses, unless none is used.
+   * Removes what a start that died before its flip has left: of several maps of one name, those that are newer than the
+   * ones that programs in force use. What is older is of a start that died after its flip, and has not been followed to
+   * its end. (The kernel numbers maps in the order in which they are made: kernel/bpf/syscall.c, bpf_map_alloc_id.)
    */
   removeStale(): void {
-    const inForce = this.#mapsInForce();
+    const inForce = this.mapsInForce();
     const names = new Set(readdirSync(this.path).flatMap((file) => PIN.exec(file)?.[1] ?? []));
     for (const name of names) {
-      const paths = this.all(name);
-      if (paths.length < 2) continue;
-      const pins = paths.map((path) => this.open(path));
-      const used = pins.filter(({ id }) => inForce.has(id));
-      if (used.length > 0) for (const pin of pins) if (!used.includes(pin)) this.remove(pin.path);
+      const pins = this.othersOf(name, undefined);
+      const newest = pins.findLastIndex(({ id }) => inForce.has(id));
+      if (newest >= 0) for (const { path } of pins.slice(newest + 1)) this.remove(path);
       for (const pin of pins) this.close(pin);
     }
   }
@@ -98,7 +107,7 @@ export class PinFolder {
   }
 
   /** Ids of the maps that the programs in the slots of `hooks` use. */
-  #mapsInForce(): ReadonlySet<number> {
+  mapsInForce(): ReadonlySet<number> {
     const found = new Set<number>();
     for (const path of this.all("hooks")) {
       const hooks = this.open(path);

@@ -7,7 +7,9 @@
  *   flip      (datapath.ts) the new programs judge
  *   finish() ─▶ flows that the old programs wrote meanwhile follow, nothing is lent any more; the old pins go
  *
- * A start that dies in between leaves pins that no program uses; the next start removes them (pins.ts).
+ * Of a start that dies before the flip, the next one removes the pins (pins.ts); of one that dies after it, the next one
+ * finds the old pins, and takes over what is still to follow. Until then a flow that the old programs opened after copy()
+ * is judged as one that nobody knows: what was lent ends with the process.
  */
 import { codeOf } from "../lib/errors.ts";
 import { conversion, memberOffset } from "./convert.ts";
@@ -26,30 +28,49 @@ export interface TakingMap {
   readonly value: Layout;
 }
 
+interface Pair {
+  readonly now: TakingMap;
+  readonly old: PinnedMap;
+  /** Programs judge by `now` already: an earlier start of this version died after its flip. */
+  readonly isInForce: boolean;
+}
+
 /** Programs that are called from slots are put there again; what is in hand for a packet is worth nothing later. */
 const NOT_COPIED: readonly number[] = [MapType.PROG_ARRAY, MapType.PERCPU_ARRAY];
 
 /** Codes of a map without room. */
 const FULL: readonly string[] = ["E2BIG", "ENOSPC", "ENOMEM"];
 
-/** The programs write it, and later packets depend on it. Of two values the one that has seen more is the newer. */
-export const LIVE = { map: "flows", counter: "packets" };
+/**
+ * The programs write it, and later packets depend on it. What is copied says how many packets it had counted then: as
+ * long as it has as many, no new program has seen one, and the map that it was copied from is the one to ask.
+ */
+export const LIVE = { map: "flows", counter: "packets", mark: "moved" };
 
 export class TakeOver {
   readonly #pins: PinFolder;
   readonly #all: ReadonlyMap<string, LibbpfMap>;
   #lent: Lent | undefined;
-  readonly #pairs: readonly { readonly now: TakingMap; readonly old: PinnedMap }[];
+  /** Of one map the oldest first. */
+  readonly #pairs: readonly Pair[];
 
   /** @param maps those that are pinned; all: also others. */
   constructor(pins: PinFolder, maps: Iterable<TakingMap>, all: ReadonlyMap<string, LibbpfMap>) {
     this.#pins = pins;
     this.#all = all;
-    this.#pairs = [...maps].flatMap((now) => pins.all(now.map.name).filter((path) => path !== now.path).map((path) => ({ now, old: pins.open(path) })));
+    const inForce = pins.mapsInForce();
+    this.#pairs = [...maps].flatMap((now) => {
+      const isInForce = now.map.isRestored && inForce.has(pins.idOf(now.map));
+      return pins.othersOf(now.map.name, now.path).map((old) => ({ now, old, isInForce }));
+    });
   }
 
   copy(): void {
-    for (const { now, old } of this.#pairs) if (!NOT_COPIED.includes(now.map.type) && now.map.type === old.map.type) transfer(old, now, !now.map.isRestored);
+    for (const { now, old, isInForce } of this.#pairs) {
+      if (NOT_COPIED.includes(now.map.type) || now.map.type !== old.map.type) continue;
+      if (!isInForce) transfer(old, now);
+      else if (now.map.name === LIVE.map) follow(old, now);
+    }
   }
 
   /** Program arrays of another hash: stubs on devices call into them until the devices have the new stubs. */
@@ -59,7 +80,7 @@ export class TakeOver {
 
   /** @param hooks the array that the stubs of this version call into; it has the programs in force when it is not new. */
   lend(hooks: LibbpfMap): void {
-    const flows = this.#pairs.find(({ now }) => now.map.name === LIVE.map);
+    const flows = this.#pairs.findLast(({ now }) => now.map.name === LIVE.map);
     if (flows === undefined || flows.now.map.type !== flows.old.map.type || !hasSameKeys(flows.old.key, flows.now.key)) return;
     this.#lent = Lent.lend(this.#all, this.#pins, [hooks, ...this.formerArrays], flows.old.map);
   }
@@ -67,7 +88,8 @@ export class TakeOver {
   /** After the flip. */
   finish(): void {
     this.#lent?.settle();
-    for (const { now, old } of this.#pairs) if (now.map.name === LIVE.map) transfer(old, now, false);
+    // The newest first: what an older one has of the same flow is older.
+    for (const { now, old } of this.#pairs.toReversed()) if (now.map.name === LIVE.map && now.map.type === old.map.type) follow(old, now);
     this.#lent?.takeBack();
     for (const { old } of this.#pairs) this.#pins.remove(old.path);
   }
@@ -78,39 +100,67 @@ export class TakeOver {
   }
 }
 
+/** Before programs judge by `now`. Throws when an entry does not fit. */
+function transfer(old: PinnedMap, now: TakingMap): void {
+  if (now.map.name !== LIVE.map) return write(old, now, () => true);
+  const [there, here] = [countsOf(old.value), countsOf(now.value)];
+  write(old, now, (key, value, former) => {
+    here.mark(value);
+    return !there.isMarked(former) || now.map.lookup(key) === undefined;
+  });
+}
+
+/** Flows that the old programs wrote since they were copied; none that a new program has seen a packet of since. */
+function follow(old: PinnedMap, now: TakingMap): void {
+  const [there, here] = [countsOf(old.value), countsOf(now.value)];
+  write(old, now, (key, value, former) => {
+    const present = now.map.lookup(key);
+    here.clear(value);
+    return present === undefined || (here.isMarked(present) && !there.isMarked(former));
+  });
+}
+
 /**
- * Entries of `now` that `old` has not stay. Throws when an entry does not fit; of flows, which come and go meanwhile,
- * those that do not fit are left out: they are judged again as any unknown flow.
+ * Entries of `now` that `old` has not stay. Of flows, which come and go meanwhile, those that do not fit are left out:
+ * they are judged again as any unknown flow.
+ * @param take false: not this one; it may change the value. `former` is the value as it was.
  */
-function transfer(old: PinnedMap, now: TakingMap, isNew: boolean): void {
+function write(old: PinnedMap, now: TakingMap, take: (key: Uint8Array, value: Uint8Array, former: Uint8Array) => boolean): void {
   const [keys, values] = [conversion(old.key, now.key), conversion(old.value, now.value)];
-  const isLive = now.map.name === LIVE.map;
-  const isOlder = isLive && !isNew ? olderThan(now) : () => false;
   for (const batch of old.map.batches()) {
     const packed = convert(batch, old, now, keys, values);
     let count = 0;
     for (let i = 0; i < packed.count; i++) {
       const [key, value] = [sliceOf(packed.keys, now.map.keySize, i), sliceOf(packed.values, now.map.valueSize, i)];
-      if (isOlder(key, value)) continue;
+      if (!take(key, value, sliceOf(batch.values, old.map.valueSize, i))) continue;
       packed.keys.set(key, count * now.map.keySize);
       packed.values.set(value, count * now.map.valueSize);
       count++;
     }
     const { error } = now.map.updateBatch({ ...packed, count });
-    if (error !== undefined && !(isLive && FULL.includes(codeOf(error)))) throw error;
+    if (error !== undefined && !(now.map.name === LIVE.map && FULL.includes(codeOf(error)))) throw error;
   }
 }
 
 const sliceOf = (bytes: Uint8Array, size: number, index: number): Uint8Array => bytes.slice(index * size, (index + 1) * size);
 
-/** Is what `now` has under the key newer than this value? */
-function olderThan({ map, value: layout }: TakingMap): (key: Uint8Array, value: Uint8Array) => boolean {
-  const at = memberOffset(layout, LIVE.counter);
-  if (at === undefined) throw new Error(`${map.name} has no field ${LIVE.counter}`);
-  const seen = (value: Uint8Array): bigint => new DataView(value.buffer, value.byteOffset).getBigUint64(at, true);
-  return (key, value) => {
-    const present = map.lookup(key);
-    return present !== undefined && seen(present) > seen(value);
+interface Counts {
+  mark(value: Uint8Array): void;
+  clear(value: Uint8Array): void;
+  /** No packet since it was copied from an older map. Of a version that marked nothing: never. */
+  isMarked(value: Uint8Array): boolean;
+}
+
+function countsOf(layout: Layout): Counts {
+  const [counter, mark] = [memberOffset(layout, LIVE.counter), memberOffset(layout, LIVE.mark)];
+  const view = (value: Uint8Array): DataView => new DataView(value.buffer, value.byteOffset);
+  const put = (value: Uint8Array, count: number): void => {
+    if (mark !== undefined) view(value).setUint32(mark, count, true);
+  };
+  return {
+    mark: (value) => put(value, counter === undefined ? 0 : view(value).getUint32(counter, true)),
+    clear: (value) => put(value, 0),
+    isMarked: (value) => counter !== undefined && mark !== undefined && view(value).getUint32(mark, true) !== 0 && view(value).getUint32(mark, true) === view(value).getUint32(counter, true),
   };
 }
 

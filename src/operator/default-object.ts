@@ -1,8 +1,10 @@
 /**
  * Keeps a cluster-wide object named default, which stands for some of the chart's values: there while they want it, with
  * the spec that they mean, and a status that says what the nodes' agents say of themselves. An object that somebody else made is
- * never changed or deleted; its status says whether it is in force.
+ * never changed or deleted; its status says whether it is in force. Of those with other names, which users make, nothing but
+ * the status is written.
  */
+import { DEFAULT_OBJECT } from "../compile/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { isConflict, isNotFound } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -12,7 +14,6 @@ import { canonicalJson } from "../lib/hash.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { CiliumNodeReport, NodeRow } from "./rows.ts";
 
-export const DEFAULT_OBJECT = "default";
 const OURS = { "app.kubernetes.io/managed-by": "cilium-operator" };
 const NAMED = 10;
 
@@ -66,10 +67,13 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
     this.#options = options;
   }
 
-  async reconcile(_key: string, signal: AbortSignal): Promise<ReconcileResult> {
+  /** @param key name of the object */
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, kept: { type, objects, spec } } = this.#options;
-    const object = objects.objects.get(DEFAULT_OBJECT);
-    if (object === undefined) {
+    const object = objects.objects.get(key);
+    if (key !== DEFAULT_OBJECT) {
+      if (object !== undefined) await this.#tell(object, signal);
+    } else if (object === undefined) {
       if (spec !== undefined) await this.#create(spec, signal);
     } else if (spec === undefined && isOurs(object)) await client.delete(type, { name: DEFAULT_OBJECT }, { signal });
     else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec }, signal);
@@ -104,10 +108,14 @@ function isOurs(object: KubeObject): boolean {
   return Object.entries(OURS).every(([key, value]) => object.metadata.labels?.[key] === value);
 }
 
-/** The condition Ready; the time of its last transition stays while its status does. */
 export function readyCondition(object: Told, found: Verdict, now: string): Condition {
-  const before = object.status?.conditions.find(({ type }) => type === "Ready");
-  return { type: "Ready", ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
+  return conditionOf(object, "Ready", found, now);
+}
+
+/** The time of its last transition stays while its status does. */
+export function conditionOf(object: Told, type: string, found: Verdict, now: string): Condition {
+  const before = object.status?.conditions.find((condition) => condition.type === type);
+  return { type, ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
 }
 
 /** Every node of the cluster, and what its agent says of the matter; undefined: it says nothing. */

@@ -19,7 +19,8 @@ export interface NodeStatesOptions {
   readonly policies: PolicyBook;
   readonly nodes: Source<NodeRow>;
   readonly states: Source<NodeStateRow>;
-  readonly routing: RoutingDecision;
+  /** What holds for a node. */
+  readonly routing: (node: string) => RoutingDecision;
   readonly policyOptions: PolicyOptions;
   readonly leadership: Leadership;
   /** Hears of every policy whose entry in a node's state changed. */
@@ -97,7 +98,7 @@ export class NodeStates implements Reconciler {
       policies: policies.effective,
       subjects: new Map([[node, cluster.subjects(node)]]),
     };
-    const state = compileNode(snapshot, node, routing, this.#compiler);
+    const state = compileNode(snapshot, node, routing(node), this.#compiler);
     const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), formats: this.#formats(node), transitions: leadership.transitions, signal };
     const { document, revision, format } = await this.#written(writer.write(target, state), state, target.node);
     const before = this.#records.get(node)?.document;

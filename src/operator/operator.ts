@@ -12,6 +12,7 @@ import { CRDS_DIRECTORY, SLICES_WITHOUT_PODS, Validator, readCrds } from "../api
 import type { CiliumNetworkPolicy, ClusterNetworkPolicy, CustomResourceDefinition, NetworkPolicy } from "../api/index.ts";
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
+import { DEFAULT_OBJECT } from "../compile/index.ts";
 import type { CidrGroup, EncryptionDecision, PolicyOptions, RoutingDecision } from "../compile/index.ts";
 import { NodeStateWriter } from "../feed/index.ts";
 import {
@@ -37,13 +38,14 @@ import type { KubeAccess } from "../kube/access.ts";
 import { SafeOperator } from "../kube/operator.ts";
 import type { EventRecorder, KubeClient, Leadership, Source } from "../kube/index.ts";
 import { sleep } from "../lib/backoff.ts";
+import { canonicalJson } from "../lib/hash.ts";
 import type { Health } from "../lib/lifecycle.ts";
 import { OK } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { Cluster } from "./cluster.ts";
-import { DEFAULT_OBJECT, DefaultObjectKeeper } from "./default-object.ts";
+import { DefaultObjectKeeper } from "./default-object.ts";
 import { defaultEncryption } from "./encryption.ts";
 import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
@@ -52,7 +54,7 @@ import { PolicyStatuses, STATUS_GATHER_MS, STATUS_INTERVAL_MS } from "./policy-s
 import { PolicyWarnings } from "./policy-warnings.ts";
 import { decodeAgent, decodeCidrGroup, decodeCiliumNode, decodeEndpoint, decodeIdentity, decodeNamespace, decodeNode, decodeNodeState, decodePod, decodeService, decodeSlice, nodePeer } from "./rows.ts";
 import type { AgentRow, CiliumNodeReport, EndpointRow, IdentityRow, NamespaceRow, NodeRow, NodeStateRow, PodRow, ServiceRow, SliceRow } from "./rows.ts";
-import { defaultRouting } from "./routing.ts";
+import { RoutingBook, defaultRouting } from "./routing.ts";
 import { ServiceBook } from "./services.ts";
 import { Agents, EndpointCounts, Standings } from "./standings.ts";
 
@@ -176,7 +178,7 @@ export class CiliumOperator extends SafeOperator {
     sources.slices.subscribe({ changed: (key, value, previous) => this.#services.sliceChanged(key, value, previous) });
     sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults(), this.#nodeChanged(node, sources)) });
     sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
-    sources.routings.subscribe({ changed: () => this.#work?.routing.add(DEFAULT_OBJECT) });
+    sources.routings.subscribe({ changed: (_name, value, previous) => this.#routingChanged(value, previous) });
     sources.ciliumNodes.subscribe({ changed: (node) => (this.#addDefaults(), this.#nodeChanged(node, sources)) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
     sources.states.subscribe({ changed: (name, value, previous) => this.#stateChanged(name, value, previous) });
@@ -211,7 +213,8 @@ export class CiliumOperator extends SafeOperator {
   }
 
   async #run(sources: Sources, leadership: Leadership): Promise<void> {
-    const { client, events, routing, policyOptions, identityQuietMs } = this.#options;
+    const { client, events, routing, encryption, policyOptions, identityQuietMs } = this.#options;
+    const book = new RoutingBook(routing, encryption !== undefined, sources);
     const { signal } = leadership;
     const nodeStates = new NodeStates({
       client,
@@ -220,7 +223,7 @@ export class CiliumOperator extends SafeOperator {
       policies: this.#policies,
       nodes: sources.nodes,
       states: sources.states,
-      routing,
+      routing: (node) => book.decisionOf(node),
       policyOptions,
       leadership,
       onMarks: (uids) => this.#addPolicies(uids),
@@ -230,7 +233,7 @@ export class CiliumOperator extends SafeOperator {
     const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS), routing: this.#queue("routing", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
     this.#work = work;
-    this.#keepDefaults(sources, work, signal);
+    this.#keepDefaults(sources, book, work, signal);
     work.identities.run(new IdentityAllocator({ client, cluster: this.#cluster, events, logger: this.log }), signal);
     for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
     await work.identities.idle();
@@ -243,11 +246,11 @@ export class CiliumOperator extends SafeOperator {
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
   }
 
-  #keepDefaults(sources: Sources, work: Work, signal: AbortSignal): void {
+  #keepDefaults(sources: Sources, book: RoutingBook, work: Work, signal: AbortSignal): void {
     const { client, events, encryption, routing } = this.#options;
     const common = { client, events, now: () => new Date() };
     work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, sources) }), signal);
-    work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, sources) }), signal);
+    work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, book, sources) }), signal);
     this.#addDefaults();
   }
 
@@ -258,7 +261,18 @@ export class CiliumOperator extends SafeOperator {
 
   #addDefaults(): void {
     this.#work?.encryption.add(DEFAULT_OBJECT);
-    this.#work?.routing.add(DEFAULT_OBJECT);
+    this.#addRoutings();
+  }
+
+  #addRoutings(): void {
+    for (const name of new Set([DEFAULT_OBJECT, ...(this.#sources?.routings.objects.keys() ?? [])])) this.#work?.routing.add(name);
+  }
+
+  /** Whose nodes another object speaks for now, says so; the nodes are told what holds for them. */
+  #routingChanged(value: CiliumRouting | undefined, previous: CiliumRouting | undefined): void {
+    this.#addRoutings();
+    if (canonicalJson(value?.spec ?? null) === canonicalJson(previous?.spec ?? null)) return;
+    for (const node of this.#sources?.nodes.objects.keys() ?? []) this.#work?.nodes.add(node);
   }
 
   async #collectIdentities(collector: IdentityCollector, signal: AbortSignal): Promise<void> {

@@ -49,7 +49,7 @@ export interface Range {
 
 /** How the machine is meant to be used. */
 export interface Plan {
-  readonly mode: "tunnel" | "native";
+  readonly mode: "tunnel" | "native" | "auto";
   readonly tunnelPort: number;
   readonly enableIPv6: boolean;
   /** Other network configurations are set aside. */

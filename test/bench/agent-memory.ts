@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Enforcer } from "../../src/agent/enforcer.ts";
 import { LocalState } from "../../src/agent/local-state.ts";
+import { reachingBy } from "../../src/agent/reach.ts";
 import { Tables } from "../../src/agent/tables.ts";
 import type { NodeState } from "../../src/compile/state.ts";
 import * as types from "../../src/kernel/gen/types.ts";
@@ -120,7 +121,7 @@ async function main(settleMs: number, steps: readonly number[]): Promise<void> {
   const tables = new Tables({ transport, logger, nodeName: LOCAL.name, encrypts: false, folder });
   const maps = Object.fromEntries((["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"] as const).map((name) => [name, new CountingMap(name)])) as unknown as Record<MapName, CountingMap>;
   const objects = { identities: tables.identities.objects, nodes: tables.nodes.objects, apiServers: tables.apiServers.objects, endpoints: tables.endpoints.objects, attachments: new Map(), pods: new Map(), areApiServersKnown: () => true };
-  const state = new LocalState(LOCAL, objects, "tunnel");
+  const state = new LocalState(LOCAL, objects, reachingBy("tunnel"));
   const enforcer = new Enforcer({ applier: new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: 1 }), state, logger, isUsable: () => tables.isUsable, isSynced: () => true, onReport: () => undefined });
   const abort = new AbortController();
   await tables.start(abort.signal);

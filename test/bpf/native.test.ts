@@ -1,5 +1,6 @@
 /** Without a tunnel: whose packets from the underlay are believed, and where pods' packets go. */
 import assert from "node:assert/strict";
+import { PEER_BARE, PEER_DIRECT, PEER_TUNNEL } from "../../src/kernel/gen/types.ts";
 import { pingFrame, tcpFrame } from "./lib/frames.ts";
 import { Tcp, ethernet, frame, icmpv6, ipv6 } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
@@ -10,6 +11,9 @@ const wire = { hook: "from_netdev" } as const;
 /** To the device's own MAC: a test run's device is the loopback, which has none. */
 const ours = (packet: Uint8Array): Uint8Array => packet.fill(0, 0, 6);
 const syn = (from: string, to: string = a.ipv4, sport = 40000): Uint8Array => ours(tcpFrame(Tcp.SYN, { from, to, sport }));
+const tunnelled = (vni: number) => ({ hook: "from_overlay", outer: { source: other.ipv4, vni } }) as const;
+/** The other node may be sent to by this way, and believed both ways. */
+const changeOver = (world: World, way: "tunnel" | "direct"): void => world.reach(way === "direct" ? PEER_DIRECT : PEER_TUNNEL | PEER_BARE, other.ipv4);
 const spoofed = { drop: "SPOOFED_UNDERLAY" } as const;
 const native = (more: (world: World) => void = () => undefined) => (world: World): void => { world.goNative(); more(world); };
 
@@ -43,6 +47,42 @@ rows([
     name: "where no route leads on, the stack answers the pod, with what was judged",
     given: native((world) => world.egress(a, [{ peer: remote.identity, rule: 31 }])),
     hops: [{ hook: "from_container", at: a, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: remote.ipv4, pod: a }), action: Action.OK, rules: [31], mark_after: 0x400 | (a.id << 16) }],
+  },
+  ...(["tunnel", "direct"] as const).flatMap((way) => {
+    const given = (more: (world: World) => void = () => undefined) => (world: World): void => { changeOver(world, way); more(world); };
+    return [
+      {
+        name: `while nodes change over what comes is believed either way, where the other is sent to by ${way}`,
+        given: given((world) => world.ingress(a, [{ peer: remote.identity, rule: 41 }])),
+        hops: [
+          { ...wire, packet: syn(remote.ipv4), action: Action.REDIRECT, rules: [41] },
+          { ...tunnelled(remote.identity), packet: tcpFrame(Tcp.SYN, { from: remote.ipv4, to: a.ipv4, sport: 40001 }), action: Action.REDIRECT, rules: [41] },
+          { ...tunnelled(remote.identity), packet: tcpFrame(Tcp.SYN, { from: remote.ipv6, to: a.ipv6 }), action: Action.REDIRECT, rules: [41] },
+          { ...tunnelled(remote.identity), packet: tcpFrame(Tcp.SYN, { from: b.ipv4, to: a.ipv4 }), drop: "SPOOFED_OVERLAY" as const },
+          { ...wire, packet: syn(b.ipv4), ...spoofed },
+        ],
+      },
+      {
+        name: `while nodes change over a router is its node in the tunnel alone, where the other is sent to by ${way}`,
+        given: given((world) => world.ingress(a, [{ peer: 6, rule: 42 }])),
+        hops: [
+          { ...tunnelled(1), packet: tcpFrame(Tcp.SYN, { from: other.router4, to: a.ipv4 }), action: Action.REDIRECT, rules: [42] },
+          { ...wire, packet: syn(other.router4, a.ipv4, 41000), drop: "POLICY_DENIED" as const, rules: [DEFAULT_INGRESS] },
+        ],
+      },
+      {
+        name: `while nodes change over pods come through the stack from the tunnel and from underlay devices, from no other, where the other is sent to by ${way}`,
+        given: given(),
+        hops: [UNDERLAY_IFINDEX, VXLAN_IFINDEX, 50].map((cameFrom) => ({
+          hook: "to_container" as const, at: a, cameFrom, mark: 0, packet: tcpFrame(Tcp.SYN, { from: remote.ipv4, to: a.ipv4, pod: a, sport: 42000 + cameFrom }), ...(cameFrom === 50 ? spoofed : {}),
+        })),
+      },
+    ];
+  }),
+  {
+    name: "where the other is sent to through the tunnel it is, also while what comes without is believed",
+    given: (world) => changeOver(world, "tunnel"),
+    hops: [{ hook: "from_container", at: a, packet: tcpFrame(Tcp.SYN, { from: a.ipv4, to: remote.ipv4, pod: a }), action: Action.REDIRECT, mark_after: 0 }],
   },
   {
     name: "the answer of a translated flow is the stack's",

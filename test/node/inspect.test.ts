@@ -207,7 +207,7 @@ function fillFlows(map: LibbpfMap, count: number): void {
   const values = new Uint8Array(count * flowStateCodec.size);
   const [keyView, valueView] = [new DataView(keys.buffer), new DataView(values.buffer)];
   const [low, high] = [parseAddress("10.0.0.2"), parseAddress("10.0.0.3")];
-  const state = { expires: 2 ** 31, flags: CT_FROM_LOW, sourceIdentity: 301, destinationIdentity: 300, sourceGeneration: 1, destinationGeneration: 1, egressRule: 0, ingressRule: ALLOW, quota: 0, packets: 1n, bytes: 60n };
+  const state = { expires: 2 ** 31, flags: CT_FROM_LOW, sourceIdentity: 301, destinationIdentity: 300, sourceGeneration: 1, destinationGeneration: 1, egressRule: 0, ingressRule: ALLOW, quota: 0, moved: 0, packets: 1n, bytes: 60n };
   for (let i = 0; i < count; i++) {
     flowKeyCodec.encode({ low, high, lowPort: i % 60_000, highPort: Math.floor(i / 60_000), protocol: 6, zone: 0 }, keyView, i * flowKeyCodec.size);
     flowStateCodec.encode(state, valueView, i * flowStateCodec.size);

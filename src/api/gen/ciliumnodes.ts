@@ -96,13 +96,13 @@ export interface CiliumNode {
      */
     routing?: {
       /**
-       * Hash of all settings of routing that the node's agent was started with.
+       * Hash of all settings of routing that are in force.
        */
       settings: string;
       /**
-       * Tunnel, through packets between nodes; Native, by the network's own routes.
+       * Tunnel, through packets between nodes; Native, by the network's own routes; Auto, by those to nodes on its segment. The others send to it by what this says.
        */
-      mode: "Tunnel" | "Native";
+      mode: "Tunnel" | "Native" | "Auto";
       /**
        * What of the node's routes and nftables is not as it must be.
        */

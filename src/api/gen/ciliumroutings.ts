@@ -2,7 +2,7 @@
 import type { ObjectMeta } from "../meta.ts";
 
 /**
- * How packets go between pods of different nodes, and to the outside. The operator keeps the one named default as the chart's values say.
+ * How packets go between pods of different nodes, and to the outside. The operator keeps the one named default as the chart's values say; others say for the nodes that they select what is to be different there.
  */
 export interface CiliumRouting {
   /**
@@ -15,53 +15,95 @@ export interface CiliumRouting {
   kind?: string;
   metadata: ObjectMeta;
   /**
-   * What is wanted.
+   * What is wanted. Of what an object leaves out the chart's values hold.
    */
   spec: {
     /**
-     * tunnel, where packets for pods of other nodes go inside packets between nodes; native, where the network's own routes lead to them (routingMode).
+     * Of several objects that select a node the one with the greatest speaks for it, of equal ones the oldest. Absent, 0.
      */
-    mode: "tunnel" | "native";
+    priority?: number;
     /**
-     * With mode tunnel.
+     * Which nodes it means, by their labels. Empty, all.
      */
-    tunnel: {
+    nodeSelector?: {
+      /**
+       * Labels that a node must have.
+       */
+      matchLabels?: {
+        [k: string]: string;
+      };
+      /**
+       * Further conditions, all of which a node must meet.
+       *
+       * Items: One condition.
+       */
+      matchExpressions?: {
+        /**
+         * Key of the label.
+         */
+        key: string;
+        /**
+         * How the label is compared.
+         */
+        operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /**
+         * Values of In and NotIn.
+         *
+         * Items: One value.
+         */
+        values?: string[];
+      }[];
+    };
+    /**
+     * tunnel, where packets for pods of other nodes go inside packets between nodes; native, where routes of the network lead to them; auto, native to the nodes on a shared segment and the tunnel to all others (routingMode). Two nodes send to each other without a tunnel when both may.
+     */
+    mode: "tunnel" | "native" | "auto";
+    /**
+     * The tunnel, which every node can receive by.
+     */
+    tunnel?: {
       /**
        * How packets are wrapped (tunnelProtocol).
        */
-      protocol: "vxlan";
+      protocol?: "vxlan";
       /**
-       * UDP port of every node (tunnelPort).
+       * UDP port of every node (tunnelPort). It is one for all.
        */
-      port: number;
+      port?: number;
     };
     /**
      * With mode native.
      */
-    native: {
+    native?: {
       /**
-       * Each node's agent writes the routes to the other nodes' pods; else the network must know them (autoDirectNodeRoutes).
+       * Each node's agent writes the routes to the other nodes' pods; else the network must know them (autoDirectNodeRoutes). With mode auto it always does.
        */
-      directNodeRoutes: boolean;
+      directNodeRoutes?: boolean;
+      /**
+       * Networks in which pods' addresses are routed, so that they are seen there (ipv4NativeRoutingCIDR, ipv6NativeRoutingCIDR).
+       *
+       * Items: IPv4 or IPv6 block.
+       */
+      cidrs?: string[];
     };
     /**
      * What leaves the cluster with its node's address.
      */
-    masquerade: {
+    masquerade?: {
       /**
        * Packets of IPv4 (enableIPv4Masquerade).
        */
-      ipv4: boolean;
+      ipv4?: boolean;
       /**
        * Packets of IPv6 (enableIPv6Masquerade).
        */
-      ipv6: boolean;
+      ipv6?: boolean;
       /**
        * CIDRs, besides those of pods, that see the pods' own addresses.
        *
        * Items: IPv4 or IPv6 block.
        */
-      excludedCIDRs: string[];
+      excludedCIDRs?: string[];
     };
   };
   /**
@@ -73,17 +115,25 @@ export interface CiliumRouting {
      */
     observedGeneration?: number;
     /**
-     * Nodes that route as the spec says, of all nodes, such as 3/3.
+     * Nodes that route as the spec says, such as 3/3; of those for which the object speaks.
      */
     nodes: string;
     /**
-     * Nodes that route by tunnel now.
+     * Of these, nodes that route by tunnel now.
      */
     tunnel: number;
     /**
-     * Nodes that route natively now.
+     * Of these, nodes that route natively now.
      */
     native: number;
+    /**
+     * Of these, nodes that route natively to the nodes of their segment now.
+     */
+    auto?: number;
+    /**
+     * The last valid spec, in JSON, which is in force while the present one is not valid.
+     */
+    lastValid?: string;
     /**
      * The first ten nodes that are not counted, by name.
      *
@@ -100,13 +150,13 @@ export interface CiliumRouting {
       message: string;
     }[];
     /**
-     * Ready, whether all nodes route as the spec says.
+     * Ready, whether its nodes route as the spec says; Conflict, whether another object speaks for some that it selects.
      *
      * Items: One condition.
      */
     conditions: {
       /**
-       * Ready.
+       * Ready or Conflict.
        */
       type: string;
       /**
@@ -114,7 +164,7 @@ export interface CiliumRouting {
        */
       status: "True" | "False" | "Unknown";
       /**
-       * Routed, NotRouted or NotInForce.
+       * Of Ready, Routed, NotRouted, NotInForce, NoNodes, Overridden or Invalid; of Conflict, Overridden or None.
        */
       reason: string;
       /**

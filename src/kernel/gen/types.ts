@@ -12,6 +12,8 @@ export const PEER_POD_CIDR = 2;
 export const PEER_ROUTER = 4;
 /** of another node, reached by the underlay's routes and believed from underlay devices */
 export const PEER_DIRECT = 8;
+/** of another node, believed from underlay devices, also where it is reached through the tunnel */
+export const PEER_BARE = 16;
 export const CLASS_BLOCKS = 0x02000000;
 export const CLASS_PORTS = 0x80000000;
 /** `blocks` has entries of the rule set, and `policy` their classes */
@@ -578,6 +580,7 @@ export interface FlowState {
   readonly egressRule: number;
   readonly ingressRule: number;
   readonly quota: number;
+  readonly moved: number;
   readonly packets: bigint;
   readonly bytes: bigint;
 }
@@ -594,9 +597,9 @@ export const flowStateCodec: Codec<FlowState> = {
     into.setUint32(at + 24, value.egressRule, true);
     into.setUint32(at + 28, value.ingressRule, true);
     into.setUint32(at + 32, value.quota, true);
+    into.setUint32(at + 36, value.moved, true);
     into.setBigUint64(at + 40, value.packets, true);
     into.setBigUint64(at + 48, value.bytes, true);
-    into.setUint8(at + 36, 0); into.setUint8(at + 37, 0); into.setUint8(at + 38, 0); into.setUint8(at + 39, 0);
   },
   decode(from, at = 0) {
     return {
@@ -609,6 +612,7 @@ export const flowStateCodec: Codec<FlowState> = {
       egressRule: from.getUint32(at + 24, true),
       ingressRule: from.getUint32(at + 28, true),
       quota: from.getUint32(at + 32, true),
+      moved: from.getUint32(at + 36, true),
       packets: from.getBigUint64(at + 40, true),
       bytes: from.getBigUint64(at + 48, true),
     };
@@ -616,7 +620,7 @@ export const flowStateCodec: Codec<FlowState> = {
 };
 
 /** Changes when the layout of struct flow_state does. */
-export const flowStateLayout = "5a3d726c";
+export const flowStateLayout = "fd017de8";
 
 export interface Quota {
   readonly paidNs: bigint;

@@ -185,14 +185,11 @@ export class World {
       this.peer(one.ipv4, { identity: one.identity });
       this.peer(one.ipv6, { identity: one.identity });
     }
-    this.peer(remote.ipv4, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
-    this.peer(remote.ipv6, { identity: remote.identity, flags: PEER_TUNNEL, node: other.ipv4 });
+    this.reach(PEER_TUNNEL, other.ipv4);
     for (const address of [self.ipv4, self.ipv6]) this.peer(address, { identity: 1 });
     for (const address of [self.router4, self.router6]) this.peer(address, { identity: 1, flags: PEER_ROUTER });
     for (const address of [other.ipv4, other.ipv6]) this.peer(address, { identity: 6 });
-    for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: PEER_TUNNEL | PEER_ROUTER, node: other.ipv4 });
     for (const cidr of ["10.1.0.0/16", "fd00:1::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR });
-    for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR | PEER_TUNNEL, node: other.ipv4 });
     for (const address of [other.ipv4, other.ipv6]) {
       this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
@@ -207,9 +204,14 @@ export class World {
 
   /** From here on the underlay's routes lead to the other node's pods. */
   goNative(): void {
-    for (const address of [remote.ipv4, remote.ipv6]) this.peer(address, { identity: remote.identity, flags: PEER_DIRECT });
-    for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: PEER_DIRECT | PEER_ROUTER });
-    for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: PEER_POD_CIDR | PEER_DIRECT });
+    this.reach(PEER_DIRECT);
+  }
+
+  /** How the other node's pods and routers are reached and believed; without `node` not through the tunnel. */
+  reach(flags: number, node = "::"): void {
+    for (const address of [remote.ipv4, remote.ipv6]) this.peer(address, { identity: remote.identity, flags, node });
+    for (const address of [other.router4, other.router6]) this.peer(address, { identity: 6, flags: flags | PEER_ROUTER, node });
+    for (const cidr of ["10.2.0.0/16", "fd00:2::/64"]) this.cidr(cidr, { identity: 0, flags: flags | PEER_POD_CIDR, node });
   }
 
   endpoint(one: Pod, changes: Partial<Endpoint> = {}): void {
@@ -315,7 +317,7 @@ export class World {
 
   /** What is free is taken by flows that nobody answered. */
   fillFlows(expires = 4_000_000_000): void {
-    const state = encode(flowStateCodec, { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, packets: 0n, bytes: 0n });
+    const state = encode(flowStateCodec, { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, moved: 0, packets: 0n, bytes: 0n });
     for (let port = this.map("flows").maxEntries - this.flows().length; port > 0; port--) {
       this.map("flows").update(encode(flowKeyCodec, { low: new Uint8Array(16), high: new Uint8Array(16), lowPort: port, highPort: 0, protocol: 6, zone: 0 }), state);
     }

@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { EndpointObjectRow } from "../../../src/agent/endpoint-rows.ts";
 import { LocalState } from "../../../src/agent/local-state.ts";
+import { reachingBy } from "../../../src/agent/reach.ts";
 import type { CiliumNodeRow, IdentityRow } from "../../../src/agent/objects.ts";
 import type { Attachment } from "../../../src/cni/index.ts";
 import type { NodeState } from "../../../src/compile/state.ts";
@@ -40,7 +41,7 @@ class Agent {
     identities: new Map<string, IdentityRow>(), nodes: new Map<string, CiliumNodeRow>(), apiServers: new Map(), endpoints: new Map<string, EndpointObjectRow>(), attachments: new Map<string, Attachment>(), pods: new Map(), areApiServersKnown: () => true,
   };
   readonly maps = kernel();
-  readonly state = new LocalState(local, this.sources, "tunnel");
+  readonly state = new LocalState(local, this.sources, reachingBy("tunnel"));
   readonly applier = applierOf(this.maps);
   /** Classes of named ports that some address has carried. */
   readonly classes = new Set<number>();
@@ -80,7 +81,7 @@ class Agent {
 
   /** Another agent that sees the same for the first time, and what its kernel has. */
   anew(): { readonly state: LocalState; readonly maps: Kernel; readonly report: ApplyReport } {
-    const [state, maps] = [new LocalState(local, this.sources, "tunnel"), kernel()];
+    const [state, maps] = [new LocalState(local, this.sources, reachingBy("tunnel")), kernel()];
     return { state, maps, report: applierOf(maps).apply(state.desired(NODE_STATE, true)) };
   }
 }

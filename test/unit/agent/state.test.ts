@@ -13,6 +13,7 @@ import type { Assignment } from "../../../src/agent/enforcer.ts";
 import { KeptTable } from "../../../src/agent/kept-table.ts";
 import { localNode } from "../../../src/agent/local-node.ts";
 import { LocalState } from "../../../src/agent/local-state.ts";
+import { reachingBy } from "../../../src/agent/reach.ts";
 import type { Attachment } from "../../../src/cni/index.ts";
 import { Identity } from "../../../src/kernel/gen/types.ts";
 import type { NodeState } from "../../../src/compile/state.ts";
@@ -47,7 +48,7 @@ function moved({ peers }: DesiredState): string[] {
 describe("local state", () => {
   it("gives the host the API server's label when its addresses say so, and takes it back", () => {
     const sources = { identities: new Map([["300", { id: 300, labels: new Map([["k8s:app", "a"]]) }]]), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
-    const state = new LocalState(local, sources, "tunnel");
+    const state = new LocalState(local, sources, reachingBy("tunnel"));
     const labels = () => [Identity.HOST, 300].map((number) => state.desired(nodeState, true).identities.get(number));
     assert.deepEqual(labels(), [undefined, ["k8s:app=a"]]);
     const before = state.identities;
@@ -62,7 +63,7 @@ describe("local state", () => {
 
   it("keeps the reference of every part that did not move", () => {
     const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map<string, Attachment>(), pods: new Map<string, PodRow>() };
-    const state = new LocalState(local, sources, "tunnel");
+    const state = new LocalState(local, sources, reachingBy("tunnel"));
     const first = state.desired(nodeState, false);
     const second = state.desired(nodeState, true);
     for (const part of ["identities", "endpoints", "peers", "cidrs", "nodes"] as const) assert.equal(second[part], first[part], part);
@@ -89,7 +90,7 @@ describe("local state", () => {
     const pod: PodRow = { namespace: "ns", name: "p", uid: "u", sandboxUid: "u", labels: {}, serviceAccount: "default", hostNetwork: false, finished: false, ips: [], namedPorts };
     const endpoints = new Map();
     const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map(), areApiServersKnown: () => true, endpoints, attachments: new Map([["c", attachment]]), pods: new Map([["ns/p", pod]]) };
-    const state = new LocalState(local, sources, "tunnel");
+    const state = new LocalState(local, sources, reachingBy("tunnel"));
     const seen = (): unknown[] => {
       state.moved("attachments");
       const { endpoints: rows, peers } = state.desired(nodeState, true);
@@ -105,7 +106,7 @@ describe("local state", () => {
   it("knows the named ports of a pod that only its admission has seen, before the pod is listed", () => {
     const namedPorts = [{ name: "http", port: 80, protocol: 6 }];
     const sources = { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map([["c", { ...attachment, namedPorts }]]), pods: new Map<string, PodRow>() };
-    const { endpoints, peers } = new LocalState(local, sources, "tunnel").desired(nodeState, true);
+    const { endpoints, peers } = new LocalState(local, sources, reachingBy("tunnel")).desired(nodeState, true);
     assert.deepEqual([endpoints.get("c")?.namedPorts, peers.get("10.0.0.2")?.namedPorts], [namedPorts, namedPorts]);
   });
 });
@@ -124,7 +125,7 @@ describe("enforcer", () => {
     const reports = options.reports ?? [];
     const made = new Enforcer({
       applier: { apply: (desired) => (busy(options.slowMs ?? 0), applied.push(desired), reports.shift() ?? report()), sweep: () => 0, invalidate: () => undefined, entries: () => new Map() },
-      state: new LocalState(local, { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map(), pods: new Map() }, "tunnel"),
+      state: new LocalState(local, { identities: new Map(), nodes: new Map(), apiServers: new Map<string, string[]>(), areApiServersKnown: () => true, endpoints: new Map(), attachments: new Map(), pods: new Map() }, reachingBy("tunnel")),
       logger: silent, isUsable: () => flags.usable, isSynced: () => false, onReport: () => undefined,
     });
     return { made, applied, flags };

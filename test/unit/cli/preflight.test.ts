@@ -20,7 +20,7 @@ test("called wrongly it ends with 2, and says what was wrong", () => {
     [["--nonsense"], /unknown option '--nonsense'/],
     [["--offline", "--node", "n1"], /--node asks a cluster/],
     [["--offline", "--setting", "colour=red"], /none of routing-mode=…/],
-    [["--offline", "--setting", "routing-mode=pigeons"], /neither tunnel nor native/],
+    [["--offline", "--setting", "routing-mode=pigeons"], /none of tunnel, native, auto/],
     [["--kubeconfig", join(dir, "none")], /no such file/],
   ] as const) {
     const { status, stderr } = spawnSync(process.execPath, [join(root, "src/cli/main.ts"), "preflight", ...args], { encoding: "utf8", env: { PATH: process.env["PATH"], HOME: dir } });

@@ -15,7 +15,7 @@ test("every CIDR that is not masqueraded is named once, as the kernel names it",
 });
 
 test("a setting that is wrong is refused by its key", () => {
-  for (const [key, value] of [["routing-mode", "auto"], ["auto-direct-node-routes", "true"], ["auto-direct-node-routes", "yes"], ["tunnel-port", "70000"], ["enable-ipv4-masquerade", "1"], ["ipv4-native-routing-cidr", "fd00::/8"], ["non-masquerade-cidrs", "10.0.0.0/8,x"]] as const) {
+  for (const [key, value] of [["routing-mode", "bgp"], ["auto-direct-node-routes", "true"], ["auto-direct-node-routes", "yes"], ["tunnel-port", "70000"], ["enable-ipv4-masquerade", "1"], ["ipv4-native-routing-cidr", "fd00::/8"], ["non-masquerade-cidrs", "10.0.0.0/8,x"]] as const) {
     assert.throws(() => read({ [key]: value }), new RegExp(key), `${key}=${value}`);
   }
 });

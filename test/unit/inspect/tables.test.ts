@@ -11,7 +11,7 @@ import { ALLOW, CLOSED, NOW_NS, TestMap, cells, rowsOf, u32 } from "./facts.ts";
 
 const NOW_S = Number(NOW_NS / 1_000_000_000n);
 const flows = (): TestMap => new TestMap("flows", types.flowKeyCodec.size, types.flowStateCodec.size);
-const flow = { sourceGeneration: 1, destinationGeneration: 1, egressRule: 0, quota: 0, bytes: 4000n };
+const flow = { sourceGeneration: 1, destinationGeneration: 1, egressRule: 0, quota: 0, moved: 0, bytes: 4000n };
 const subjects = (): TestMap => new TestMap("subjects", 4, types.subjectCodec.size).put(u32, 1, types.subjectCodec, {
   ruleSet: 5, generation: 9, owner: 300, ingressDefault: CLOSED, egressDefault: 0, ingressPorts: 1 << 16, egressPorts: 0, ingressEnforced: 1, egressEnforced: 0, flags: types.SUBJECT_INGRESS_BLOCKS, audit: 0,
 });

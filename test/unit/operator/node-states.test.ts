@@ -29,7 +29,7 @@ test("a policy that left is forgotten although the node acknowledged before the 
     policies: { effective: new Map() },
     nodes: { objects: new Map([["n1", { uid: "node-uid" }]]) },
     states: { objects: acknowledgements },
-    routing: {},
+    routing: () => ({}),
     policyOptions: {},
     leadership: { transitions: 1 },
     onMarks: () => undefined,

@@ -120,7 +120,7 @@ test("what a valid policy probably does not mean is a condition with paths, in e
   const said = ({ conditions = [] }: PolicyStatus): string[] => conditions.filter(({ type }) => type === "Warnings").map(({ status, reason, message }) => `${status} ${reason} ${message.split("; ").map((text) => text.split(":")[0]).join(" ")}`);
   assert.deepEqual(said(of([])), ["True ShadowedByDeny specs[1].ingress[0].toPorts[0]"]);
   assert.deepEqual(said(of(["specs[0]"])), ["True Several specs[1].ingress[0].toPorts[0] specs[0]"]);
-  warnings.nodeChanged("n", { uid: "n", podCidrs: ["10.0.3.0/24"] });
+  warnings.nodeChanged("n", { uid: "n", labels: {}, podCidrs: ["10.0.3.0/24"] });
   assert.deepEqual(said(of([])), ["True Several specs[1].ingress[0].toPorts[0] specs[2].egress[0]"]);
   assert.equal(warnings.of(entry.effective), warnings.of(entry.effective), "found once");
   warnings.nodeChanged("n", undefined);

@@ -30,7 +30,7 @@ describe("the status of routing", () => {
     const status = told({ d: native, c: undefined, b: { ...native, message: "no direct route to 10.0.1.0/24 of a: it is behind a gateway" }, a: { settings: routingHash(before), mode: "Tunnel" } });
     assert.deepEqual([status.nodes, status.tunnel, status.native, ready(status)], ["1/4", 1, 2, "False NotRouted"]);
     assert.deepEqual(status.failingNodes?.map(({ name }) => name), ["a", "b", "c"]);
-    assert.match(status.failingNodes?.[0]?.message ?? "", /still routes by tunnel as the values said before/);
+    assert.match(status.failingNodes?.[0]?.message ?? "", /still routes by tunnel as was said before/);
     assert.match(status.failingNodes?.[1]?.message ?? "", /behind a gateway/);
     assert.match(status.failingNodes?.[2]?.message ?? "", /does not say/);
   });

@@ -30,7 +30,7 @@ function standingsOf(identities: Record<number, Labels>, endpoints: readonly End
   const nodeStates = { records: new Map(NODES.map((node) => [node, { document: { marks: new Map([[UID, mark]]) } }])), leaving: () => [], acknowledged: () => 1, refusal: () => undefined } as unknown as NodeStates;
   const source = <T>(objects: ReadonlyMap<string, T>): never => ({ objects }) as never;
   const labels = new Map(Object.entries(identities).map(([number, set]) => [Number(number), set]));
-  return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), namespaces: source(new Map(Object.entries(NAMESPACES))), policyOptions: { cidrMatchMode: new Set(), ...(enforcement === undefined ? {} : { enforcement }) }, agents });
+  return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node, labels: {} } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), namespaces: source(new Map(Object.entries(NAMESPACES))), policyOptions: { cidrMatchMode: new Set(), ...(enforcement === undefined ? {} : { enforcement }) }, agents });
 }
 
 const words = (standings: Standings, spec: object): string[] => standings.of(entryOf(spec)).nodes.map(({ node, standing }) => `${node} ${standing}`);

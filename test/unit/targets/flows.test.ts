@@ -11,7 +11,7 @@ function flows(...rows: readonly (readonly [low: string, high: string, port: num
   for (const [low, high, port, expires] of rows) {
     const [key, value] = [new Uint8Array(flowKeyCodec.size), new Uint8Array(flowStateCodec.size)];
     flowKeyCodec.encode({ low: parseAddress(low), high: parseAddress(high), lowPort: port, highPort: 80, protocol: 6, zone: 0 }, viewOf(key));
-    const state = { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, packets: 0n, bytes: 0n };
+    const state = { expires, flags: 0, sourceIdentity: 0, destinationIdentity: 0, sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, moved: 0, packets: 0n, bytes: 0n };
     flowStateCodec.encode(state, viewOf(value));
     map.update(key, value);
   }

@@ -1,0 +1,155 @@
+/**
+ * How this node routes: what the operator says of it, what is in force, and the order of the steps from one to the other,
+ * in which no packet meets an entry without its route.
+ */
+import type { RoutingDecision } from "../compile/index.ts";
+import { routingHash } from "../compile/index.ts";
+import { CodedError, describeError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { WorkQueue } from "../lib/queue.ts";
+import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Core } from "./core.ts";
+import type { NodeNetwork } from "./node-network.ts";
+import type { RoutingStatus } from "./objects.ts";
+import { between, reachAll, reachingBy, saidMode } from "./reach.ts";
+import type { Reached } from "./reach.ts";
+
+/** For as long may what others took from the node's network be missing, where nothing tells of it. */
+const AGAIN_MS = 10_000;
+const BACKOFF = { firstMs: 100, maxMs: AGAIN_MS };
+const BURST_MS = 100;
+/** After so long every other agent that runs has heard that this node sends through the tunnel. */
+const FRESH_MS = 120_000;
+/** Of a cluster's thousands; all would not be read. */
+const FAILURES_NAMED = 10;
+const NOT_SET_UP = "not set up yet";
+const KEY = "routes";
+
+export interface NodeRoutingOptions {
+  readonly config: Pick<AgentConfig, "routing" | "encryption">;
+  readonly core: Core;
+  readonly network: NodeNetwork;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** What `status` says is another than it was. */
+  readonly onChanged: () => void;
+}
+
+export class NodeRouting implements Reconciler {
+  readonly #options: NodeRoutingOptions;
+  readonly #queue: WorkQueue;
+  readonly #guarded = Promise.withResolvers<void>();
+  #wanted: RoutingDecision;
+  #inForce: RoutingDecision;
+  /** When the mode in force became what it is. */
+  #sinceMs = performance.now();
+  #isRunning = false;
+  #failure: string | undefined = NOT_SET_UP;
+
+  constructor(options: NodeRoutingOptions) {
+    this.#options = options;
+    this.#wanted = options.config.routing;
+    this.#inForce = options.config.routing;
+    this.#queue = new WorkQueue({ name: KEY, logger: options.logger, minIntervalMs: BURST_MS, backoff: BACKOFF });
+  }
+
+  /** Why the node's routes and nftables are not as they must be; undefined: they are. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** undefined: nothing is in force yet. */
+  get status(): RoutingStatus | undefined {
+    if (this.#failure === NOT_SET_UP) return undefined;
+    const message = this.#failure;
+    return { settings: routingHash(this.#inForce), mode: saidMode(this.#inForce.mode), ...(message === undefined ? {} : { message }) };
+  }
+
+  /** What the operator says of this node. The tunnel's port is all nodes', and the one with which this agent started. */
+  want(decision: RoutingDecision): void {
+    const { config, core } = this.#options;
+    const wanted = { ...decision, tunnelPort: config.routing.tunnelPort };
+    if (routingHash(wanted) === routingHash(this.#wanted)) return;
+    this.#wanted = wanted;
+    if (this.#isRunning) return this.touch();
+    // Of before the agent started: nothing is changed over.
+    if (this.#refusal() !== undefined) return;
+    this.#inForce = wanted;
+    core.state.reach(reachingBy(wanted.mode));
+  }
+
+  /** From here on it is kept. Resolves once the guard of nftables stands: no pod may start before. */
+  async run(): Promise<void> {
+    this.#isRunning = true;
+    this.#queue.run(this, this.#options.signal);
+    this.touch();
+    await this.#guarded.promise;
+  }
+
+  /** Something that it depends on may have changed. */
+  touch(): void {
+    if (this.#isRunning) this.#queue.add(KEY);
+  }
+
+  /** A failure is tried again by the queue, and told until it is over. */
+  async reconcile(): Promise<ReconcileResult> {
+    try {
+      const failures = await this.#options.core.links.withRoutes(() => this.#sync());
+      const more = failures.length - FAILURES_NAMED;
+      if (failures.length > 0) throw new CodedError("ROUTES", [...failures.slice(0, FAILURES_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; "));
+      this.#tell(undefined);
+    } catch (thrown) {
+      this.#tell(describeError(thrown));
+      throw thrown;
+    }
+    return { requeueAfterMs: AGAIN_MS };
+  }
+
+  /**
+   * The guard comes first: no trouble with a route keeps it off. Who is no longer reached directly goes into the maps before
+   * the routes, who is from now on after them.
+   * @returns what cannot be, when all else is
+   */
+  async #sync(): Promise<readonly string[]> {
+    const { core, network, config, logger, onChanged } = this.#options;
+    const remote = core.state.remoteCidrs;
+    const refused = this.#refusal();
+    const decision = refused === undefined ? this.#wanted : this.#inForce;
+    await network.guard(decision, remote.map(({ cidr }) => cidr));
+    this.#guarded.resolve();
+    const ground = await network.ground(decision, remote);
+    const { reach, failures } = reachAll(decision, remote, ground);
+    if (decision.mode !== this.#inForce.mode) this.#sinceMs = performance.now();
+    const isFresh = config.encryption === undefined && performance.now() - this.#sinceMs < FRESH_MS;
+    this.#reach(decision, between(core.state.reaching, reach), isFresh);
+    const missing = await network.syncRoutes(decision, remote, { reach }, ground, core.links.attachments.values());
+    this.#reach(decision, reach, isFresh);
+    if (routingHash(decision) !== routingHash(this.#inForce)) {
+      logger.info("the node routes another way", { from: this.#inForce, to: decision });
+      this.#inForce = decision;
+      onChanged();
+    }
+    return [...(refused === undefined ? [] : [refused]), ...failures, ...missing];
+  }
+
+  #reach({ mode }: RoutingDecision, reach: Reached["reach"], isFresh: boolean): void {
+    const { state, enforcer } = this.#options.core;
+    if (state.reach(reachingBy(mode, reach, isFresh))) enforcer.applyNow();
+  }
+
+  /** Why the node cannot route as it is told; undefined: it can. It goes on as it does. */
+  #refusal(): string | undefined {
+    const { config, network } = this.#options;
+    const { mode } = this.#wanted;
+    if (config.encryption !== undefined && mode !== "tunnel") return `routing by ${mode} with encryption is not built yet: the node goes on by tunnel`;
+    if (!network.hasTunnel && mode !== "native") return `routing by ${mode} needs a tunnel, and this node could make none when its agent started: it goes on by native`;
+    return undefined;
+  }
+
+  #tell(failure: string | undefined): void {
+    if (failure === this.#failure) return;
+    this.#failure = failure;
+    this.#options.onChanged();
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * CiliumRoutings for some nodes: running nodes change over to native routing and back one after the other, while pods of all
+ * of them talk. Who reaches whom is told by the receiver.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { apply, get, inNode, kubectl, namespace, NODES, readyCluster, refused, waitFor } from "./harness/cluster.ts";
+import { createPods, type Flow, type FlowKind, type Pod } from "./harness/pods.ts";
+import { enforce, policy } from "./harness/policy.ts";
+
+await readyCluster();
+const ns = await namespace("routing");
+const NUMBERS = [1, 2, 3] as const;
+const MADE = [...NUMBERS.map((number) => `of-node-${number}`), "elder", "younger", "wrong"];
+/** Packets that may be on their way at each of the six changes, of all flows. */
+const IN_FLIGHT = 30;
+let [one, two, three]: Pod[] = [];
+
+before(async () => {
+  const pods = await createPods(ns.name, NUMBERS.map((number) => ({ name: `p${number}`, node: number, labels: { app: `p${number}` } })));
+  [one, two, three] = NUMBERS.map((number) => pods[`p${number}`]) as [Pod, Pod, Pod];
+}, { timeout: 600_000 });
+after(async () => {
+  await kubectl("delete", "ciliumrouting", "--ignore-not-found", ...MADE);
+  await routes("default", "tunnel", "3/3");
+  await ns.remove();
+}, { timeout: 600_000 });
+
+interface Condition { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }
+interface Routing {
+  readonly metadata: { readonly generation: number };
+  readonly spec: { readonly mode: string };
+  readonly status?: { readonly nodes: string; readonly observedGeneration: number; readonly conditions: readonly Condition[] };
+}
+
+const of = (number: number): object => ({ matchLabels: { "kubernetes.io/hostname": `node-${number}` } });
+const routing = (name: string, spec: object): object => ({ apiVersion: "cilium.io/v2alpha1", kind: "CiliumRouting", metadata: { name }, spec });
+
+/** The object is in force, on so many nodes. */
+async function routes(name: string, mode: string, nodes: string): Promise<void> {
+  await waitFor(`${name}: ${mode} on ${nodes}`, async () => {
+    const { metadata, spec, status } = await get<Routing>("ciliumrouting", name);
+    const ready = status?.conditions.find(({ type }) => type === "Ready")?.status === "True";
+    return spec.mode === mode && status?.nodes === nodes && status.observedGeneration === metadata.generation && ready ? true : undefined;
+  }, () => kubectl("describe", "ciliumrouting,ciliumnode"));
+}
+
+/** What it says of itself, once it says that. */
+async function says(name: string, type: string, pattern: RegExp): Promise<void> {
+  await waitFor(`${name}: ${type} ${pattern}`, async () => {
+    const { metadata, status } = await get<Routing>("ciliumrouting", name);
+    const condition = status?.observedGeneration === metadata.generation ? status.conditions.find((each) => each.type === type) : undefined;
+    return condition !== undefined && pattern.test(`${condition.status} ${condition.reason} ${condition.message}`) ? true : undefined;
+  }, () => kubectl("describe", "ciliumrouting"));
+}
+
+const podCidrs = async (number: number): Promise<readonly string[]> => (await get<{ spec: { podCIDRs: string[] } }>("node", `node-${number}`)).spec.podCIDRs;
+const routesOf = async (number: number): Promise<string> => `${await inNode(`node-${number}`, ["ip", "route"])}${await inNode(`node-${number}`, ["ip", "-6", "route"])}`;
+
+/** By which device a node's routes lead to another's pods, each family once. */
+async function ways(from: number, to: number): Promise<readonly string[]> {
+  const shown = (await routesOf(from)).split("\n");
+  return (await podCidrs(to)).map((cidr) => shown.filter((line) => line.startsWith(`${cidr} `)).map((line) => / dev (\S+) /.exec(`${line} `)?.[1]).join());
+}
+
+async function isWay(from: number, to: number, device: string): Promise<void> {
+  await waitFor(`node-${from} → node-${to} by ${device}`, async () => ((await ways(from, to)).every((each) => each === device) ? true : undefined), () => routesOf(from));
+}
+
+function flows(): readonly (readonly [string, Flow])[] {
+  const pods = [one, two, three] as [Pod, Pod, Pod];
+  const pairs = [[0, 1], [1, 2], [2, 0], [1, 0]] as const;
+  return pairs.flatMap(([from, to], index) => (["tcp", "udp", "tcp-new"] as const satisfies readonly FlowKind[]).map((kind) => {
+    const address = pods[to].addresses[index % 2] ?? "";
+    return [`p${from + 1} to ${address}, ${kind}`, pods[from].flow(kind, address, 8080, 50, 600)] as const;
+  }));
+}
+
+describe("objects of users", () => {
+  test("running nodes change over to native and back, one by one: connections go on, under policy, and at most what was on its way is lost", { timeout: 600_000 }, async (t) => {
+    await enforce(ns.name, policy("p2", { endpointSelector: { matchLabels: { app: "p2" } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: "p1" } }] }] }));
+    const running = flows();
+    for (const number of NUMBERS) {
+      await apply(routing(`of-node-${number}`, { mode: "native", native: { directNodeRoutes: true }, nodeSelector: of(number) }));
+      await routes(`of-node-${number}`, "native", "1/1");
+    }
+    for (const [from, to] of [[1, 2], [2, 1], [2, 3], [3, 1]] as const) await isWay(from, to, "eth0");
+    await says("default", "Ready", /True Routed all 0 nodes/);
+    for (const address of two?.addresses ?? []) {
+      await one?.reaches("tcp", address, 8080);
+      await three?.isCutFrom("tcp", address, 8080);
+    }
+    for (const number of NUMBERS) {
+      await kubectl("delete", "ciliumrouting", `of-node-${number}`);
+      for (const other of NUMBERS.filter((each) => each !== number)) await isWay(number, other, "cilium_host");
+    }
+    await routes("default", "tunnel", "3/3");
+    const results = await Promise.all(running.map(async ([name, flow]) => [name, await flow.stop()] as const));
+    const lost = results.map(([name, { sent, answered }]) => [name, sent - answered] as const).filter(([, count]) => count > 0);
+    t.diagnostic(`${results.reduce((sum, [, { sent }]) => sum + sent, 0)} sent; lost: ${JSON.stringify(lost)}`);
+    for (const [name, { sent, answered, error }] of results) {
+      assert.ok(sent > 50, `${name}: it was sent; ${error}`);
+      if (name.endsWith("tcp")) assert.equal(answered, sent, `${name}: a connection loses nothing; ${error}`);
+    }
+    assert.ok(lost.reduce((sum, [, count]) => sum + count, 0) <= IN_FLIGHT, JSON.stringify(lost));
+  });
+
+  test("mode auto is native where nodes share a segment; a route that somebody deletes is back, and others' stay", { timeout: 300_000 }, async () => {
+    await inNode("node-1", ["ip", "route", "add", "203.0.113.0/24", "dev", "eth0"]);
+    await apply(routing("elder", { mode: "auto", nodeSelector: {} }));
+    await routes("elder", "auto", "3/3");
+    await isWay(1, 2, "eth0");
+    const [cidr = ""] = await podCidrs(2);
+    await inNode("node-1", ["ip", "route", "delete", cidr]);
+    await isWay(1, 2, "eth0");
+    assert.match(await routesOf(1), /^203\.0\.113\.0\/24 dev eth0/m);
+    await inNode("node-1", ["ip", "route", "delete", "203.0.113.0/24"]);
+    for (const address of two?.addresses ?? []) await one?.reaches("tcp", address, 8080);
+  });
+
+  test("of two objects the greater priority speaks for a node, then the elder; the loser says so; what is wrong is refused or told, and changes nothing", { timeout: 300_000 }, async () => {
+    await apply(routing("younger", { mode: "tunnel", nodeSelector: of(1) }));
+    await says("younger", "Conflict", /^True Overridden .*node-1 \(elder\)/);
+    await apply(routing("younger", { mode: "tunnel", priority: 5, nodeSelector: of(1) }));
+    await routes("younger", "tunnel", "1/1");
+    await says("younger", "Conflict", /^False None/);
+    await says("elder", "Conflict", /^True Overridden .*node-1 \(younger\)/);
+    await isWay(1, 2, "cilium_host");
+    await isWay(2, 1, "cilium_host");
+    await isWay(2, 3, "eth0");
+    for (const address of two?.addresses ?? []) await one?.reaches("tcp", address, 8080);
+    await apply(routing("younger", { mode: "native", priority: 5, nodeSelector: of(1), tunnel: { port: 9999 } }));
+    await says("younger", "Ready", /^False Invalid spec\.tunnel\.port.*stays in force/);
+    await isWay(1, 2, "cilium_host");
+    assert.match(await refused(JSON.stringify(routing("wrong", { mode: "native" }))), /spec\.nodeSelector/);
+    await kubectl("delete", "ciliumrouting", "younger", "elder");
+    await routes("default", "tunnel", "3/3");
+    for (const { name } of NODES) assert.doesNotMatch(await routesOf(Number(name.slice(-1))), / via \S+ dev eth0 proto 193/);
+  });
+});

@@ -1,0 +1,66 @@
+/** By which way nodes send to each other, also while they change over one after the other. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { RemoteCidr } from "../../../src/agent/peers.ts";
+import { between, isSameReaching, reachAll, reachOf, reachingBy } from "../../../src/agent/reach.ts";
+import type { Ground, Reach } from "../../../src/agent/reach.ts";
+
+const on = (nodeName: string, nodeIp: string, mode?: RemoteCidr["mode"]): RemoteCidr => ({ cidr: `10.${nodeName.charCodeAt(0)}.0.0/24`, nodeName, nodeIp, tunnelIp: nodeIp, mode });
+const ground: Ground = {
+  ways: new Map([["192.0.2.2", { device: "eth0", gateway: undefined }], ["192.0.2.3", { device: "eth0", gateway: undefined }], ["198.51.100.9", { device: "eth0", gateway: "192.0.2.254" }]]),
+  underlay: ["eth0"],
+  hasTunnel: true,
+};
+const NEAR = on("b", "192.0.2.2", "Native");
+const FAR = on("f", "198.51.100.9", "Native");
+const decision = (mode: "tunnel" | "native" | "auto", directRoutes = mode !== "tunnel") => ({ mode, directRoutes });
+const ways = (...args: Parameters<typeof reachAll>): Record<string, Reach> => Object.fromEntries(reachAll(...args).reach);
+
+describe("the way to another node", () => {
+  it("is without a tunnel only where both ends say so", () => {
+    assert.deepEqual(ways(decision("native"), [NEAR, on("c", "192.0.2.3", "Tunnel")], ground), { b: "direct", c: "tunnel" });
+    assert.deepEqual(ways(decision("tunnel"), [NEAR], ground), { b: "tunnel" });
+    assert.deepEqual(ways(decision("auto"), [NEAR, on("c", "192.0.2.3", "Auto")], ground), { b: "direct", c: "direct" });
+    assert.deepEqual(ways(decision("native"), [on("b", "192.0.2.2")], ground), { b: "direct" }, "an agent that does not say it routes as all do");
+  });
+
+  it("with mode auto is native on a shared segment and the tunnel beyond a router, and that is as it should be", () => {
+    const { reach, failures } = reachAll(decision("auto"), [NEAR, FAR], ground);
+    assert.deepEqual([Object.fromEntries(reach), failures], [{ b: "direct", f: "tunnel" }, []]);
+  });
+
+  it("with native routes of our own a node beyond a router is reached through the tunnel, and that is said", () => {
+    const { reach, failures } = reachAll(decision("native"), [NEAR, FAR], ground);
+    assert.deepEqual(Object.fromEntries(reach), { b: "direct", f: "tunnel" });
+    assert.match(failures.join(), /^no direct route to \S+ of f: .* behind the gateway 192\.0\.2\.254.*; it is reached through the tunnel$/);
+    assert.deepEqual(ways(decision("native"), [FAR], { ...ground, hasTunnel: false }), { f: "direct" }, "where there is no tunnel its route is missing, which the routes say");
+    assert.deepEqual(ways(decision("native"), [{ ...FAR, tunnelIp: undefined }], ground), { f: "direct" });
+  });
+
+  it("is left to the network where it has the routes", () => {
+    assert.deepEqual(reachAll(decision("native", false), [NEAR, FAR], ground), { reach: new Map([["b", "direct"], ["f", "direct"]]), failures: [] });
+  });
+
+  it("of a node that one family alone reaches is the tunnel for both", () => {
+    assert.deepEqual(ways(decision("auto"), [NEAR, { ...NEAR, cidr: "fd00::/64", nodeIp: undefined }], ground), { b: "tunnel" });
+  });
+});
+
+describe("changing over", () => {
+  it("an entry says that there is no tunnel after the route is there, and no longer before it goes", () => {
+    const native = new Map<string, Reach>([["b", "direct"], ["c", "tunnel"]]);
+    assert.deepEqual(Object.fromEntries(between(reachingBy("tunnel"), native)), { b: "tunnel", c: "tunnel" });
+    assert.deepEqual(Object.fromEntries(between(reachingBy("native", native), native)), { b: "direct", c: "tunnel" });
+    assert.deepEqual(Object.fromEntries(between(reachingBy("native", native), new Map([["b", "tunnel"], ["c", "direct"]]))), { b: "tunnel", c: "tunnel" });
+  });
+
+  it("a node whose way nobody looked at yet is reached by that of the mode", () => {
+    assert.deepEqual([reachOf(reachingBy("native"), "x"), reachOf(reachingBy("auto"), "x"), reachOf(reachingBy("tunnel"), "x")], ["direct", "tunnel", "tunnel"]);
+  });
+
+  it("the same is known to be the same", () => {
+    const reach = new Map<string, Reach>([["b", "direct"]]);
+    assert.ok(isSameReaching(reachingBy("auto", reach), reachingBy("auto", new Map(reach))));
+    for (const other of [reachingBy("native", reach), reachingBy("auto"), reachingBy("auto", reach, true), reachingBy("auto", new Map([["b", "tunnel"]]))]) assert.ok(!isSameReaching(reachingBy("auto", reach), other));
+  });
+});
