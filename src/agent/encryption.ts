@@ -39,14 +39,14 @@ export interface NodeEncryptionOptions {
   /** The nodes are all known, from the API server or from the disk. */
   readonly isUsable: () => boolean;
   readonly enforcement: Enforcement;
-  /** UDP port of the first device; the next one is the second's. */
+  /** UDP port of nodes that name none. */
   readonly port: number;
+  /** What is said for this node, as it is now; absent: that port, and no keepalive. */
+  readonly said?: () => SaidOfNode;
   readonly tunnelPort: number;
   /** Of the device: the greatest packet that it can wrap. */
   readonly mtu: number;
   readonly onReport: () => void;
-  /** Seconds; 0 where it is absent. */
-  readonly keepalive?: number;
   /** Which device has which key. */
   readonly keyFile: string;
   readonly wish: () => RotationWish;
@@ -54,6 +54,16 @@ export interface NodeEncryptionOptions {
   readonly graceMs?: number;
   /** Names of the devices; tests have several on a machine. */
   readonly devices?: readonly string[];
+}
+
+/** What an object, or the chart's values, say for this node. */
+export interface SaidOfNode {
+  /** UDP port of the first device; the next one is the second's. */
+  readonly port: number;
+  /** Seconds; 0: silent. */
+  readonly keepalive: number;
+  /** Whose words these are, as the node's status names it. */
+  readonly by: Pick<EncryptionStatus, "object" | "objectGeneration">;
 }
 
 const LOOK_AGAIN_MS = 10_000;
@@ -95,7 +105,7 @@ export class NodeEncryption implements Reconciler {
     this.#devices = options.devices ?? WIREGUARD_DEVICES;
     this.#links = new Links(options.run);
     this.#routes = new EncryptedRoutes(options.run);
-    this.#keyring = new Keyring(options.keyFile, options.port);
+    this.#keyring = new Keyring(options.keyFile, () => this.#said.port);
   }
 
   /** undefined before the first pass. */
@@ -167,9 +177,14 @@ export class NodeEncryption implements Reconciler {
     return [...this.#options.nodes()].filter((row) => row.name !== name);
   }
 
+  get #said(): SaidOfNode {
+    const { said, port } = this.#options;
+    return said?.() ?? { port, keepalive: 0, by: {} };
+  }
+
   #plan(keys: readonly OwnKey[]): EncryptionPlan {
-    const { local, nodes, port, keepalive = 0 } = this.#options;
-    return encryptionPlan({ local: local(), nodes: nodes(), port, keys, keepalive, inForce: this.#isInForce });
+    const { local, nodes, port } = this.#options;
+    return encryptionPlan({ local: local(), nodes: nodes(), port, keys, keepalive: this.#said.keepalive, inForce: this.#isInForce });
   }
 
   #withoutDevice(name: string): boolean {
@@ -184,7 +199,7 @@ export class NodeEncryption implements Reconciler {
   }
 
   #cannot(why: string): void {
-    this.#tell({ keys: this.#keyring.published, status: encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing: [why] }, undefined) });
+    this.#tell({ keys: this.#keyring.published, status: { ...encryptionStatus({ enforce: this.#isInForce, confirmed: false, reached: 0, missing: [why] }, undefined), ...this.#said.by } });
   }
 
   async #withDevices(slots: readonly Slot[]): Promise<boolean> {
@@ -204,7 +219,7 @@ export class NodeEncryption implements Reconciler {
     await this.#clearUnused(slots);
     const rotation = sentence([...waiting, ...waits]);
     const kind = own[0]?.link.kind === "wireguard" ? "Kernel" : "Userspace";
-    this.#tell({ keys: this.#keyring.published, status: { ...encryptionStatus(plan, kind), ...(rotation === "" ? {} : { rotation }) } });
+    this.#tell({ keys: this.#keyring.published, status: { ...encryptionStatus(plan, kind), ...this.#said.by, ...(rotation === "" ? {} : { rotation }) } });
     return plan.confirmed && plan.enforce && this.#keyring.keys.length === 1;
   }
 

@@ -25,11 +25,11 @@ export type SlotStates = readonly (WireGuardState | undefined)[];
 
 export class Keyring {
   readonly #file: string;
-  readonly #port: number;
+  readonly #port: () => number;
   #keys: readonly HeldKey[] | undefined;
 
-  /** @param port the first of the two */
-  constructor(file: string, port: number) {
+  /** @param port the first of the two, as it is now */
+  constructor(file: string, port: () => number) {
     this.#file = file;
     this.#port = port;
   }
@@ -48,7 +48,7 @@ export class Keyring {
 
   /** Of the present key and the next one, whichever. */
   get ports(): readonly number[] {
-    return [this.#port, this.#port + 1];
+    return [this.#port(), this.#port() + 1];
   }
 
   /** Once: what the devices have, by the file; else any key that a device has; else a fresh one for the first device, when it is there. */
@@ -87,7 +87,7 @@ export class Keyring {
   }
 
   #made({ epoch, created }: KeyTurn, slot: number, pair: KeyPair): HeldKey {
-    const port = this.ports.find((one) => one !== this.#keys?.[0]?.port) ?? this.#port;
+    const port = this.ports.find((one) => one !== this.#keys?.[0]?.port) ?? this.#port();
     return { publicKey: pair.publicKey, privateKey: pair.privateKey, port, epoch, created, slot };
   }
 

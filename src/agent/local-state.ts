@@ -111,6 +111,11 @@ export class LocalState {
     return this.#tablesNow().remoteCidrs;
   }
 
+  /** Of each pod CIDR of another node that is somebody else's too, a sentence. */
+  get refusedCidrs(): readonly string[] {
+    return this.#tablesNow().refusedCidrs;
+  }
+
   desired(nodeState: NodeState, synced: boolean): DesiredState {
     const identities = this.identities;
     const tables = this.#tablesNow();

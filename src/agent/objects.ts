@@ -3,6 +3,7 @@ import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import type { CiliumIdentity } from "../api/gen/ciliumidentities.ts";
 import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import { KEYS_NOT_BEFORE } from "../compile/index.ts";
+import type { NodeLabels } from "../compile/index.ts";
 import { isFinished } from "../api/core.ts";
 import type { EndpointSlice, Node, Pod } from "../api/core.ts";
 import { PORT_PROTOCOLS, identityNumber, labelsOf, portNames } from "../model/index.ts";
@@ -102,13 +103,16 @@ export type PublishedKeys = NonNullable<CiliumNode["spec"]["encryption"]>;
 
 /** What users say of encryption beside the settings. */
 export interface EncryptionRow {
+  readonly metadata: Pick<CiliumEncryption["metadata"], "name" | "creationTimestamp" | "generation">;
+  readonly spec: CiliumEncryption["spec"];
   /** RFC 3339, unless it is wrong. */
   readonly keysNotBefore?: string;
 }
 
-export function decodeEncryption({ metadata }: CiliumEncryption): EncryptionRow {
+export function decodeEncryption({ metadata, spec }: CiliumEncryption): EncryptionRow {
+  const { name, creationTimestamp, generation } = metadata;
   const keysNotBefore = metadata.annotations?.[KEYS_NOT_BEFORE];
-  return keysNotBefore === undefined ? {} : { keysNotBefore };
+  return { metadata: { name, ...withoutAbsent({ creationTimestamp, generation }) }, spec, ...withoutAbsent({ keysNotBefore }) };
 }
 
 export type EncryptionStatus = NonNullable<NonNullable<CiliumNode["status"]>["encryption"]>;
@@ -131,8 +135,8 @@ export function isPlacedAlike(a: CiliumNodeRow | undefined, b: CiliumNodeRow | u
 }
 
 /** One order of the fields, so that equal ones are equal as text. */
-function encryptionStatus({ phase, device, peers, sends, rotation, message }: EncryptionStatus): EncryptionStatus {
-  return { phase, device, peers, ...withoutAbsent({ sends, rotation, message }) };
+function encryptionStatus({ phase, device, peers, object, objectGeneration, sends, rotation, message }: EncryptionStatus): EncryptionStatus {
+  return { phase, device, peers, ...withoutAbsent({ object, objectGeneration, sends, rotation, message }) };
 }
 
 function publishedKeys({ publicKey, port, epoch, created, next }: PublishedKeys): PublishedKeys {
@@ -155,6 +159,8 @@ export interface NodeRow {
   readonly uid: string;
   readonly podCidrs: readonly string[];
   readonly internalIps: readonly string[];
+  /** Absent in what an earlier version kept on disk. */
+  readonly labels?: NodeLabels;
 }
 
 export function decodeNode(object: Node): NodeRow {
@@ -164,5 +170,6 @@ export function decodeNode(object: Node): NodeRow {
     uid: object.metadata.uid ?? "",
     podCidrs: object.spec?.podCIDRs ?? single,
     internalIps: (object.status?.addresses ?? []).filter((address) => address.type === "InternalIP").map((address) => address.address),
+    labels: object.metadata.labels ?? {},
   };
 }

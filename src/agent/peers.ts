@@ -5,6 +5,7 @@ import type { Cidr } from "../lib/ip.ts";
 import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
 import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, RoutingStatus } from "./objects.ts";
+import { podBlocks } from "./pod-blocks.ts";
 import { mayComeBare, reachOf } from "./reach.ts";
 import type { Reaching } from "./reach.ts";
 
@@ -27,6 +28,8 @@ export interface NodeTables {
   readonly places: ReadonlyMap<string, Place>;
   /** Pod CIDRs of the other nodes. */
   readonly remoteCidrs: readonly RemoteCidr[];
+  /** Of each pod CIDR that is another node's too, a sentence. */
+  readonly refusedCidrs: readonly string[];
   /** Of identities of this node's own, and of reserved ones that are more here than everywhere. */
   readonly labels: ReadonlyMap<number, readonly string[]>;
 }
@@ -55,17 +58,6 @@ export function underlayOf(node: { readonly internalIps: readonly string[] }, lo
   return node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === wantIPv6);
 }
 
-function validCidrs(texts: readonly string[]): string[] {
-  return texts.filter((text) => {
-    try {
-      parseCidr(text);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 export function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
   const address = parseAddress(ip);
   return place.podCidrs.some((cidr) => cidrContains(cidr, address));
@@ -89,10 +81,12 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   const nodes = new Map<string, NodeTarget>();
   const places = new Map<string, Place>();
   const remoteCidrs: RemoteCidr[] = [];
-  for (const node of others) {
+  const rows = [...others];
+  const blocks = podBlocks(local, rows);
+  for (const node of rows) {
     if (node.name === local.name) continue;
     const underlay = underlayOf(node, local);
-    const podCidrs = validCidrs(node.podCidrs);
+    const podCidrs = blocks.of(node.name);
     const reach = { node: underlay, flags: flagsOf(reaching, node) };
     const place = { ...reach, podCidrs: podCidrs.map((text) => parseCidr(text)) };
     const identity = identityOfNode(node.internalIps, apiServers);
@@ -100,7 +94,7 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
     places.set(node.name, place);
     const nodeIp = (cidr: string): string | undefined => node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr));
     for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
-    remoteCidrs.push(...podCidrs.filter((cidr) => !local.podCidrs.includes(cidr)).map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay, mode: node.routing?.mode })));
+    remoteCidrs.push(...podCidrs.map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay, mode: node.routing?.mode })));
     for (const ip of routers) peers.set(ip, { identity, node: reach.node, flags: PEER_ROUTER | reach.flags });
     const row = { routerIpv4: routers.find((ip) => !isIPv6(ip)), routerIpv6: routers.find(isIPv6), address: underlay ?? "::" };
     for (const ip of node.internalIps.filter(isAddress)) {
@@ -118,5 +112,5 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
-  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, labels: ownLabels(own, apiServers) };
+  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers) };
 }

@@ -10,6 +10,7 @@ import { WorkQueue } from "../lib/queue.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Core } from "./core.ts";
+import { sentence } from "./encryption-plan.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { RoutingStatus } from "./objects.ts";
 import { between, reachAll, reachingBy, saidMode } from "./reach.ts";
@@ -46,6 +47,8 @@ export class NodeRouting implements Reconciler {
   #sinceMs = performance.now();
   #isRunning = false;
   #failure: string | undefined = NOT_SET_UP;
+  /** Pod CIDRs of other nodes that are left out, in a sentence: told, and no reason that this node should not serve. */
+  #refusedCidrs = "";
 
   constructor(options: NodeRoutingOptions) {
     this.#options = options;
@@ -62,7 +65,7 @@ export class NodeRouting implements Reconciler {
   /** undefined: nothing is in force yet. */
   get status(): RoutingStatus | undefined {
     if (this.#failure === NOT_SET_UP) return undefined;
-    const message = this.#failure;
+    const message = [this.#failure, this.#refusedCidrs].filter((text) => text !== undefined && text !== "").join("; ") || undefined;
     return { settings: routingHash(this.#inForce), mode: saidMode(this.#inForce.mode), ...(message === undefined ? {} : { message }) };
   }
 
@@ -99,6 +102,7 @@ export class NodeRouting implements Reconciler {
       const more = failures.length - FAILURES_NAMED;
       if (failures.length > 0) throw new CodedError("ROUTES", [...failures.slice(0, FAILURES_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; "));
       this.#tell(undefined);
+      this.#tellRefused(sentence(this.#options.core.state.refusedCidrs));
     } catch (thrown) {
       this.#tell(describeError(thrown));
       throw thrown;
@@ -151,5 +155,13 @@ export class NodeRouting implements Reconciler {
     if (failure === this.#failure) return;
     this.#failure = failure;
     this.#options.onChanged();
+  }
+
+  #tellRefused(refused: string): void {
+    if (refused === this.#refusedCidrs) return;
+    this.#refusedCidrs = refused;
+    const { logger, onChanged } = this.#options;
+    if (refused !== "") logger.error("pod CIDRs of other nodes are refused: no two nodes can have the same addresses", { refused });
+    onChanged();
   }
 }

@@ -8,6 +8,8 @@ import type { QueueObserver } from "../lib/queue.ts";
 import type { AgentConfig } from "./config.ts";
 import { NodeEncryption, removeEncryption } from "./encryption.ts";
 import { Enforcement } from "./encryption-enforcement.ts";
+import { wordsFor } from "./encryption-objects.ts";
+import type { NodeWords } from "./encryption-objects.ts";
 import type { KnownEncryption } from "./node-writer.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { LocalNode } from "./peers.ts";
@@ -34,8 +36,6 @@ export interface RunningEncryption {
 }
 
 const KEY = "encryption";
-/** The only one that there can be. */
-const DEFAULT_ENCRYPTION = "default";
 const KEY_FILE = "encryption.json";
 const BURST_MS = 100;
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
@@ -50,6 +50,8 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
     await removeEncryption(runCommand, enforcement);
     return { known: { report: undefined }, facts: async () => undefined, touch: () => undefined };
   }
+  const values = config.encryption;
+  const words = (): NodeWords => wordsFor({ values, tunnelPort: config.routing.tunnelPort, objects: tables.encryptions?.objects.values() ?? [], labels: tables.node.objects.get(config.nodeName)?.labels ?? {} });
   const encryption = new NodeEncryption({
     run: runCommand,
     sysctl: new Sysctl(join(config.paths.hostProc, "sys")),
@@ -58,19 +60,20 @@ export async function startEncryption(parts: EncryptionParts): Promise<RunningEn
     nodes: () => tables.nodes.objects.values(),
     isUsable: () => tables.nodes.isUsable,
     enforcement,
-    port: config.encryption.port,
+    port: values.port,
     tunnelPort: config.routing.tunnelPort,
     mtu: network.encryptedMtu,
     onReport: parts.onReport,
     keyFile: join(config.paths.state, KEY_FILE),
-    keepalive: config.encryption.persistentKeepalive,
-    wish: () => ({ intervalMs: config.encryption?.keyRotationMs, notBefore: tables.encryptions?.objects.get(DEFAULT_ENCRYPTION)?.keysNotBefore }),
+    said: () => words().said,
+    wish: () => words().wish,
   });
   const queue = new WorkQueue({ name: KEY, logger: parts.logger, observer: parts.observer, minIntervalMs: BURST_MS, backoff: BACKOFF });
   queue.run(encryption, signal);
   queue.add(KEY);
   tables.nodes.subscribe({ changed: () => queue.add(KEY), synced: () => queue.add(KEY) });
   tables.encryptions?.subscribe({ changed: () => queue.add(KEY) });
+  tables.node.subscribe({ changed: () => queue.add(KEY) });
   await encryption.decided;
   return {
     get known() {

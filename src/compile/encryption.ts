@@ -1,4 +1,5 @@
 /** The encryption decision that the settings mean: one reader, for operator and agent. Pure. */
+import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import { ConfigError } from "../lib/errors.ts";
 import type { ReadSetting } from "./routing.ts";
 import type { RoutingDecision } from "./state.ts";
@@ -19,6 +20,14 @@ export interface EncryptionDecision {
   readonly keyRotationMs: number | undefined;
   readonly userspace: Userspace;
 }
+
+/** What may differ from node to node. */
+export type NodeEncryptionSettings = Omit<EncryptionDecision, "userspace">;
+
+/** What an object may say. Another word in it is refused, not left out: it may mean that something has to be stricter. */
+const WORDS: Readonly<Record<keyof CiliumEncryption["spec"], true>> = {
+  type: true, priority: true, nodeSelector: true, port: true, persistentKeepalive: true, keyRotationSeconds: true, userspace: true,
+};
 
 const WIREGUARD_PORT = 51_871;
 const SECOND_MS = 1000;
@@ -42,6 +51,21 @@ export function readEncryption(read: ReadSetting, routing: RoutingDecision): Enc
   const { port } = decision;
   if (routing.tunnelPort === port || routing.tunnelPort === port + 1) throw new ConfigError("tunnel-port", `${port} and ${port + 1} are WireGuard's while encryption is on`);
   return decision;
+}
+
+/** What is wrong with an object beyond its schema, in a sentence; undefined: nothing. One that is wrong speaks for no node. */
+export function encryptionProblem(spec: CiliumEncryption["spec"], { tunnelPort }: Pick<RoutingDecision, "tunnelPort">): string | undefined {
+  const unknown = Object.keys(spec).find((word) => !Object.hasOwn(WORDS, word));
+  if (unknown !== undefined) return `spec.${unknown}: not known, or not built yet`;
+  const { port } = spec;
+  if (port !== undefined && (port === tunnelPort || port + 1 === tunnelPort)) return `spec.port: ${port} and ${port + 1} would be WireGuard's, and ${tunnelPort} is the tunnel's`;
+  return undefined;
+}
+
+/** What the object says for its nodes; of what it leaves out the chart's values hold. */
+export function nodeEncryption({ port, persistentKeepalive, keyRotationSeconds }: CiliumEncryption["spec"], values: NodeEncryptionSettings): NodeEncryptionSettings {
+  const keyRotationMs = keyRotationSeconds === undefined ? values.keyRotationMs : keyRotationSeconds * SECOND_MS || undefined;
+  return { port: port ?? values.port, persistentKeepalive: persistentKeepalive ?? values.persistentKeepalive, keyRotationMs };
 }
 
 function choice<T extends string>(read: ReadSetting, key: string, absent: T, of: readonly T[]): T {

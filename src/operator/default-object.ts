@@ -76,7 +76,7 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
     } else if (object === undefined) {
       if (spec !== undefined) await this.#create(spec, signal);
     } else if (spec === undefined && isOurs(object)) await client.delete(type, { name: DEFAULT_OBJECT }, { signal });
-    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec }, signal);
+    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec: { ...withoutWords(object.spec), ...spec } }, signal);
     else await this.#tell(object, signal);
     return {};
   }
@@ -104,16 +104,35 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
   }
 }
 
+/** What somebody else wrote into it goes with the merge. */
+function withoutWords(spec: object): Readonly<Record<string, null>> {
+  return Object.fromEntries(Object.keys(spec).map((word) => [word, null]));
+}
+
 function isOurs(object: KubeObject): boolean {
   return Object.entries(OURS).every(([key, value]) => object.metadata.labels?.[key] === value);
 }
 
+/** The condition Ready. */
 export function readyCondition(object: Told, found: Verdict, now: string): Condition {
   return conditionOf(object, "Ready", found, now);
 }
 
-/** The time of its last transition stays while its status does. */
-export function conditionOf(object: Told, type: string, found: Verdict, now: string): Condition {
+/**
+ * The condition Conflict of an object that selects nodes: whether another one speaks for some of them.
+ * @param speakers of each node that `object` selects, the name of the object that speaks for it
+ */
+export function conflictCondition(object: Told, speakers: ReadonlyMap<string, string>, now: string): Condition {
+  const others = [...speakers].flatMap(([node, by]) => (by === object.metadata.name ? [] : [{ name: node, by }])).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const named = others.slice(0, NAMED).map(({ name, by }) => `${name} (${by})`).join(", ");
+  const more = others.length > NAMED ? `, and ${others.length - NAMED} more` : "";
+  return conditionOf(object, "Conflict", others.length === 0
+    ? { status: "False", reason: "None", message: "it speaks for every node that it selects" }
+    : { status: "True", reason: "Overridden", message: `another object, of greater priority or older, speaks for ${others.length} of ${speakers.size} nodes that it selects: ${named}${more}` }, now);
+}
+
+/** The time of the last transition stays while the status does. */
+function conditionOf(object: Told, type: string, found: Verdict, now: string): Condition {
   const before = object.status?.conditions.find((condition) => condition.type === type);
   return { type, ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
 }

@@ -1,9 +1,10 @@
-/** The CiliumEncryption named default: there while the chart's values switch encryption on. */
+/** What the CiliumEncryption objects say of themselves: default, there while the chart's values switch encryption on, and those that select nodes. */
 import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
-import type { EncryptionDecision } from "../compile/index.ts";
+import { DEFAULT_OBJECT, encryptionProblem, speakersOf } from "../compile/index.ts";
+import type { EncryptionDecision, NodeLabels, RoutingDecision } from "../compile/index.ts";
 import { CILIUM_ENCRYPTIONS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
-import { failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
+import { conflictCondition, failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
 import type { DefaultObject, FailingNode, NodeSources, Verdict } from "./default-object.ts";
 import type { CiliumNodeReport } from "./rows.ts";
 
@@ -27,16 +28,63 @@ function verdict(total: number, failing: readonly FailingNode[], rows: readonly 
   return { status: "False", reason: "Preparing", message: `${clear}; not ready: ${which}` };
 }
 
-/** Pure. `nodes`: name → what its agent says. */
+const NOT_ENABLED: Verdict = { status: "False", reason: "NotEnabled", message: "nothing is encrypted: the chart's value encryption.enabled is false" };
+
+/** Of the object default. Pure. `nodes`: name → what its agent says. */
 export function encryptionStatus(object: CiliumEncryption, enabled: boolean, nodes: ReadonlyMap<string, NodeEncryptionRow | undefined>, now: string): EncryptionStatus {
   const rows = [...nodes.values()];
   const failing = failingNodes(nodes, shortfall);
-  const found = enabled
-    ? verdict(nodes.size, failing, rows)
-    : ({ status: "False", reason: "NotEnabled", message: "nothing is encrypted: the chart's value encryption.enabled is false" } as const);
+  return folded(object, { enabled, nodes: nodes.size, rows, failing, found: enabled ? verdict(nodes.size, failing, rows) : NOT_ENABLED }, now);
+}
+
+export interface SelectingView {
+  /** undefined: the chart's values switch nothing on. */
+  readonly routing: Pick<RoutingDecision, "tunnelPort"> | undefined;
+  readonly objects: Iterable<CiliumEncryption>;
+  readonly labels: ReadonlyMap<string, NodeLabels>;
+  /** Name → what its agent says. */
+  readonly nodes: ReadonlyMap<string, NodeEncryptionRow | undefined>;
+}
+
+/** Of an object that selects nodes: it is ready when those for which it speaks encrypt as it says. Pure. */
+export function selectingStatus(object: CiliumEncryption, { routing, objects, labels, nodes }: SelectingView, now: string): EncryptionStatus {
+  const problem = routing && encryptionProblem(object.spec, routing);
+  const valid = [...objects].filter(({ spec }) => routing === undefined || encryptionProblem(spec, routing) === undefined);
+  const speakers = new Map(problem === undefined ? [...speakersOf(object, valid, labels)].map(([node, speaker]) => [node, speaker.metadata.name] as const) : []);
+  const own = new Map([...nodes].filter(([name]) => speakers.get(name) === object.metadata.name));
+  const rows = [...own.values()];
+  const failing = failingNodes(own, (row) => stale(object, row) ?? shortfall(row));
+  const found = refusal(routing !== undefined, problem, speakers.size, own.size) ?? verdict(own.size, failing, rows);
+  const status = folded(object, { enabled: routing !== undefined, nodes: own.size, rows, failing, found }, now);
+  return { ...status, conditions: [...status.conditions, conflictCondition(object, speakers, now)] };
+}
+
+function refusal(enabled: boolean, problem: string | undefined, selected: number, own: number): Verdict | undefined {
+  if (!enabled) return NOT_ENABLED;
+  if (problem !== undefined) return { status: "False", reason: "Invalid", message: `it speaks for no node: ${problem}` };
+  if (selected === 0) return { status: "False", reason: "NoNodes", message: "it selects no node" };
+  return own === 0 ? { status: "False", reason: "Overridden", message: "for every node that it selects another object speaks" } : undefined;
+}
+
+/** Why the node does not go by the object as it is; undefined: it does. */
+function stale({ metadata: { name, generation = 0 } }: CiliumEncryption, row: NodeEncryptionRow | undefined): string | undefined {
+  if (row === undefined) return undefined;
+  if ((row.object ?? DEFAULT_OBJECT) !== name) return `it still goes by the object ${row.object ?? DEFAULT_OBJECT}`;
+  return row.objectGeneration === generation ? undefined : `it still goes by generation ${row.objectGeneration ?? 0} of the object`;
+}
+
+interface Fold {
+  readonly enabled: boolean;
+  readonly nodes: number;
+  readonly rows: readonly (NodeEncryptionRow | undefined)[];
+  readonly failing: readonly FailingNode[];
+  readonly found: Verdict;
+}
+
+function folded(object: CiliumEncryption, { enabled, nodes, rows, failing, found }: Fold, now: string): EncryptionStatus {
   return {
     observedGeneration: object.metadata.generation ?? 0,
-    nodes: `${nodes.size - failing.length}/${nodes.size}`,
+    nodes: `${nodes - failing.length}/${nodes}`,
     kernel: rows.filter((row) => row?.device === "Kernel").length,
     userspace: rows.filter((row) => row?.device === "Userspace").length,
     failingNodes: enabled ? [...firstOf(failing)] : [],
@@ -53,11 +101,15 @@ export function encryptionSpec({ port, persistentKeepalive, keyRotationMs = 0, u
   return { type: "wireguard", port, persistentKeepalive, keyRotationSeconds: keyRotationMs / 1000, userspace };
 }
 
-export function defaultEncryption(decision: EncryptionDecision | undefined, sources: EncryptionSources): DefaultObject<CiliumEncryption> {
+export function defaultEncryption(decision: EncryptionDecision | undefined, routing: RoutingDecision, sources: EncryptionSources): DefaultObject<CiliumEncryption> {
+  const said = (): ReadonlyMap<string, NodeEncryptionRow | undefined> => saidByNodes(sources, ({ encryption }) => encryption);
+  const labels = (): ReadonlyMap<string, NodeLabels> => new Map([...sources.nodes.objects].map(([name, row]) => [name, row.labels ?? {}]));
   return {
     type: CILIUM_ENCRYPTIONS,
     objects: sources.encryptions,
     spec: decision === undefined ? undefined : encryptionSpec(decision),
-    status: (object, now) => encryptionStatus(object, decision !== undefined, saidByNodes(sources, ({ encryption }) => encryption), now),
+    status: (object, now) => object.metadata.name === DEFAULT_OBJECT
+      ? encryptionStatus(object, decision !== undefined, said(), now)
+      : selectingStatus(object, { routing: decision && routing, objects: sources.encryptions.objects.values(), labels: labels(), nodes: said() }, now),
   };
 }

@@ -177,7 +177,8 @@ export class CiliumOperator extends SafeOperator {
     sources.services.subscribe({ changed: (key, value) => this.#services.serviceChanged(key, value) });
     sources.slices.subscribe({ changed: (key, value, previous) => this.#services.sliceChanged(key, value, previous) });
     sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults(), this.#nodeChanged(node, sources)) });
-    sources.encryptions.subscribe({ changed: () => this.#work?.encryption.add(DEFAULT_OBJECT) });
+    // Which object speaks for a node, and so what each says of itself, depends on all of them.
+    sources.encryptions.subscribe({ changed: () => this.#addEncryptions() });
     sources.routings.subscribe({ changed: (_name, value, previous) => this.#routingChanged(value, previous) });
     sources.ciliumNodes.subscribe({ changed: (node) => (this.#addDefaults(), this.#nodeChanged(node, sources)) });
     sources.endpoints.subscribe({ changed: (_key, value, previous) => this.#endpointChanged(value, previous) });
@@ -249,7 +250,7 @@ export class CiliumOperator extends SafeOperator {
   #keepDefaults(sources: Sources, book: RoutingBook, work: Work, signal: AbortSignal): void {
     const { client, events, encryption, routing } = this.#options;
     const common = { client, events, now: () => new Date() };
-    work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, sources) }), signal);
+    work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, routing, sources) }), signal);
     work.routing.run(new DefaultObjectKeeper({ ...common, kept: defaultRouting(routing, book, sources) }), signal);
     this.#addDefaults();
   }
@@ -260,8 +261,12 @@ export class CiliumOperator extends SafeOperator {
   }
 
   #addDefaults(): void {
-    this.#work?.encryption.add(DEFAULT_OBJECT);
+    this.#addEncryptions();
     this.#addRoutings();
+  }
+
+  #addEncryptions(): void {
+    for (const name of new Set([DEFAULT_OBJECT, ...(this.#sources?.encryptions.objects.keys() ?? [])])) this.#work?.encryption.add(name);
   }
 
   #addRoutings(): void {

@@ -8,7 +8,7 @@ import type { NodeLabels, RoutingDecision } from "../compile/index.ts";
 import { CILIUM_ROUTINGS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import { conditionOf, failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
+import { conflictCondition, failingNodes, firstOf, namesOf, readyCondition, saidByNodes } from "./default-object.ts";
 import type { DefaultObject, NodeSources, Verdict } from "./default-object.ts";
 import type { CiliumNodeReport } from "./rows.ts";
 
@@ -76,18 +76,14 @@ export interface UserRouting {
 /** Pure. `nodes`: name → what its agent says, of all nodes. */
 export function userRoutingStatus(object: CiliumRouting, { problem, spec, decision, speakers }: UserRouting, nodes: Rows, now: string): RoutingStatus {
   const own = new Map([...nodes].filter(([name]) => speakers.get(name) === object.metadata.name));
-  const lost = [...speakers].filter(([, speaker]) => speaker !== object.metadata.name).map(([name, speaker]) => ({ name, message: `${speaker} speaks for it` }));
   const failing = decision === undefined ? [] : failingNodes(own, (row) => shortfall(row, routingHash(decision)));
-  const conflict: Verdict = lost.length === 0
-    ? { status: "False", reason: "None", message: "no other object speaks for a node that it selects" }
-    : { status: "True", reason: "Overridden", message: `for nodes that it selects others speak, by priority or age: ${[...new Set(lost.map(({ name }) => `${name} (${speakers.get(name)})`))].slice(0, 10).join(", ")}` };
   return {
     observedGeneration: object.metadata.generation ?? 0,
     nodes: `${own.size - failing.length}/${own.size}`,
     ...counts(own),
     failingNodes: [...firstOf(failing)],
     ...(spec === undefined ? {} : { lastValid: canonicalJson(spec) }),
-    conditions: [readyCondition(object, userVerdict({ problem, spec, speakers }, own.size, failing), now), conditionOf(object, "Conflict", conflict, now)],
+    conditions: [readyCondition(object, userVerdict({ problem, spec, speakers }, own.size, failing), now), conflictCondition(object, speakers, now)],
   };
 }
 

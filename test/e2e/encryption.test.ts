@@ -260,6 +260,42 @@ describe("encryption by one flag", () => {
     assert.equal(new Set(keys).size, NODES.length);
   });
 
+  test("objects that select nodes: what they say holds there, the loser says so, and what is wrong is refused", { timeout: 300_000 }, async () => {
+    interface Selecting { readonly status?: { readonly nodes: string; readonly conditions: readonly { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }[] } }
+    const object = (name: string, spec: object): object => ({ apiVersion: "cilium.io/v2alpha1", kind: "CiliumEncryption", metadata: { name }, spec: { type: "wireguard", ...spec } });
+    const apply = async (...objects: object[]): Promise<string> => await must(["kubectl", "apply", "-f", "-"], { input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }) });
+    const on = (...names: string[]): object => ({ nodeSelector: { matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: names }] } });
+    const said = async (name: string, type: string): Promise<string> => {
+      const condition = (await get<Selecting>("ciliumencryption", name)).status?.conditions.find((each) => each.type === type);
+      return `${condition?.status} ${condition?.reason} ${condition?.message}`;
+    };
+    const keepalives = async (number: number): Promise<string[]> => (await wg(number, "show", "all", "persistent-keepalive")).split("\n").filter((line) => line !== "").map((line) => line.split("\t").at(-1) ?? "");
+    for (const [wrong, why] of [
+      [object("everywhere", {}), /spec\.nodeSelector/],
+      [object("process", { ...on("node-1"), userspace: "always" }), /spec\.userspace/],
+      [object("rest", { ...on("node-1"), port: 0 }), /port/],
+      [object("hasty", { ...on("node-1"), keyRotationSeconds: 5 }), /a minute and more/],
+    ] as const) await assert.rejects(apply(wrong), why);
+    try {
+      await apply(object("weak", { ...on("node-1", "node-2"), persistentKeepalive: 31 }), object("strong", { ...on("node-1"), priority: 7, persistentKeepalive: 37 }), object("tunnels", { ...on("node-3"), port: 8472 }));
+      await waitFor("each node goes by its object", async () => {
+        const seen = await Promise.all(numbers.map(keepalives));
+        const want = ["37", "31", "off"];
+        return seen.every((each, index) => each.length > 0 && each.every((value) => value === want[index])) ? true : undefined;
+      }, state, { timeoutMs: 120_000 });
+      await waitFor("the objects say so", async () => {
+        const all = await Promise.all([said("strong", "Ready"), said("strong", "Conflict"), said("weak", "Ready"), said("weak", "Conflict"), said("tunnels", "Ready")]);
+        const want = [/^True Encrypted/, /^False None/, /^True Encrypted/, /^True Overridden .*node-1 \(strong\)/, /^False Invalid .*the tunnel's/];
+        return want.every((each, index) => each.test(all[index] ?? "")) && (await get<Selecting>("ciliumencryption", "weak")).status?.nodes === "1/1" ? true : undefined;
+      }, state, { timeoutMs: 120_000 });
+    } finally {
+      await kubectl("delete", "ciliumencryption", "weak", "strong", "tunnels", "--ignore-not-found");
+    }
+    await waitFor("the chart's values hold again", async () => ((await Promise.all(numbers.map(keepalives))).flat().every((value) => value === "off") ? true : undefined), state, { timeoutMs: 120_000 });
+    await isEncrypted();
+    await reachAll();
+  });
+
   test("keys are replaced by one command: connections go on, nothing is in clear, all keys are others", { timeout: 300_000 }, async () => {
     const keys = async (): Promise<readonly PublishedKeys[]> => await Promise.all(NODES.map(async ({ name }) => (await get<{ spec: { encryption: PublishedKeys } }>("ciliumnode", name)).spec.encryption));
     const old = await keys();

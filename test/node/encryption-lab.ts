@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Enforcement } from "../../src/agent/encryption-enforcement.ts";
 import { NodeEncryption } from "../../src/agent/encryption.ts";
+import type { EncryptionReport, SaidOfNode } from "../../src/agent/encryption.ts";
 import type { RotationWish } from "../../src/agent/key-rotation.ts";
 import type { CiliumNodeRow } from "../../src/agent/objects.ts";
 import type { EncryptionFacts } from "../../src/inspect/index.ts";
@@ -36,10 +37,13 @@ export class LabNode {
   readonly devices: readonly [string, string];
   readonly map: BpfMap;
   wish: RotationWish = { intervalMs: undefined, notBefore: undefined };
+  said: SaidOfNode = { port: PORT, keepalive: 0, by: {} };
   readonly #rows: Map<string, CiliumNodeRow>;
   readonly #folder: string;
   readonly #processes = new Map<number, ChildProcess>();
   #encryption: NodeEncryption | undefined;
+  /** What the API server said last, while this node does not reach it. */
+  #heard: readonly CiliumNodeRow[] | undefined;
 
   constructor(tag: string, number: number, rows: Map<string, CiliumNodeRow>, folder: string) {
     this.name = `n${number}`;
@@ -94,8 +98,8 @@ export class LabNode {
     this.#encryption = new NodeEncryption({
       // The settings of another namespace are out of this process's reach; the test's wire needs none of them.
       run, sysctl: new Sysctl("/nowhere"), logger: silent, local: () => ({ name: this.name, uid: "", internalIps: [this.ip, this.ipv6], routerIps: [], podCidrs: [] }),
-      nodes: () => this.#rows.values(), isUsable: () => true, enforcement: new Enforcement({ map: this.map, file: join(this.#folder, `${this.name}-in-force`), logger: silent }), port: PORT, tunnelPort: TUNNEL_PORT, mtu: MTU, onReport: () => this.#publish(), devices: this.devices,
-      keyFile: this.keyFile, wish: () => this.wish, graceMs: GRACE_MS,
+      nodes: () => this.#heard ?? this.#rows.values(), isUsable: () => true, enforcement: new Enforcement({ map: this.map, file: join(this.#folder, `${this.name}-in-force`), logger: silent }), port: PORT, tunnelPort: TUNNEL_PORT, mtu: MTU, onReport: () => this.#publish(), devices: this.devices,
+      keyFile: this.keyFile, wish: () => this.wish, said: () => this.said, graceMs: GRACE_MS,
     });
   }
 
@@ -103,8 +107,24 @@ export class LabNode {
     return join(this.#folder, `${this.name}.json`);
   }
 
+  /** The API server is away for this node: it hears and tells nothing. */
+  cutOff(): void {
+    this.#heard = [...this.#rows.values()];
+  }
+
+  reconnect(): void {
+    this.#heard = undefined;
+    this.#publish();
+  }
+
+  /** What the node says of itself now, whoever hears it; undefined before its agent's first pass. */
+  get told(): EncryptionReport | undefined {
+    return this.#encryption?.report;
+  }
+
   /** What the API server would carry. */
   #publish(): void {
+    if (this.#heard !== undefined) return;
     const { keys, status } = this.#encryption?.report ?? assert.fail("a report without an agent");
     const { keys: _, ...others } = this.row;
     this.#rows.set(this.name, { ...others, ...(keys === undefined ? {} : { keys }), encryption: status });

@@ -131,6 +131,44 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     assert.equal(a.publicKey, publicKey);
   });
 
+  it("without an API server an agent that starts anew goes on; a node whose key is lost with its device is not believed, and is found again", async () => {
+    const { publicKey } = b;
+    for (const node of [a, b]) node.cutOff();
+    a.startAgent();
+    await a.pass();
+    const clear = await capture(a, `udp port ${TUNNEL_PORT}`);
+    const encrypted = await capture(a, `udp port ${PORT}`);
+    sendTunnel(a, b, "hello");
+    await until("an encrypted packet", () => encrypted.lines().length > 0);
+    await b.killDevice();
+    b.startAgent();
+    b.startDevice();
+    await until("b has another key, of which nobody hears", () => b.told?.keys !== undefined && b.told.keys.publicKey !== publicKey);
+    assert.equal(a.isInForce && b.isInForce, true);
+    assert.match(b.told?.status.message ?? "", /n1: it has not answered yet/);
+    for (const [from, to] of [[a, b], [b, a]] as const) sendTunnel(from, to, "lost");
+    assert.deepEqual(a.exec("wg", "show", a.device, "peers").trim().split("\n"), [publicKey], "a stale key is not taken for another's");
+    for (const node of [a, b]) node.reconnect();
+    await until("both reach each other", () => a.row.encryption?.message === undefined && b.row.encryption?.message === undefined && b.row.encryption?.device === "Userspace" && a.publicKey !== undefined);
+    await Promise.all([clear.stop(), encrypted.stop()]);
+    assert.deepEqual(clear.lines(), []);
+  });
+
+  it("what is said for one node holds for it: its keepalive, and its port by a key of its own, which the other takes up", async () => {
+    a.said = { port: 52_000, keepalive: 20, by: { object: "edge", objectGeneration: 4 } };
+    a.startDevice(1);
+    b.startDevice(1);
+    await until("a is on the other port", () => a.row.keys?.port === 52_000 && a.row.keys.next === undefined && b.row.keys?.next === undefined && a.row.encryption?.message === undefined && b.row.encryption?.message === undefined);
+    assert.deepEqual([a.row.encryption?.object, a.row.encryption?.objectGeneration, a.row.encryption?.phase], ["edge", 4, "Enforced"]);
+    const [device = ""] = a.routes.match(/dev (\S+)/)?.slice(1) ?? [];
+    assert.match(a.exec("wg", "show", device, "persistent-keepalive"), /\t20\n/);
+    const there = b.routes.match(/dev (\S+)/)?.[1] ?? "";
+    assert.match(b.exec("wg", "show", there, "endpoints"), new RegExp(`${a.ip.replaceAll(".", "\\.")}:52000`));
+    a.said = { port: PORT, keepalive: 0, by: {} };
+    await until("a is back on the usual port", () => a.row.keys?.port === PORT && a.row.keys.next === undefined && b.row.keys?.next === undefined && a.row.encryption?.message === undefined && b.row.encryption?.message === undefined);
+    assert.equal(a.row.encryption?.object, undefined);
+  });
+
   it("a port that somebody else has is told; nothing leaves in clear, and it goes on when the port is free", async () => {
     await a.killDevice();
     const other = a.spawn(process.execPath, "-e", `const s = require("node:dgram").createSocket("udp6"); s.bind(${PORT}, () => console.log("bound")); process.stdin.on("end", () => s.close()).resume()`);

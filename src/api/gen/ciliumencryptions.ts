@@ -2,7 +2,7 @@
 import type { ObjectMeta } from "../meta.ts";
 
 /**
- * Encryption of what pods of different nodes say to each other. The operator keeps the one named default as the chart's values encryption.* say.
+ * Encryption of what pods of different nodes say to each other. The operator keeps the one named default as the chart's values encryption.* say; others say for the nodes that they select what is to be different there.
  */
 export interface CiliumEncryption {
   /**
@@ -15,13 +15,49 @@ export interface CiliumEncryption {
   kind?: string;
   metadata: ObjectMeta;
   /**
-   * What is wanted.
+   * What is wanted. Of what an object leaves out the chart's values hold.
    */
   spec: {
     /**
      * How it is encrypted; wireguard is the only type.
      */
     type: "wireguard";
+    /**
+     * Of several objects that select a node the one with the greatest speaks for it, of equal ones the oldest. Absent, 0.
+     */
+    priority?: number;
+    /**
+     * Which nodes it means, by their labels. Empty, all.
+     */
+    nodeSelector?: {
+      /**
+       * Labels that a node must have.
+       */
+      matchLabels?: {
+        [k: string]: string;
+      };
+      /**
+       * Further conditions, all of which a node must meet.
+       *
+       * Items: One condition.
+       */
+      matchExpressions?: {
+        /**
+         * Key of the label.
+         */
+        key: string;
+        /**
+         * How the label is compared.
+         */
+        operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /**
+         * Values of In and NotIn.
+         *
+         * Items: One value.
+         */
+        values?: string[];
+      }[];
+    };
     /**
      * UDP port between nodes; the next one is in use too while keys are replaced.
      */
@@ -31,7 +67,7 @@ export interface CiliumEncryption {
      */
     persistentKeepalive?: number;
     /**
-     * Age at which keys are replaced; 0, only when the annotation cilium.io/keys-not-before asks for it.
+     * Age at which keys are replaced; 0, only when the annotation cilium.io/keys-not-before asks for it. Where one node begins all others follow, so that the least of all nodes counts.
      */
     keyRotationSeconds?: number;
     /**
@@ -48,7 +84,7 @@ export interface CiliumEncryption {
      */
     observedGeneration?: number;
     /**
-     * Nodes that encrypt to all others and drop what is not encrypted, of all nodes, such as 3/3.
+     * Nodes that encrypt to all others and drop what is not encrypted, such as 3/3; of all nodes, or where the object selects some, of those for which it speaks.
      */
     nodes: string;
     /**
@@ -75,13 +111,13 @@ export interface CiliumEncryption {
       message: string;
     }[];
     /**
-     * Ready, whether all nodes encrypt.
+     * Ready, whether all its nodes encrypt; Conflict, whether another object speaks for some that it selects.
      *
      * Items: One condition.
      */
     conditions: {
       /**
-       * Ready.
+       * Ready or Conflict.
        */
       type: string;
       /**
@@ -89,7 +125,7 @@ export interface CiliumEncryption {
        */
       status: "True" | "False" | "Unknown";
       /**
-       * Encrypted, Preparing, Unreachable or NotEnabled.
+       * Of Ready, Encrypted, Preparing, Unreachable, NotEnabled, NoNodes, Overridden or Invalid; of Conflict, Overridden or None.
        */
       reason: string;
       /**

@@ -125,6 +125,14 @@ export interface CiliumNode {
        */
       peers: number;
       /**
+       * Name of the CiliumEncryption that speaks for the node. Absent, default.
+       */
+      object?: string;
+      /**
+       * Generation of that object by which the node goes. Absent of default, which the agents know as the chart's values.
+       */
+      objectGeneration?: number;
+      /**
        * Greatest epoch of the keys with which the node sends to every other node. Absent while there is no such one.
        */
       sends?: number;

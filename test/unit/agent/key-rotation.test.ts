@@ -164,7 +164,7 @@ describe("the memory of keys", () => {
     return held === undefined ? none : { ...none, privateKey: held.privateKey, publicKey: held.publicKey };
   };
   const restored = async (file: string, states: readonly (WireGuardState | undefined)[], others: readonly (readonly NodeKey[])[] = [], port = 51871): Promise<Keyring> => {
-    const ring = new Keyring(join(folder, file), port);
+    const ring = new Keyring(join(folder, file), () => port);
     await ring.restore(states, others, NOW);
     return ring;
   };

@@ -114,6 +114,21 @@ describe("peers", () => {
     assert.equal(tables.nodes.has("192.168.0.1"), false);
   });
 
+  it("of one block that two nodes claim the first by name has it, this node its own; the other is told, and nothing of it is believed", () => {
+    const twin: CiliumNodeRow = { name: "c", internalIps: ["192.168.0.3"], routerIps: ["10.0.1.1"], podCidrs: ["10.0.1.0/24", "10.0.5.0/24"] };
+    for (const order of [[other, twin], [twin, other]]) {
+      const tables = nodeTables(local, order, reachingBy("tunnel"));
+      assert.equal(tables.cidrs.get("10.0.1.0/24")?.node, "192.168.0.2");
+      assert.equal(tables.peers.get("10.0.1.1")?.node, "192.168.0.2");
+      assert.deepEqual(tables.remoteCidrs.filter(({ nodeName }) => nodeName === "c").map(({ cidr }) => cidr), ["10.0.5.0/24"], "its other one is its own");
+      assert.equal(remotePods("a", [endpoint({ nodeName: "c" })], tables.places).size, 0);
+      assert.deepEqual(tables.refusedCidrs, ["c: its pod CIDR 10.0.1.0/24 is refused, as b has 10.0.1.0/24"]);
+    }
+    const refused = (...podCidrs: string[]): readonly string[] => nodeTables(local, [other, { ...twin, routerIps: [], podCidrs }], reachingBy("native")).refusedCidrs;
+    assert.deepEqual(refused("10.0.1.128/25", "10.0.0.0/16", "10.0.0.0/24").map((text) => text.replace(/.* as /, "")), ["b has 10.0.1.0/24", "a has 10.0.0.0/24", "a has 10.0.0.0/24"], "also a part of it, or more than it");
+    assert.deepEqual(refused("10.0.2.0/24", "10.0.2.0/25", "fd01:2::/64"), [], "a node's own blocks are its own");
+  });
+
   it("tells what a node says of its encryption from where its pods are", () => {
     assert.ok(isPlacedAlike({ ...other, keys: { publicKey: "k" }, encryption: { phase: "Confirmed", device: "Kernel", peers: 3 } }, other));
     assert.ok(!isPlacedAlike({ ...other, podCidrs: [] }, other) && !isPlacedAlike(undefined, other) && !isPlacedAlike({ ...other, routerIps: [] }, other) && !isPlacedAlike({ ...other, internalIps: [] }, other));

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { CiliumEncryption } from "../../../src/api/gen/ciliumencryptions.ts";
-import { encryptionStatus } from "../../../src/operator/encryption.ts";
+import { encryptionStatus, selectingStatus } from "../../../src/operator/encryption.ts";
 import type { NodeEncryptionRow } from "../../../src/operator/encryption.ts";
 
 const object: CiliumEncryption = { metadata: { name: "default", generation: 1 }, spec: { type: "wireguard" } };
@@ -38,5 +38,46 @@ describe("the status of encryption", () => {
     const before = told({ a: row("Enforced") });
     const later = encryptionStatus({ ...object, status: before }, true, new Map([["a", row("Enforced")]]), "2031-01-01T00:00:00Z");
     assert.equal(later.conditions[0]?.lastTransitionTime, NOW);
+  });
+});
+
+const edge = (more: Partial<CiliumEncryption["spec"]> = {}, name = "edge", created = "2030-01-01T00:00:00Z"): CiliumEncryption => ({
+  metadata: { name, generation: 2, creationTimestamp: created }, spec: { type: "wireguard", nodeSelector: { matchLabels: { edge: "yes" } }, ...more },
+});
+const follows = (object: string | undefined, generation = 2): NodeEncryptionRow => ({ ...row("Enforced"), ...(object === undefined ? {} : { object, objectGeneration: generation }) });
+const LABELS = new Map([["a", { edge: "yes" }], ["b", { edge: "yes" }], ["c", {}]]);
+
+function selecting(subject: CiliumEncryption, nodes: Readonly<Record<string, NodeEncryptionRow | undefined>>, others: readonly CiliumEncryption[] = [], enabled = true): string[] {
+  const { nodes: count, conditions } = selectingStatus(subject, { routing: enabled ? { tunnelPort: 8472 } : undefined, objects: [subject, ...others], labels: LABELS, nodes: new Map(Object.entries(nodes)) }, NOW);
+  return [count, ...conditions.map(({ type, status, reason, message }) => `${type} ${status} ${reason}: ${message}`)];
+}
+
+describe("the status of an object that selects nodes", () => {
+  const all = { a: follows("edge"), b: follows("edge"), c: follows(undefined) };
+
+  it("counts the nodes for which it speaks, as soon as they go by it as it is", () => {
+    assert.deepEqual(selecting(edge(), all).slice(0, 1), ["2/2"]);
+    assert.match(selecting(edge(), all).join("\n"), /Ready True Encrypted[^]*Conflict False None/);
+    assert.match(selecting(edge(), { ...all, b: follows(undefined) }).join("\n"), /^1\/2\nReady False/);
+    assert.match(selecting(edge(), { ...all, b: follows("edge", 1) }).join("\n"), /^1\/2\nReady False/);
+  });
+
+  it("the loser says so, with who speaks where: by priority, then by age", () => {
+    const stronger = edge({ priority: 5, nodeSelector: { matchLabels: { edge: "yes" } } }, "stronger", "2031-01-01T00:00:00Z");
+    assert.match(selecting(edge(), all, [stronger]).join("\n"), /^0\/0\nReady False Overridden[^]*Conflict True Overridden: .* 2 of 2 nodes that it selects: a \(stronger\), b \(stronger\)/);
+    assert.match(selecting(stronger, all, [edge()]).join("\n"), /Conflict False None/);
+    const older = edge({}, "older", "2029-01-01T00:00:00Z");
+    assert.match(selecting(edge(), all, [older]).join("\n"), /Conflict True Overridden: .*a \(older\)/);
+  });
+
+  it("says what is wrong with it, that it selects no node, and that nothing is encrypted", () => {
+    assert.match(selecting(edge({ port: 8471 }), all).join("\n"), /Ready False Invalid: .*spec.port: 8471 and 8472 would be WireGuard's/);
+    assert.match(selecting(edge({ strict: false } as object), all).join("\n"), /Ready False Invalid: .*spec.strict: not known/);
+    assert.match(selecting(edge({ nodeSelector: { matchLabels: { edge: "no" } } }), all).join("\n"), /Ready False NoNodes/);
+    assert.match(selecting(edge(), all, [], false).join("\n"), /Ready False NotEnabled/);
+  });
+
+  it("one that is wrong takes no node from another", () => {
+    assert.match(selecting(edge(), all, [edge({ priority: 9, port: 8472 }, "wrong")]).join("\n"), /^2\/2\nReady True[^]*Conflict False/);
   });
 });
