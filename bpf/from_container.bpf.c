@@ -66,12 +66,16 @@ static __always_inline int send_untranslated(struct __sk_buff *skb, struct packe
 
 static __always_inline int find_target(struct packet *p, const struct endpoint *target)
 {
+	const struct host *known = find_host();
+
 	if (target) {
 		p->peer.identity = target->identity;
 		return local_side(&p->to, target);
 	}
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
+	if (p->peer.identity == IDENTITY_HOST && known)
+		host_side(&p->to, known);
 	return GO_ON;
 }
 

@@ -12,9 +12,25 @@ static __always_inline __u32 choose_vni(const struct packet *p)
 	return p->from.endpoint ? p->from.identity : IDENTITY_WORLD;
 }
 
+/* A pod's flow; or the node's own, or one that it forwards under its router address. */
+static __always_inline int track(struct __sk_buff *skb, struct packet *p, const struct host *known, int is_pods)
+{
+	struct flow_state *state = find_flow(skb, p, ZONE_JUDGED);
+	int step;
+
+	if (!is_pods && known) {
+		if (p->local_process && p->from.identity == IDENTITY_HOST)
+			host_side(&p->from, known);
+		prepare_host_flow(skb, p, state);
+	}
+	step = track_flow(skb, p, state, is_pods ? CT_VIA_STACK : 0);
+	return is_pods ? step : pass_unremembered(step);
+}
+
 static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
-	int step = parse_ethernet(skb, p);
+	const struct host *known = find_host();
+	int step = parse_ethernet(skb, p), is_pods;
 
 	if (!step)
 		step = parse_ip(skb, p);
@@ -33,8 +49,9 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 	/* A service led a pod there. */
 	if (p->from.endpoint && (p->peer.flags & PEER_ROUTER) && is_for_tunnel_port(p))
 		return -DROP_TUNNEL_PORT;
-	if (p->from.endpoint && mark_origin(skb) != MARK_REPLY)
-		step = track_flow(skb, p, find_flow(skb, p, ZONE_JUDGED), CT_VIA_STACK);
+	is_pods = p->from.endpoint && mark_origin(skb) != MARK_REPLY;
+	if (is_pods || (known && !p->from.endpoint))
+		step = track(skb, p, known, is_pods);
 	return step ? step : encapsulate(skb, p, p->peer.node, choose_vni(p));
 }
 

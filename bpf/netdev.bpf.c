@@ -32,8 +32,7 @@ static __always_inline int check_priority_tag(const struct packet *p)
 }
 
 /* Pods of other nodes come through the tunnel, or directly where the underlay's routes lead to them; this node's come
- * on no wire. What cannot be parsed is the stack's to refuse: it is for the node, not for a pod, which is closed to
- * it by to_container. */
+ * on no wire. What cannot be parsed is not for a pod, which is closed to it by to_container. */
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 {
 	struct endpoint *target = 0;
@@ -52,16 +51,18 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	if ((is_pod_address(&p->peer) && !may_come_bare(&p->peer)) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
 	if (step)
-		return DONE_OK;
+		return receive_for_host(skb, p, step);
 	remember_fragment(p);
 	/* A switch may flood what is another machine's. */
 	if (may_come_bare(&p->peer) && skb->pkt_type == PACKET_HOST)
 		target = bpf_map_lookup_elem(&endpoints, &p->destination);
 	if (target)
 		return is_link_message(p) ? -DROP_FORGED_NEIGHBOUR : receive_for_pod(skb, p, target);
-	if (is_reply_of_pod(skb, p))
+	if (is_reply_of_pod(skb, p)) {
 		skb->mark = MARK_REPLY;
-	return DONE_OK;
+		return DONE_OK;
+	}
+	return receive_for_host(skb, p, GO_ON);
 }
 
 SEC("tc")
@@ -88,34 +89,43 @@ static __always_inline int is_encryption_in_force(void)
 
 /*
  * The node's own packet, while encryption is in force: what the tunnel made has to leave through WireGuard, whose packets
- * look like any other's here, and for a pod elsewhere there is no way but the tunnel. Of a later fragment whose first
- * was not seen nobody knows the ports. DONE_OK: not ours to refuse.
+ * look like any other's here, and for a pod elsewhere (p->peer) there is no way but the tunnel. Of a later fragment whose
+ * first was not seen nobody knows the ports.
  */
-static __always_inline int refuse_clear(struct __sk_buff *skb, struct packet *p)
+static __always_inline int refuse_clear(const struct packet *p, int parsed)
 {
-	int step = parse_ethernet(skb, p);
+	if (is_pod_address(&p->peer))
+		return -DROP_UNENCRYPTED;
+	if (parsed == -DROP_FRAGMENT_NOT_FOUND && p->protocol == PROTOCOL_UDP && bpf_map_lookup_elem(&nodes, &p->destination))
+		return -DROP_UNENCRYPTED;
+	return !parsed && is_for_tunnel_port(p) ? -DROP_UNENCRYPTED : GO_ON;
+}
+
+/* No pod's packet leaves. DONE_OK: not ours to refuse. */
+static __always_inline int send_own(struct __sk_buff *skb, struct packet *p, int is_encrypted, const struct host *known)
+{
+	int step = parse_ethernet(skb, p), parsed;
 
 	if (step || (p->type != ETHERTYPE_IPV4 && p->type != ETHERTYPE_IPV6))
 		return DONE_OK;
-	step = parse_ip(skb, p);
+	parsed = parse_ip(skb, p);
 	find_peer(p, &p->source);
 	found_side(&p->from, p);
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
-	if (is_pod_address(&p->peer))
-		return -DROP_UNENCRYPTED;
-	if (step == -DROP_FRAGMENT_NOT_FOUND && p->protocol == PROTOCOL_UDP && bpf_map_lookup_elem(&nodes, &p->destination))
-		return -DROP_UNENCRYPTED;
-	if (step)
-		return DONE_OK;
-	remember_fragment(p);
-	return is_for_tunnel_port(p) ? -DROP_UNENCRYPTED : DONE_OK;
+	if (!parsed)
+		remember_fragment(p);
+	step = is_encrypted ? refuse_clear(p, parsed) : GO_ON;
+	if (step || !known)
+		return step ? step : DONE_OK;
+	return send_from_host(skb, p, parsed, known);
 }
 
 /* A pod's packet leaves the node: after translation, so this is its last destination. */
 static __always_inline int send(struct __sk_buff *skb, struct packet *p, const struct endpoint *pod)
 {
 	int step = local_side(&p->from, pod);
+	struct flow_state *state;
 
 	if (!step)
 		step = parse_ethernet(skb, p);
@@ -131,7 +141,10 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	if (is_pod_address(&p->peer) && is_encryption_in_force())
 		return -DROP_UNENCRYPTED;
 	remember_fragment(p);
-	return track_flow(skb, p, find_flow(skb, p, ZONE_JUDGED), CT_VIA_STACK) ?: DONE_OK;
+	state = find_flow(skb, p, ZONE_JUDGED);
+	if (state && state->source_identity == IDENTITY_HOST) /* had the same ends before */
+		state->flags |= CT_VIA_STACK;
+	return track_flow(skb, p, state, CT_VIA_STACK) ?: DONE_OK;
 }
 
 SEC("tc")
@@ -139,16 +152,18 @@ int to_netdev(struct __sk_buff *skb)
 {
 	struct endpoint *pod = forwarded_pod(skb);
 	/* The rest is the node's own, the tunnel's, the outside's, or judged as a reply. */
-	int is_judged_here = mark_origin(skb) != MARK_REPLY && (pod || is_pod_mark(skb)), step;
+	int is_judged_here = mark_origin(skb) != MARK_REPLY && (pod || is_pod_mark(skb)), is_encrypted, step;
+	const struct host *known = find_host();
 	struct packet *p;
 
-	if (!is_judged_here && !is_encryption_in_force())
+	is_encrypted = is_encryption_in_force();
+	if (!is_judged_here && !is_encrypted && !known)
 		return TC_ACT_UNSPEC;
 	p = packet_begin(skb, HOOK_TO_NETDEV, DIRECTION_EGRESS);
 	if (!p)
 		return TC_ACT_SHOT;
 	if (is_judged_here)
 		return leave_to_others(finish(skb, p, pod ? send(skb, p, pod) : -DROP_UNJUDGED_EXIT));
-	step = refuse_clear(skb, p);
+	step = send_own(skb, p, is_encrypted, known);
 	return step == DONE_OK ? TC_ACT_UNSPEC : leave_to_others(finish(skb, p, step));
 }

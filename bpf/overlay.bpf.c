@@ -2,17 +2,25 @@
 /* tc ingress of cilium_vxlan: what other nodes send. */
 #include "lib/all.h"
 
-/* For the node, or for a pod behind an address of the node: the stack knows. */
+/* For the node, or for a pod behind an address of the node: the stack knows. The node's own flows are not the stack's
+ * to translate (CT_VIA_STACK). */
 static __always_inline int receive_for_router(struct __sk_buff *skb, struct packet *p)
 {
 	struct flow_state *state = find_flow(skb, p, ZONE_JUDGED);
+	const struct host *known = find_host();
+	int step = GO_ON;
 
 	if (is_for_tunnel_port(p)) /* a tunnel in the tunnel */
 		return -DROP_TUNNEL_PORT;
-	if (!is_allowed_reply(p, state))
-		return deliver_to_stack(skb, MARK_FROM_NETDEV, 0);
-	touch_flow(p, state);
-	return deliver_to_stack(skb, MARK_REPLY, 0);
+	if (is_allowed_reply(p, state) && (state->flags & CT_VIA_STACK)) {
+		touch_flow(p, state);
+		return deliver_to_stack(skb, MARK_REPLY, 0);
+	}
+	if (known && !(p->flags & PACKET_ICMP_ERROR)) {
+		host_side(&p->to, known);
+		step = track_host_flow(skb, p, state);
+	}
+	return step ? step : deliver_to_stack(skb, MARK_FROM_NETDEV, 0);
 }
 
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)

@@ -24,7 +24,9 @@ static __always_inline int is_reply_of_untranslated(struct __sk_buff *skb, struc
  */
 static __always_inline void sender_as_opened(struct __sk_buff *skb, struct packet *p, const struct flow_state *state)
 {
-	if (mark_origin(skb) != MARK_REPLY || !state || !(p->flags & PACKET_REPLY) || state->destination_generation)
+	if (mark_origin(skb) != MARK_REPLY || !state || !(p->flags & PACKET_REPLY))
+		return;
+	if (state->destination_generation && state->destination_identity != IDENTITY_HOST) /* a pod's own */
 		return;
 	__builtin_memset(&p->from, 0, sizeof(p->from));
 	p->from.identity = state->destination_identity;
@@ -40,6 +42,7 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *self = bpf_map_lookup_elem(&interfaces, &ifindex);
+	const struct host *known;
 	struct flow_state *state;
 	int step = parse_ethernet(skb, p);
 
@@ -68,6 +71,10 @@ static __always_inline int process(struct __sk_buff *skb, struct packet *p)
 		return DONE_OK;
 	state = find_flow(skb, p, ZONE_JUDGED);
 	sender_as_opened(skb, p, state);
+	known = find_host();
+	/* The node answers what it was asked by its rules; what it opens itself towards its own pods is not judged. */
+	if (known && state && (p->flags & PACKET_REPLY) && p->from.identity == IDENTITY_HOST && !p->from.endpoint)
+		host_side(&p->from, known);
 	return track_flow(skb, p, state, CT_VIA_STACK) ?: DONE_OK;
 }
 

@@ -59,10 +59,61 @@ enum {
 };
 
 /* skb->pkt_type */
-enum { PACKET_HOST = 0 };
+enum {
+	PACKET_HOST = 0,
+	PACKET_OTHERHOST = 3,
+};
 
 struct bpf_flow_keys;
-struct bpf_sock;
+
+/* As far as Linux 5.10 has it. */
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port;
+	__u32 dst_port;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
+/* bpf_skc_lookup_tcp: the source is the other side's */
+struct bpf_sock_tuple {
+	union {
+		struct {
+			__be32 saddr;
+			__be32 daddr;
+			__be16 sport;
+			__be16 dport;
+		} ipv4;
+		struct {
+			__be32 saddr[4];
+			__be32 daddr[4];
+			__be16 sport;
+			__be16 dport;
+		} ipv6;
+	};
+};
+
+#define BPF_F_CURRENT_NETNS (-1L)
+
+/* bpf_sock.state */
+enum {
+	BPF_TCP_ESTABLISHED = 1,
+	BPF_TCP_FIN_WAIT1 = 4,
+	BPF_TCP_FIN_WAIT2 = 5,
+	BPF_TCP_TIME_WAIT = 6,
+	BPF_TCP_CLOSE_WAIT = 8,
+	BPF_TCP_LAST_ACK = 9,
+	BPF_TCP_CLOSING = 11,
+};
 
 struct __sk_buff {
 	__u32 len;

@@ -17,6 +17,7 @@
 #include "conntrack.h"
 #include "neighbour.h"
 #include "encap.h"
+#include "host.h"
 #include "mtu.h"
 #include "deliver.h"
 

@@ -107,7 +107,8 @@ static __always_inline int is_answer(const struct packet *p)
 {
 	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
 		return 0;
-	return is_icmp(p->protocol) && p->icmp_type != icmp_request(p->protocol, p->icmp_type);
+	return is_icmp(p->protocol) && icmp_request(p->protocol, p->icmp_type) &&
+	       p->icmp_type != icmp_request(p->protocol, p->icmp_type);
 }
 
 /* A segment from the middle of a connection: which side opened it cannot be seen. */
@@ -163,7 +164,7 @@ static __always_inline void settle_quota(struct flow_state *state)
 		__sync_fetch_and_add(&quota->paid_ns, -config_flow_quota_step_ns);
 }
 
-/* Of the pod that opened the flow, else of the pod that it goes to; the own node's probes are free. */
+/* Of the pod that opened the flow, else of the pod or node that it goes to; what the own node opens is free. */
 static __always_inline int charge_quota(struct packet *p, const struct side *opener, const struct side *responder)
 {
 	__u64 now = p->now_ns;
@@ -174,8 +175,11 @@ static __always_inline int charge_quota(struct packet *p, const struct side *ope
 	if (!config_flow_quota_step_ns || (!opener->endpoint && opener->identity == IDENTITY_HOST))
 		return GO_ON;
 	slot = opener->endpoint ? opener->endpoint * 2u + DIRECTION_EGRESS : responder->endpoint * 2u + DIRECTION_INGRESS;
-	if (slot <= 1) /* no endpoint of this node */
-		return GO_ON;
+	if (slot <= 1) { /* no endpoint of this node */
+		if (!(p->flags & PACKET_HOST_FLOW))
+			return GO_ON;
+		slot = QUOTA_HOST;
+	}
 	quota = bpf_map_lookup_elem(&quotas, &slot);
 	if (!quota)
 		return GO_ON;
@@ -247,8 +251,8 @@ static __always_inline int write_flow(struct packet *p, __u32 flags, int known)
 
 /* ---------------------------------------------------------------- judging */
 
-/* Egress of the opener and ingress of the responder, as far as they are pods of this node. A node always
- * reaches its own pods (NetworkPolicy specification; probes). */
+/* Egress of the opener and ingress of the responder, as far as they are pods of this node, or the node itself where
+ * policies select it. A node always reaches its own pods (NetworkPolicy specification; probes). */
 static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet *p, int reply)
 {
 	const struct side *opener = reply ? &p->to : &p->from;
@@ -266,7 +270,7 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 		const struct side *other = end ? opener : responder;
 		__u32 to_destination = !end == !reply; /* `other` is where the packet goes */
 
-		if (!subject->endpoint || (end && other->identity == IDENTITY_HOST))
+		if (!subject->subject || (end ? other->identity == IDENTITY_HOST : !subject->endpoint && other->endpoint))
 			continue;
 		p->port_be = reply ? p->source_port_be : p->destination_port_be;
 		step = judge(skb, p, subject, to_destination, direction);
@@ -285,7 +289,9 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
  * depend on the way a packet came. There the stored one holds. */
 static __always_inline int is_same_side(struct packet *p, struct side *side, __u32 identity, __u32 generation)
 {
-	if (side->endpoint)
+	if (!side->endpoint && !generation) /* the node's, from before it had rules: they do not judge it */
+		side->subject = side->generation = 0;
+	if (side->endpoint || side->subject)
 		return side->identity == identity && side->generation == generation;
 	if (!(p->flags & PACKET_REPLY))
 		return side->identity == identity;

@@ -76,6 +76,28 @@ static __always_inline int local_side(struct side *side, const struct endpoint *
 	return GO_ON;
 }
 
+/* How this node's own network namespace is judged; null: no policy selects the node. */
+static __always_inline const struct host *find_host(void)
+{
+	__u32 zero = 0;
+	const struct host *known = bpf_map_lookup_elem(&host, &zero);
+
+	return known && (known->flags & HOST_TRACKED) ? known : 0;
+}
+
+/* The side is this node itself. Without rules in force it is open, as ever: nobody could repair it else. */
+static __always_inline void host_side(struct side *side, const struct host *known)
+{
+	__u32 slot = known->subject;
+	struct subject *subject = bpf_map_lookup_elem(&subjects, &slot);
+
+	side->identity = IDENTITY_HOST;
+	if (!slot || !subject || !subject->rule_set)
+		return;
+	side->generation = *(volatile __u32 *)&subject->generation;
+	side->subject = slot;
+}
+
 static __always_inline __u32 mark_origin(const struct __sk_buff *skb)
 {
 	return skb->mark & MARK_MASK;

@@ -89,6 +89,14 @@ struct {
 	__type(value, struct subject);
 } subjects SEC(".maps");
 
+/* 0 -> whether and by which slot the node's own network namespace is judged */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct host);
+} host SEC(".maps");
+
 /* rule set, direction, peer, protocol, port prefix -> verdict */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -19,6 +19,7 @@
 #define PACKET_ICMP_ERROR 16u /* carries the tuple of the flow that it is about */
 #define PACKET_FIRST_FRAGMENT 32u /* its ports are those of the later ones */
 #define PACKET_FRAGMENT_HEADER 64u /* IPv6, also the header of an atomic fragment */
+#define PACKET_HOST_FLOW 128u /* of the node's own network namespace, or forwarded under its address: no pod pays for it */
 
 #define NS_PER_SECOND 1000000000ull
 #define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */

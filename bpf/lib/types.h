@@ -217,6 +217,20 @@ struct policy_entry {
 	unsigned char pad;
 };
 
+/* ---------------------------------------------------------------- the node itself */
+
+#define HOST_TRACKED 1u /* what the node's own network namespace sends and receives is remembered in `flows` */
+
+/*
+ * The one value of the array `host`: zero as long as no policy selects this node, and then nobody looks at its packets.
+ * Tracked without a subject they are remembered and judged by nobody, so that its flows are known when a subject comes.
+ * What is remembered of that time has generation 0 on the host's side, and is not judged as long as it lasts.
+ */
+struct host {
+	unsigned int subject; /* slot in `subjects`; 0: none */
+	unsigned int flags;   /* HOST_* */
+};
+
 /* ---------------------------------------------------------------- conntrack */
 
 enum flow_zone {
@@ -274,7 +288,7 @@ struct flow_state {
 
 /*
  * In `event_budgets`: endpoint id * 2 + kind of event -> when what was told of it is paid, in ns.
- * Array `quotas`: endpoint id * 2 + direction -> when the endpoint has paid for the flows that it is charged with, in
+ * Array `quotas`: endpoint id * 2 + direction, and QUOTA_HOST -> when the endpoint has paid for the flows that it is charged with, in
  * ns. Each moves it one step further, one that is established gives its step back, and the clock pays the rest. What
  * is further than TIMEOUT_TCP_OPENING ahead is refused. So, of flows that nobody answers, an endpoint never has more
  * than twice TIMEOUT_TCP_OPENING / step, whether or not the agent runs.
@@ -282,6 +296,8 @@ struct flow_state {
 struct quota {
 	unsigned long long paid_ns;
 };
+
+#define QUOTA_HOST 1u /* what others open to the node itself; no endpoint has id 0 */
 
 /* Key of the LRU `fragments`: datagram -> the ports of its first fragment (RFC 791, RFC 8200 4.5). */
 struct fragment_key {

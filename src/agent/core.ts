@@ -44,7 +44,7 @@ export interface CoreOptions {
 
 const ADMISSION_LIMIT_MS = 30_000;
 const ADDRESS_REST_MS = 60_000;
-const MAP_NAMES: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"];
+const MAP_NAMES: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks", "host"];
 
 export class Core {
   readonly change = new Change();

@@ -106,6 +106,7 @@ export class Enforcer {
       }
       this.#schedule(retryMs);
     }
+    if (report.againMs !== undefined) this.#schedule(report.againMs);
     onReport(report, assignment, tookMs / 1000);
     return report;
   }

@@ -92,12 +92,18 @@ export class Writers {
   }
 
   reported(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
-    const { core, nodeName, preflight, refusals } = this.#options;
-    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, [...core.mapWarnings(), ...refusals(), ...preflight.warnings()]);
-    if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
+    const { core } = this.#options;
+    // Until the node's own rules judge, the state is not in force.
+    if (report.againMs === undefined) this.#acknowledge(report, assignment, unreadable);
     const before = this.#ready;
     this.#ready = report.readyEndpoints;
     for (const [key, attachment] of core.links.attachments) if (before.has(key) !== this.#ready.has(key)) this.endpoint(attachment);
+  }
+
+  #acknowledge(report: ApplyReport, assignment: Assignment, unreadable: ReadFailure | undefined): void {
+    const { core, nodeName, preflight, refusals } = this.#options;
+    const wanted = acknowledgement(assignment, report, core.state.local.uid, unreadable, [...core.mapWarnings(), ...refusals(), ...preflight.warnings()]);
+    if (this.#acknowledgement.set(wanted)) this.#acknowledgements.add(nodeName);
   }
 
   #endpointWriter(): EndpointWriter {

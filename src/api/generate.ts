@@ -1,6 +1,6 @@
 /**
  * Writes src/api/gen from crds/, and the definition of CiliumClusterwideNetworkPolicy, which differs from
- * CiliumNetworkPolicy's in its names and scope alone (`make generate`). With --check it writes nothing and fails where a file differs
+ * CiliumNetworkPolicy's in its names and scope, and in that it may select nodes (`make generate`). With --check it writes nothing and fails where a file differs
  * (`make verify`). A development tool: nothing imports it.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,7 +20,10 @@ const CHANGES: readonly (readonly [string | RegExp, string])[] = [
   [/CiliumNetworkPolicy/g, "CiliumClusterwideNetworkPolicy"],
   ["[cnp, ciliumnp]", "[ccnp]"],
   ["scope: Namespaced", "scope: Cluster"],
-  ["the pods of a namespace may", "the pods of all namespaces may"],
+  ["the pods of a namespace may", "the pods of all namespaces, or nodes, may"],
+  ["rule: has(self.endpointSelector)\n", "rule: has(self.endpointSelector) != has(self.nodeSelector)\n"],
+  ["message: endpointSelector is required\n", "message: either endpointSelector or nodeSelector is required\n"],
+  [/ *- rule: "!has\(self\.nodeSelector\)"\n.*\n.*\n/, ""],
   [/^(#.*\n)+/, `# Made from ${NAMESPACED}.yaml by make generate; do not edit.\n`],
 ];
 

@@ -8,7 +8,7 @@ import type { Cidr } from "../lib/ip.ts";
 import type { Problem } from "./problem.ts";
 
 export type PolicySpec = NonNullable<CiliumNetworkPolicy["spec"]>;
-type LabelSelector = PolicySpec["endpointSelector"];
+type LabelSelector = NonNullable<PolicySpec["endpointSelector"]>;
 type IngressItem = NonNullable<PolicySpec["ingress"]>[number];
 type EgressItem = NonNullable<PolicySpec["egress"]>[number];
 type CidrSet = NonNullable<IngressItem["fromCIDRSet"]>[number];
@@ -77,9 +77,26 @@ export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean,
   for (const { path, spec } of specs) {
     const sections = sectionsOf(spec);
     if (sections.length === 0) problems.push({ path, message: "the policy says nothing; write ingress, egress, ingressDeny or egressDeny" });
-    checkSelector(spec.endpointSelector, `${path}.endpointSelector`, false, problems);
-    if (isNamespaced) checkSubject(spec.endpointSelector, path, policy.metadata.namespace, problems);
+    checkSelection(spec, path, isNamespaced ? { namespace: policy.metadata.namespace } : undefined, problems);
     for (const section of sections) section.items.forEach((item, index) => checkItem(item, section, `${path}.${section.name}[${index}]`, problems));
+  }
+}
+
+/** @param scope of a namespaced kind. */
+function checkSelection({ endpointSelector, nodeSelector, ...spec }: PolicySpec, path: string, scope: { readonly namespace: string | undefined } | undefined, problems: Problem[]): void {
+  if (endpointSelector !== undefined) {
+    checkSelector(endpointSelector, `${path}.endpointSelector`, false, problems);
+    if (scope !== undefined) checkSubject(endpointSelector, path, scope.namespace, problems);
+  }
+  if (endpointSelector === undefined && nodeSelector === undefined) problems.push({ path: `${path}.endpointSelector`, message: scope === undefined ? "required, or nodeSelector" : "required" });
+  if (nodeSelector === undefined) return;
+  if (endpointSelector !== undefined) problems.push({ path: `${path}.nodeSelector`, message: "a policy selects either pods or nodes: write one for each" });
+  checkSelector(nodeSelector, `${path}.nodeSelector`, false, problems);
+  for (const { name, direction, items } of sectionsOf(spec)) {
+    if (direction === "egress") continue;
+    items.forEach((item, index) => item.toPorts?.forEach(({ ports }, at) => ports.forEach(({ port }, number) => {
+      if (!IS_NUMBER.test(port)) problems.push({ path: `${path}.${name}[${index}].toPorts[${at}].ports[${number}].port`, message: "only pods name their ports: write a number for those of nodes" });
+    })));
   }
 }
 

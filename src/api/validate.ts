@@ -20,21 +20,21 @@ import type { Problem } from "./problem.ts";
 const REFUSES = /^!has\(self\.([A-Za-z]+)\)$/;
 
 export class Validator {
-  readonly #schema: Schema;
-  readonly #matches: ValidateFunction;
+  readonly #namespaced: readonly [Schema, ValidateFunction];
+  readonly #clusterwide: readonly [Schema, ValidateFunction];
   readonly #groupSchema: Schema;
   readonly #matchesGroup: ValidateFunction;
   readonly #clusterSchema: Schema;
   readonly #matchesCluster: ValidateFunction;
 
   constructor(crds: readonly CustomResourceDefinition[] = readCrds()) {
-    // That of CiliumClusterwideNetworkPolicy is the same: it is made from this one.
-    this.#schema = schemaOfKind(crds, "CiliumNetworkPolicy");
     this.#groupSchema = schemaOfKind(crds, "CiliumCIDRGroup");
     this.#clusterSchema = schemaOfKind(crds, "ClusterNetworkPolicy");
     // CEL rules and other extensions of Kubernetes are not JSON schema: the walk below reads them.
     const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
-    this.#matches = ajv.compile(this.#schema);
+    const known = (kind: string): readonly [Schema, ValidateFunction] => [schemaOfKind(crds, kind), ajv.compile(schemaOfKind(crds, kind))];
+    this.#namespaced = known("CiliumNetworkPolicy");
+    this.#clusterwide = known("CiliumClusterwideNetworkPolicy");
     this.#matchesGroup = ajv.compile(this.#groupSchema);
     this.#matchesCluster = ajv.compile(this.#clusterSchema);
   }
@@ -43,7 +43,7 @@ export class Validator {
   policy(object: unknown, kind: PolicyKind = "CiliumNetworkPolicy"): readonly Problem[] {
     if (kind === "NetworkPolicy") return networkPolicyProblems(object as NetworkPolicy);
     if (kind === "ClusterNetworkPolicy") return this.#clusterPolicy(object);
-    const problems = formProblems(object, this.#schema, this.#matches);
+    const problems = formProblems(object, ...(kind === "CiliumNetworkPolicy" ? this.#namespaced : this.#clusterwide));
     // The meaning is looked at only when the form is right, so that it may rely on the generated types.
     if (problems.length === 0) checkMeaning(object as CiliumNetworkPolicy, kind === "CiliumNetworkPolicy", problems);
     return problems;

@@ -7,6 +7,7 @@ import { OF_NODES, cidrPeers } from "./blocks.ts";
 import { ANY_PORT, Selectors } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
 import { entityPeers } from "./entities.ts";
+import { hostSubject } from "./host.ts";
 import { ofNamespace, ofPods, requirementsOf } from "./kubernetes-policy.ts";
 import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts";
 import { normalized, peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
@@ -39,7 +40,7 @@ export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<
     const context: Context = { namespace, cidrScopes, referents: row.referents ?? {}, selectors: new Selectors() };
     const sections = sectionsOf(spec);
     const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
-    const subject = subjectSelector(spec.endpointSelector, namespace);
+    const subject = spec.nodeSelector === undefined ? subjectSelector(spec.endpointSelector ?? {}, namespace) : hostSubject(spec.nodeSelector);
     return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, log: spec.log?.value };
   });
 }

@@ -9,15 +9,17 @@
  * nodes (`SubjectCompiler`) and a node's state is the union over the identities that run there.
  */
 import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
-import { NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, namedKeys } from "../model/labels.ts";
+import { HOST_LABEL, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
 import { isAudited } from "./draft.ts";
 import type { PolicyDraft } from "./draft.ts";
 import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
 import type { PolicyOptions } from "./policy.ts";
-import { selects } from "./selectors.ts";
-import { combine } from "./tiers.ts";
+import { DEFAULT_FAILSAFE, HOST_IDENTITY, failsafeRules } from "./host.ts";
+import type { FailsafeRule } from "./host.ts";
+import { selectorId, selects } from "./selectors.ts";
+import { FAILSAFE_PRECEDENCE, combine } from "./tiers.ts";
 import type { WeighedRule } from "./tiers.ts";
 import type { Direction, NodeState, PeerSelector, PolicyRef, RoutingDecision, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
 
@@ -47,7 +49,8 @@ function numbered(key: string, attempt: number): RuleId {
 
 export const plainNumbers: RuleNumbers = (key) => numbered(key, 0);
 
-export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers): CompiledSubject {
+/** @param failsafe rules that come before those of all policies, where one selects the subject at all. */
+export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers, failsafe: readonly FailsafeRule[] = []): CompiledSubject {
   const selecting = drafts.filter((draft) => selects(draft.subject, labels)).sort((a, b) => (a.ref.uid === b.ref.uid ? 0 : a.ref.uid < b.ref.uid ? -1 : 1));
   const names = new Map<RuleId, RuleName>();
   const keys = new Map<string, RuleId>();
@@ -65,10 +68,17 @@ export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], n
     if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
     return { id, direction, peer, ports, verdict, precedence, ...(tier === undefined ? {} : { tier }) };
   };
+  const addFailsafe = ({ direction, path, peer, ports, verdict }: FailsafeRule): Rule => {
+    const id = name(`failsafe/${direction}/${path}`, { kind: "rule", direction, policies: [], path });
+    if (peer !== undefined) selectors.set(selectorId(peer), peer);
+    return { id, direction, peer: peer && selectorId(peer), ports, verdict, precedence: FAILSAFE_PRECEDENCE, tier: "admin" };
+  };
   const ruleSetOf = (all: readonly PolicyDraft[]): RuleSet => {
     const rules: Rule[] = [];
     const defaults = DIRECTIONS.map((direction) => {
       const combined = combine(all, direction);
+      const kept = combined.owners.length === 0 ? [] : failsafe.filter((rule) => rule.direction === direction);
+      for (const rule of kept) rules.push(addFailsafe(rule));
       for (const rule of combined.rules) rules.push(add(rule));
       const policies = refsOf(combined.owners);
       if (policies.length === 0) return undefined;
@@ -101,19 +111,25 @@ type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwide: read
 /** Rule sets by identity, kept until the labels or the policies change. The result never depends on the cache. */
 export class SubjectCompiler {
   readonly #options: PolicyOptions;
+  readonly #failsafe: readonly FailsafeRule[];
   readonly #drafts = new WeakMap<PolicyRow, readonly PolicyDraft[]>();
   readonly #subjects = new WeakMap<Labels, { readonly lists: PolicyLists; readonly subject: CompiledSubject }>();
 
   constructor(options: PolicyOptions = PLAIN_OPTIONS) {
     this.#options = options;
+    this.#failsafe = failsafeRules(options.failsafe ?? DEFAULT_FAILSAFE);
   }
 
   compile(labels: Labels, lists: PolicyLists): CompiledSubject {
     const known = this.#subjects.get(labels);
     if (known !== undefined && known.lists[0] === lists[0] && known.lists[1] === lists[1]) return known.subject;
-    const subject = compileSubject(labels, this.drafts(lists));
+    const subject = this.compileAnew(labels, lists);
     this.#subjects.set(labels, { lists, subject });
     return subject;
+  }
+
+  compileAnew(labels: Labels, lists: PolicyLists, numbers = plainNumbers): CompiledSubject {
+    return compileSubject(labels, this.drafts(lists), numbers, labels.has(HOST_LABEL) ? this.#failsafe : []);
   }
 
   drafts(lists: PolicyLists): readonly PolicyDraft[] {
@@ -132,18 +148,23 @@ const NO_POLICIES: readonly PolicyRow[] = [];
 /** The state of one node. An identity without labels in the snapshot is left out: the agent keeps such a pod closed. */
 export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDecision, compiler = new SubjectCompiler()): NodeState {
   const subjects = new Map<number, CompiledSubject>();
+  const labelsOf = new Map<number, Labels>();
+  const host = snapshot.hosts?.get(node);
+  const own = host && compiler.compile(host, policiesOf(snapshot, host));
+  if (host !== undefined && own !== undefined && own.policies.length > 0) {
+    labelsOf.set(HOST_IDENTITY, host);
+    subjects.set(HOST_IDENTITY, own);
+  }
   for (const identity of [...(snapshot.subjects.get(node) ?? [])].sort((a, b) => a - b)) {
     const labels = snapshot.identities.get(identity);
     if (labels === undefined) continue;
+    labelsOf.set(identity, labels);
     subjects.set(identity, compiler.compile(labels, policiesOf(snapshot, labels)));
   }
-  const named = namedIn([...subjects.keys()].flatMap((identity) => snapshot.identities.get(identity) ?? []));
+  const named = namedIn([...labelsOf.values()]);
   if (!haveCollision(subjects.values())) return { ...assemble(subjects, routing), ...named };
   const numbers = collisionFree(subjects.values());
-  for (const identity of subjects.keys()) {
-    const labels = snapshot.identities.get(identity);
-    if (labels !== undefined) subjects.set(identity, compileSubject(labels, compiler.drafts(policiesOf(snapshot, labels)), numbers));
-  }
+  for (const [identity, labels] of labelsOf) subjects.set(identity, compiler.compileAnew(labels, policiesOf(snapshot, labels), numbers));
   return { ...assemble(subjects, routing), ...named };
 }
 

@@ -6,6 +6,10 @@ import { draftCiliumPolicy } from "./cilium-policy.ts";
 import { draftClusterPolicy } from "./cluster-policy.ts";
 import type { PolicyDraft } from "./draft.ts";
 import { draftNetworkPolicy } from "./kubernetes-policy.ts";
+import { readEncryption } from "./encryption.ts";
+import { readFailsafe } from "./host.ts";
+import type { Failsafe } from "./host.ts";
+import { readRouting } from "./routing.ts";
 import type { ReadSetting } from "./routing.ts";
 import type { PeerScope } from "./state.ts";
 
@@ -14,6 +18,8 @@ export interface PolicyOptions {
   readonly cidrMatchMode: ReadonlySet<"nodes" | "pods">;
   /** What policies that say nothing of their enforcement mean; absent: Enforce. */
   readonly enforcement?: Enforcement;
+  /** What stays open on nodes that policies select; absent: the default ports. */
+  readonly failsafe?: Failsafe;
 }
 
 export const PLAIN_OPTIONS: PolicyOptions = { cidrMatchMode: new Set() };
@@ -31,7 +37,11 @@ function draftsOf(row: PolicyRow, { cidrMatchMode }: PolicyOptions): readonly Po
 
 /** What the installation's settings say. Throws ConfigError with the key's name for what is wrong. */
 export function readPolicyOptions(read: ReadSetting): PolicyOptions {
-  return { cidrMatchMode: cidrMatchMode(read("policy-cidr-match-mode") ?? ""), enforcement: auditMode(read("policy-audit-mode") ?? "") ? "Audit" : "Enforce" };
+  return {
+    cidrMatchMode: cidrMatchMode(read("policy-cidr-match-mode") ?? ""),
+    enforcement: auditMode(read("policy-audit-mode") ?? "") ? "Audit" : "Enforce",
+    failsafe: readFailsafe(read, readEncryption(read, readRouting(read))?.port),
+  };
 }
 
 function cidrMatchMode(text: string): PolicyOptions["cidrMatchMode"] {

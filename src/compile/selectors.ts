@@ -2,11 +2,11 @@
 import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
 import type { PolicySpec } from "../api/meaning.ts";
-import { NAMED_PREFIX, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX } from "../model/labels.ts";
+import { NAMED_PREFIX, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, NODE_PREFIX } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { LabelPeers, PeerSelector, Requirement, SelectorId } from "./state.ts";
 
-export type LabelSelector = PolicySpec["endpointSelector"];
+export type LabelSelector = NonNullable<PolicySpec["endpointSelector"]>;
 
 /**
  * A selector of a namespaced policy means pods of that namespace, unless it names namespaces or something that is no
@@ -59,7 +59,7 @@ export interface Reach {
 
 /** undefined for a selector that names no churning key. */
 export function reachOf({ requirements }: LabelPeers): Reach | undefined {
-  const keys = requirements.map(({ key }) => splitLabelKey(key)[1]).filter(isChurning);
+  const keys = requirements.filter(({ key }) => !key.startsWith(NODE_PREFIX)).map(({ key }) => splitLabelKey(key)[1]).filter(isChurning);
   if (keys.length === 0) return undefined;
   return { keys, namespaces: { kind: "labels", requirements: requirements.filter(({ key }) => namesNamespace(key)) } };
 }
@@ -78,7 +78,7 @@ export function untoldPeers({ requirements }: LabelPeers): readonly LabelPeers[]
 /** Whether a label is told is itself told of every identity. */
 function isTold(key: string, labels: Labels): boolean {
   const name = splitLabelKey(key)[1];
-  return key.startsWith(NAMED_PREFIX) || !isChurning(name) || labels.has(NAMED_PREFIX + name);
+  return key.startsWith(NAMED_PREFIX) || !isChurning(name) || key.startsWith(NODE_PREFIX) || labels.has(NAMED_PREFIX + name);
 }
 
 function hasPodLabels(labels: Labels): boolean {
@@ -121,7 +121,8 @@ function namesNamespace(key: string): boolean {
   return full === NAMESPACE_LABEL || full.startsWith(NAMESPACE_LABELS_PREFIX);
 }
 
-function requirementsOf(selector: LabelSelector): Requirement[] {
+/** Keys with their sources. */
+export function requirementsOf(selector: LabelSelector): Requirement[] {
   const requirements: Requirement[] = [];
   for (const [key, value] of Object.entries(selector.matchLabels ?? {})) requirements.push({ key: withSource(key), operator: "In", values: [value] });
   for (const { key, operator, values } of selector.matchExpressions ?? []) {

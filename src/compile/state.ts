@@ -136,7 +136,7 @@ export interface RoutingDecision {
 }
 
 export interface NodeState {
-  /** Identity that runs on this node -> its rule set. */
+  /** Identity that runs on this node -> its rule set; HOST_IDENTITY is the node itself, where a policy selects it. */
   readonly subjects: ReadonlyMap<number, RuleSetId>;
   /**
    * Identity -> the rule set that it would have if the policies that only watch were enforced too. What that one would

@@ -35,6 +35,9 @@ export interface Combined {
   readonly owners: readonly PolicyDraft[];
 }
 
+/** Of the tier of the administrator, whom no policy outranks: greater than every rank there. */
+export const FAILSAFE_PRECEDENCE = RANKS;
+
 /** Of the policies that select the subject. */
 export function combine(selecting: readonly PolicyDraft[], direction: Direction): Combined {
   const own = selecting.filter(({ tier }) => tier === undefined);

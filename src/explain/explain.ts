@@ -1,5 +1,5 @@
 /** Who may send what to whom, and why. */
-import { draftPolicy } from "../compile/index.ts";
+import { draftPolicy, selectsHosts } from "../compile/index.ts";
 import type { Direction, PolicyKind, PolicyOptions, RuleName } from "../compile/index.ts";
 import { formatLabels } from "../model/index.ts";
 import type { Engine, Judged } from "./engine.ts";
@@ -126,7 +126,7 @@ function workloadOf(party: Party): Workload | undefined {
 
 /** Of the policies that may select the workload, those that do not, too: they may have come close. */
 function draftsOf({ engine, policy }: ExplainOptions, { namespace }: Workload): readonly ReturnType<typeof draftPolicy>[number][] {
-  return [namespace, ""].flatMap((name) => engine.world.policies.get(name) ?? []).flatMap((row) => draftPolicy(row, policy));
+  return [namespace, ""].flatMap((name) => engine.world.policies.get(name) ?? []).flatMap((row) => draftPolicy(row, policy)).filter(({ subject }) => !selectsHosts(subject));
 }
 
 function alsoOf(world: World, misses: readonly Miss[], decided: RuleName): readonly RuleWords[] {

@@ -137,7 +137,7 @@ function holdsBlock(outer: CidrBlock, inner: CidrBlock): boolean {
   return contains(parseCidr(outer.cidr), cidr) && outer.except.every((text) => isApart(text) || inner.except.includes(text));
 }
 
-function coversPorts(wide: readonly PortMatch[], narrow: readonly PortMatch[]): boolean {
+export function coversPorts(wide: readonly PortMatch[], narrow: readonly PortMatch[]): boolean {
   return narrow.every((match) => wide.some((other) => coversPort(other, match)));
 }
 

@@ -1,9 +1,10 @@
 /** What a policy says validly and probably does not mean. Pure. */
-import { draftPolicy, selects } from "../compile/index.ts";
+import { DEFAULT_FAILSAFE, draftPolicy, selects, selectsHosts } from "../compile/index.ts";
 import type { CidrBlock, LabelPeers, PeerSelector, PolicyDraft, PolicyOptions, Requirement } from "../compile/index.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
+import { closedFailsafe } from "./failsafe.ts";
 import type { CidrSet } from "../lib/cidr-set.ts";
 import { parseCidr } from "../lib/ip.ts";
 import { NAMED_PREFIX } from "../model/index.ts";
@@ -13,7 +14,7 @@ import type { Shadow } from "./shadows.ts";
 
 export interface Warning {
   /** One word for programs. */
-  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared";
+  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared" | "FailsafeHolds";
   /** In the policy. */
   readonly path: string;
   readonly message: string;
@@ -38,7 +39,7 @@ export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses, opti
   const drafts = draftPolicy(row, options);
   const comparisons = new Comparisons(COMPARISONS);
   const own = [new Denials(drafts)];
-  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...ownAddresses(draft, addresses), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
+  const found = [...emptyPeers(row), ...drafts.flatMap((draft) => [...contradictions(draft), ...ownAddresses(draft, addresses), ...closedFailsafe(draft, options?.failsafe ?? DEFAULT_FAILSAFE), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
   return distinct(comparisons.isSpent ? [...found, NOT_COMPARED] : found);
 }
 
@@ -59,7 +60,7 @@ export function denialsOf(rows: readonly PolicyRow[], options?: PolicyOptions): 
 export function nobodyWarnings(row: PolicyRow, pods: readonly Labels[]): readonly Warning[] {
   const isNobody = (selector: PeerSelector): boolean => selector.kind === "labels" && !namesReserved(selector) && !isOfUntold(selector) && !pods.some((labels) => selects(selector, labels));
   return distinct(draftPolicy(row).flatMap((draft): Warning[] => {
-    if (isNobody(draft.subject)) return [{ reason: "SelectsNothing", path: subjectPath(draft), message: "it selects no pod that is known here" }];
+    if (!selectsHosts(draft.subject) && isNobody(draft.subject)) return [{ reason: "SelectsNothing", path: subjectPath(draft), message: "it selects no pod that is known here" }];
     return draft.rules.flatMap(({ peer, path }) => {
       const selector = peer === undefined ? undefined : draft.selectors.get(peer);
       return selector !== undefined && isNobody(selector) ? [{ reason: "UnreachableRule", path, message: "a selector of its peers means no pod that is known here" }] : [];
@@ -72,7 +73,8 @@ function isOfUntold({ requirements }: LabelPeers): boolean {
   return requirements.some(({ key }) => key.startsWith(NAMED_PREFIX));
 }
 
-function subjectPath({ ref, path }: PolicyDraft): string {
+function subjectPath({ ref, path, subject }: PolicyDraft): string {
+  if (selectsHosts(subject)) return `${path}.nodeSelector`;
   const fields = { CiliumNetworkPolicy: "endpointSelector", CiliumClusterwideNetworkPolicy: "endpointSelector", NetworkPolicy: "podSelector", ClusterNetworkPolicy: "subject" } as const;
   return `${path}.${fields[ref.kind]}`;
 }

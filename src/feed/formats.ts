@@ -11,20 +11,22 @@
  *   5  also a record of more than a part can hold, in pieces, and denials of pods whose identity does not tell of a
  *      churning label: agents that read 4 alone find no such pod (all that read 5 do, so it needs no format of its own)
  *   6  also rules of an administrator's tier, and the kind that has them
+ *   7  also the rules of the node itself
  *
  * What an older agent overlooks and enforces the same without it needs no format: whom policies watch that do not
  * enforce (it tells nothing of them), and the words that a policy gives its events.
  */
 import { isChurning, splitLabelKey } from "../api/label-keys.ts";
+import { HOST_IDENTITY } from "../compile/host.ts";
 import type { NodeState, PeerSelector, PolicyRef, PortMatch, RoutingDecision } from "../compile/state.ts";
 import { CodedError } from "../lib/errors.ts";
 import { NAMED_PREFIX } from "../model/labels.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5, 6];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5, 6, 7];
 
-const [FIRST, SECOND, FOURTH, FIFTH, SIXTH] = [1, 2, 4, 5, 6];
+const [FIRST, SECOND, FOURTH, FIFTH, SIXTH, SEVENTH] = [1, 2, 4, 5, 6, 7];
 /** The manifest carries parts. */
 export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
@@ -39,6 +41,7 @@ export class FormatNotUnderstood extends CodedError {
 
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document, isInPieces = false): number {
+  if (state.subjects.has(HOST_IDENTITY)) return SEVENTH;
   if ([...marks.values()].some(({ ref }) => ref.kind === "ClusterNetworkPolicy")) return SIXTH;
   if (isInPieces || [...state.selectors.values()].some(meansUntold)) return FIFTH;
   if (state.named !== undefined || [...state.selectors.values()].some(namesChurning) || deniesApiServer(state)) return FOURTH;

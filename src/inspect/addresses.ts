@@ -1,5 +1,5 @@
 /** `ipcache`, `cidr`, `node`, `endpoint`, `interface`, `underlay`: who has an address, and where. */
-import { ENDPOINT_READY, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
+import { ENDPOINT_READY, HOST_TRACKED, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { Peer } from "../kernel/gen/types.ts";
 import { formatAddress, formatCidr } from "../lib/ip.ts";
 import type { IdentityWords, Names } from "./names.ts";
@@ -154,6 +154,27 @@ export const underlay = mapTable<UnderlayRow>({
   row: (names) => (key) => {
     const ifindex = key.getUint32(0, true);
     return { ifindex, device: names.facts.device(ifindex) };
+  },
+});
+
+interface HostRow {
+  /** Flows of the node itself are remembered. */
+  readonly tracked: boolean;
+  /** By which it is judged; 0: by none. */
+  readonly slot: number;
+}
+
+export const host = mapTable<HostRow>({
+  name: "host",
+  map: "host",
+  about: "whether and by which slot of rules the node itself is judged (policies with a nodeSelector)",
+  columns: [
+    { head: "TRACKED", cell: ({ tracked }) => (tracked ? "yes" : "no") },
+    { head: "SLOT", cell: ({ slot }) => (slot === 0 ? NONE : String(slot)) },
+  ],
+  row: () => (_, value) => {
+    const { flags, subject } = hostCodec.decode(viewOf(value));
+    return { tracked: (flags & HOST_TRACKED) !== 0, slot: subject };
   },
 });
 

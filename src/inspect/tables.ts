@@ -1,5 +1,5 @@
 /** All tables. */
-import { cidr, encryption, endpoint, iface, ipcache, node, underlay } from "./addresses.ts";
+import { cidr, encryption, endpoint, host, iface, ipcache, node, underlay } from "./addresses.ts";
 import { hook, metrics } from "./counters.ts";
 import { encryptionPeers, encryptionStatus } from "./encryption.ts";
 import { ct, eventBudget, fragment, quota } from "./flows.ts";
@@ -10,7 +10,7 @@ import { policyStats } from "./stats.ts";
 import type { Table } from "./table.ts";
 
 /** Each shows one map: `cilium bpf <name> list`. */
-export const MAP_TABLES: readonly Table[] = [block, cidr, ct, encryption, endpoint, eventBudget, fragment, hook, iface, ipcache, metrics, node, policy, quota, subject, underlay];
+export const MAP_TABLES: readonly Table[] = [block, cidr, ct, encryption, endpoint, eventBudget, fragment, hook, host, iface, ipcache, metrics, node, policy, quota, subject, underlay];
 
 export const OVERVIEW = overviewOf([...MAP_TABLES, policyStats]);
 

@@ -5,6 +5,13 @@
 import type { Namespace, Pod } from "../api/core.ts";
 import { isChurning, isReserved } from "../api/label-keys.ts";
 
+/**
+ * `node:topology.kubernetes.io/zone`: a label of the Node, as policies of nodes see it. Nobody can select pods by this
+ * source.
+ */
+export const NODE_PREFIX = "node:";
+export const HOST_LABEL = "reserved:host";
+
 /** Label key with its source -> value, sorted by key. Equal sets are equal texts of `labelsKey`. */
 export type Labels = ReadonlyMap<string, string>;
 
@@ -64,6 +71,11 @@ export function namedKeys(labels: Labels): readonly string[] {
 /** A namespace as selectors see it: its name and labels, as its pods have them. */
 export function namespaceLabels(name: string, labels: Readonly<Record<string, string>>): Labels {
   return sortedLabels([[NAMESPACE_LABEL, name], ...Object.entries(labels).map(([key, value]) => [NAMESPACE_LABELS_PREFIX + key, value] as const)]);
+}
+
+/** A node's own network namespace as policies of nodes see it. */
+export function hostLabels(labels: Readonly<Record<string, string>>): Labels {
+  return sortedLabels([[HOST_LABEL, ""], ...Object.entries(labels).map(([key, value]) => [NODE_PREFIX + key, value] as const)]);
 }
 
 export function sortedLabels(labels: Iterable<readonly [string, string]>): Labels {

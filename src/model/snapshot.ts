@@ -60,4 +60,6 @@ export interface Snapshot {
   readonly policies: ReadonlyMap<string, readonly PolicyRow[]>;
   /** Node -> identities of the managed pods that are scheduled there. */
   readonly subjects: ReadonlyMap<string, ReadonlySet<number>>;
+  /** Node -> the labels of its own network namespace (`hostLabels`); absent: no policy selects it. */
+  readonly hosts?: ReadonlyMap<string, Labels>;
 }

@@ -1,9 +1,10 @@
 /** Folds what endpoints, node states, acknowledgements and agents say into how each node stands to a policy. */
-import { draftPolicy, isAudited, maySelect, reachOf, selects, withoutRules } from "../compile/index.ts";
+import { draftPolicy, isAudited, maySelect, reachOf, selects, selectsHosts, withoutRules } from "../compile/index.ts";
 import { statusName } from "../feed/index.ts";
 import type { PolicyMark } from "../feed/index.ts";
 import type { LabelPeers, PolicyDraft, PolicyOptions } from "../compile/index.ts";
 import type { Source } from "../kube/source.ts";
+import { hostLabels } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 import type { NodeStates } from "./node-states.ts";
 import type { PolicyEntry } from "./policies.ts";
@@ -64,7 +65,7 @@ interface Subjects {
   readonly endpoints: number;
   /** `spec`, or items of `specs`, that select none. */
   readonly unselected: readonly string[];
-  /** Nodes of these pods. */
+  /** Nodes of these pods, and those that it selects themselves. */
   readonly selected: ReadonlySet<string>;
   /** Nodes with pods whose identity does not tell yet whether they are selected. */
   readonly undecided: ReadonlySet<string>;
@@ -126,13 +127,19 @@ export class Standings {
     const selected = new Set<string>();
     const undecided = new Set<string>();
     let endpoints = 0;
+    const [ofNodes, ofPods] = [drafts.filter(({ subject }) => selectsHosts(subject)), drafts.filter(({ subject }) => !selectsHosts(subject))];
+    for (const [node, { labels = {} }] of ofNodes.length === 0 ? [] : this.#options.nodes.objects) {
+      const meant = ofNodes.filter(({ subject }) => selects(subject, hostLabels(labels)));
+      for (const draft of meant) selecting.add(draft);
+      if (meant.length > 0) selected.add(node);
+    }
     for (const [identity, nodes] of this.#options.endpoints.of(namespace)) {
       const labels = this.#options.labels.get(identity);
       if (labels === undefined) continue;
-      const meant = drafts.filter(({ subject }) => selects(subject, labels));
+      const meant = ofPods.filter(({ subject }) => selects(subject, labels));
       for (const draft of meant) selecting.add(draft);
       if (meant.length === 0) {
-        if (drafts.some(({ subject }) => maySelect(subject, labels))) for (const node of nodes.keys()) undecided.add(node);
+        if (ofPods.some(({ subject }) => maySelect(subject, labels))) for (const node of nodes.keys()) undecided.add(node);
         continue;
       }
       for (const [node, count] of nodes) {

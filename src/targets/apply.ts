@@ -8,6 +8,7 @@ import { MapReconciler } from "../reconcile/reconciler.ts";
 import type { StepResult } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
+import { HOST_IDENTITY } from "../compile/host.ts";
 import type { NodeState } from "../compile/state.ts";
 import { AdmittedPeers, isKnown } from "./admitted.ts";
 import type { PeerValue } from "./admitted.ts";
@@ -16,6 +17,7 @@ import { EndpointsTarget, ownerOf } from "./endpoints.ts";
 import type { EndpointRow as EndpointValue, EndpointsStep } from "./endpoints.ts";
 import { Expander, contentId } from "./expand.ts";
 import type { ContentId, Wanted } from "./expand.ts";
+import { HostTarget } from "./host.ts";
 import { cidrsTarget, ipcacheTarget, nodesTarget } from "./peers.ts";
 import { PolicyTarget } from "./policy.ts";
 import type { PolicyFailure, PolicyResult } from "./policy.ts";
@@ -24,7 +26,7 @@ import type { PortClass } from "./ports.ts";
 import { SelectorResolver, ofApiServer } from "./resolve.ts";
 import { retain } from "./retain.ts";
 
-export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks";
+export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks" | "host";
 
 export interface ApplierOptions {
   readonly maps: Readonly<Record<MapName, BatchMap>>;
@@ -40,6 +42,7 @@ export class MapApplier implements Applier {
   readonly #cidrs: MapReconciler<string, PeerValue>;
   readonly #nodes: MapReconciler<string, NodeRow>;
   readonly #policy: PolicyTarget;
+  readonly #host: HostTarget;
   readonly #resolver = new SelectorResolver();
   readonly #expander: Expander;
   readonly #classes = new PortClasses();
@@ -59,6 +62,7 @@ export class MapApplier implements Applier {
     this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
     this.#expander = new Expander({ entries: maps.policy.maxEntries, blocks: maps.blocks.maxEntries });
     this.#policy = new PolicyTarget(maps, firstGeneration, nowMs);
+    this.#host = new HostTarget(maps.host, nowMs);
   }
 
   apply(desired: DesiredState): ApplyReport {
@@ -92,6 +96,8 @@ export class MapApplier implements Applier {
     const slots = prune ? only(policy.slots, subjects) : policy.slots;
     const endpoints = this.#endpoints.put(rows, slots);
     parts.written("endpoints", endpoints);
+    // The node itself, as a pod: after its rules, before the slot of those that it has no more goes.
+    const againMs = this.#putHost(state, slots, prune, parts);
     // Slots of owners that are here no more: no pod in the kernel refers to one.
     if (prune) parts.refused("policy", this.#policy.release(new Set(subjects.keys())), subjects);
     // Classes that no row in the kernel carries any more, as their pods have another identity or are gone.
@@ -110,12 +116,13 @@ export class MapApplier implements Applier {
       enforced: enforcedOf(policy, subjects, desired),
       withheldPeers: peers.withheld,
       readyEndpoints: readyEndpoints(rows, slots, endpoints),
+      ...(againMs === undefined ? {} : { againMs }),
     };
   }
 
   invalidate(): void {
     this.#recovered = false;
-    for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes]) part.invalidate();
+    for (const part of [this.#endpoints, this.#ipcache, this.#cidrs, this.#nodes, this.#host]) part.invalidate();
   }
 
   sweep(): number {
@@ -131,6 +138,15 @@ export class MapApplier implements Applier {
   /** What the pods of a class of named ports call their ports; undefined: there is none. */
   portClass(number: number): PortClass | undefined {
     return this.#classes.of(number);
+  }
+
+  /** Where rules of the node cannot be written, what judged it stays. Returns how long it will not be judged yet. */
+  #putHost({ subjects }: NodeState, slots: ReadonlyMap<number, number>, prune: boolean, parts: Parts): number | undefined {
+    const slot = slots.get(HOST_IDENTITY);
+    if (slot === undefined && (subjects.has(HOST_IDENTITY) || !prune)) return undefined;
+    const { done, error, againMs } = this.#host.put(slot);
+    parts.written("host", { done, failures: error === undefined ? [] : [{ key: "the node itself", error }] });
+    return againMs;
   }
 
   #recover(): void {

@@ -76,7 +76,7 @@ export interface DesiredState {
   readonly isApiServerUnknown?: boolean;
 }
 
-export type PartName = "policy" | "endpoints" | "ipcache" | "cidrs" | "nodes";
+export type PartName = "policy" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "host";
 
 export interface PartFailure {
   /** What failed: `identity 4711`, `10.0.1.5`, ... */
@@ -101,6 +101,8 @@ export interface ApplyReport {
   readonly enforced: ReadonlySet<number>;
   /** Addresses kept out of the ipcache because their identity is not known yet: they stay closed. */
   readonly withheldPeers: readonly string[];
+  /** Rules of the node itself begin to judge after this time, with another call; absent: nothing waits. */
+  readonly againMs?: number;
   /** Endpoints (keys) that are open for traffic: their policy is applied. */
   readonly readyEndpoints: ReadonlySet<string>;
 }

@@ -119,7 +119,7 @@ async function main(settleMs: number, steps: readonly number[]): Promise<void> {
   };
   const logger = createLogger({ component: "bench", level: "error" });
   const tables = new Tables({ transport, logger, nodeName: LOCAL.name, encrypts: false, folder });
-  const maps = Object.fromEntries((["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"] as const).map((name) => [name, new CountingMap(name)])) as unknown as Record<MapName, CountingMap>;
+  const maps = Object.fromEntries((["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks", "host"] as const).map((name) => [name, new CountingMap(name)])) as unknown as Record<MapName, CountingMap>;
   const objects = { identities: tables.identities.objects, nodes: tables.nodes.objects, apiServers: tables.apiServers.objects, endpoints: tables.endpoints.objects, attachments: new Map(), pods: new Map(), areApiServersKnown: () => true };
   const state = new LocalState(LOCAL, objects, reachingBy("tunnel"));
   const enforcer = new Enforcer({ applier: new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: 1 }), state, logger, isUsable: () => tables.isUsable, isSynced: () => true, onReport: () => undefined });

@@ -30,7 +30,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const FLOWS = 100_000;
 /** Each takes the kernel up to 0.1 ms: a value for each CPU. */
 const RULES = 4096;
-const MAPS: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks"];
+const MAPS: readonly MapName[] = ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks", "host"];
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent };
 const run = promisify(execFile);
 

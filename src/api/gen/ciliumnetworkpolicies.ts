@@ -44,7 +44,7 @@ export interface CiliumNetworkPolicy {
     /**
      * Pods by their labels; an empty selector selects all pods of the policy's scope.
      */
-    endpointSelector: {
+    endpointSelector?: {
       /**
        * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
        */
@@ -1249,10 +1249,39 @@ export interface CiliumNetworkPolicy {
       };
     }[];
     /**
-     * Nodes by their labels. Not supported yet.
+     * Nodes by the labels of their Node objects. An empty selector selects all. In a clusterwide policy instead of endpointSelector.
      */
     nodeSelector?: {
-      [k: string]: unknown;
+      /**
+       * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+       */
+      matchLabels?: {
+        /**
+         * Value of the label.
+         */
+        [k: string]: string;
+      };
+      /**
+       * Requirements on labels that a pod must meet, all of them.
+       *
+       * Items: One requirement on one label.
+       */
+      matchExpressions?: {
+        /**
+         * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+         */
+        key: string;
+        /**
+         * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+         */
+        operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /**
+         * Values for In and NotIn; absent for the others.
+         *
+         * Items: Value of the label.
+         */
+        values?: string[];
+      }[];
     };
   };
   /**
@@ -1287,7 +1316,7 @@ export interface CiliumNetworkPolicy {
     /**
      * Pods by their labels; an empty selector selects all pods of the policy's scope.
      */
-    endpointSelector: {
+    endpointSelector?: {
       /**
        * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
        */
@@ -2492,10 +2521,39 @@ export interface CiliumNetworkPolicy {
       };
     }[];
     /**
-     * Nodes by their labels. Not supported yet.
+     * Nodes by the labels of their Node objects. An empty selector selects all. In a clusterwide policy instead of endpointSelector.
      */
     nodeSelector?: {
-      [k: string]: unknown;
+      /**
+       * Labels that a pod must have. A key may start with its source (k8s, any or reserved) and a colon.
+       */
+      matchLabels?: {
+        /**
+         * Value of the label.
+         */
+        [k: string]: string;
+      };
+      /**
+       * Requirements on labels that a pod must meet, all of them.
+       *
+       * Items: One requirement on one label.
+       */
+      matchExpressions?: {
+        /**
+         * Key of the label. It may start with its source (k8s, any or reserved) and a colon.
+         */
+        key: string;
+        /**
+         * In and NotIn compare with values; Exists and DoesNotExist look for the key. NotIn holds also where the key is absent.
+         */
+        operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+        /**
+         * Values for In and NotIn; absent for the others.
+         *
+         * Items: Value of the label.
+         */
+        values?: string[];
+      }[];
     };
   }[];
   /**

@@ -24,6 +24,8 @@ export const SUBJECT_NAMED_PORTS = 4;
 /** `policy` has entries of TIER_ADMIN */
 export const SUBJECT_INGRESS_ADMIN = 8;
 export const SUBJECT_EGRESS_ADMIN = 16;
+/** what the node's own network namespace sends and receives is remembered in `flows` */
+export const HOST_TRACKED = 1;
 /** the side of `low` opened the flow */
 export const CT_FROM_LOW = 1;
 /** replies must go through the stack, which may undo its address translation */
@@ -57,6 +59,8 @@ export const TIMEOUT_UDP = 30;
 /** the opener went on after a reply */
 export const TIMEOUT_UDP_STREAM = 120;
 export const TIMEOUT_ICMP = 30;
+/** what others open to the node itself; no endpoint has id 0 */
+export const QUOTA_HOST = 1;
 export const MARK_MASK = 0x0f00;
 /** from a local pod without egress enforcement */
 export const MARK_FROM_POD = 0x0100;
@@ -523,6 +527,28 @@ export const policyEntryCodec: Codec<PolicyEntry> = {
 
 /** Changes when the layout of struct policy_entry does. */
 export const policyEntryLayout = "098be2cf";
+
+export interface Host {
+  readonly subject: number;
+  readonly flags: number;
+}
+
+export const hostCodec: Codec<Host> = {
+  size: 8,
+  encode(value, into, at = 0) {
+    into.setUint32(at + 0, value.subject, true);
+    into.setUint32(at + 4, value.flags, true);
+  },
+  decode(from, at = 0) {
+    return {
+      subject: from.getUint32(at + 0, true),
+      flags: from.getUint32(at + 4, true),
+    };
+  },
+};
+
+/** Changes when the layout of struct host does. */
+export const hostLayout = "dbd43162";
 
 export const FlowZone = {
   JUDGED: 0,

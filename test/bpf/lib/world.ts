@@ -128,8 +128,7 @@ export class World {
     execFileSync("make", ["-s", "bpf", "build/bpf-test/outer.o"], { cwd: root });
     const rodata = {
       config_vxlan_ifindex: VXLAN_IFINDEX, config_tunnel_mtu: TUNNEL_MTU,
-      config_router_ipv4: parseAddress(self.router4),
-      config_router_ipv6: parseAddress(self.router6),
+      config_router_ipv4: parseAddress(self.router4), config_router_ipv6: parseAddress(self.router6),
       config_event_step_ns: 0n, // rows want to hear of every packet
       ...kernelOptions(this.#port),
       ...options,
@@ -193,6 +192,7 @@ export class World {
     for (const address of [other.ipv4, other.ipv6]) {
       this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
+    this.map("host").update(u32(0), new Uint8Array(8));
     for (const [name, key, value] of [["underlays", UNDERLAY_IFINDEX, 1], ["encryption", 0, 0]] as const) this.map(name).update(u32(key), u32(value));
     this.#events.take(10_000);
   }

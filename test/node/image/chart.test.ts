@@ -13,7 +13,7 @@ import { KUBELET_KUBECONFIGS } from "../../../src/agent/api-server.ts";
 import { chartRepoConfig } from "../../../src/image/config.ts";
 import { chartObjects, findHelm, findObject as find, renderChart } from "../../support/chart.ts";
 import type { Rendered } from "../../support/chart.ts";
-import { readRouting } from "../../../src/compile/index.ts";
+import { DEFAULT_FAILSAFE, readPolicyOptions, readRouting } from "../../../src/compile/index.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
 
@@ -35,7 +35,6 @@ describe("values that are refused by name", () => {
     ["hubble.relay.enabled=true", /hubble\.relay\.enabled=true: .*not built yet/],
     ["hubble.ui.enabled=true", /hubble\.ui\.enabled=true: .*not built yet/],
     ["l7Proxy=true", /l7Proxy=true: .*not built yet/],
-    ["hostFirewall.enabled=true", /hostFirewall\.enabled=true: .*not built yet/],
     ["tunnelProtocol=geneve", /tunnelProtocol=geneve: .*not built yet/],
     ["ipam.mode=cluster-pool", /ipam\.mode=cluster-pool: not built yet/],
     ["cluster.name=east", /cluster\.name=east: .*not built yet/],
@@ -74,6 +73,20 @@ describe("what stands in the manifests", () => {
     const mode = (...sets: string[]): string => find(objects(...sets), "ConfigMap", "cilium-config").data["policy-audit-mode"];
     assert.deepEqual([mode(), mode("policyAuditMode=true")], ["false", "true"]);
     assert.equal(template("policyAuditMode=sometimes").ok, false);
+  });
+
+  it("tells the operator which ports of a node no policy closes", () => {
+    const kept = (...sets: string[]) => {
+      const { data } = find(objects(...sets), "ConfigMap", "cilium-config");
+      return readPolicyOptions((key: string) => data[key]).failsafe;
+    };
+    assert.deepEqual(kept(), DEFAULT_FAILSAFE, "the chart's values are the defaults");
+    const one = kept("hostFirewall.failsafe.ingress={2222/TCP}", "hostFirewall.failsafe.egress=null", "encryption.enabled=true");
+    assert.deepEqual(one?.ingress, [{ protocol: 6, port: 2222, prefix: 16 }]);
+    assert.deepEqual(one?.betweenNodes.map(({ protocol, port }) => [protocol, port]), [[17, 51871], [17, 51872]]);
+    assert.deepEqual(kept("hostFirewall.failsafe.ingress=null")?.ingress, []);
+    for (const wrong of ["{22}", "{22/SCTP}", "{ssh/TCP}"]) assert.equal(template(`hostFirewall.failsafe.ingress=${wrong}`).ok, false);
+    assert.match(template("hostFirewall.enabled=false").text, /hostFirewall\.enabled=false: there is nothing to switch off/);
   });
 
   it("carries the routing to the agent and the operator as both read it", () => {

@@ -89,7 +89,7 @@ class Agent {
 type Kernel = Record<MapName, FakeMap> & { writes: number };
 
 function kernel(): Kernel {
-  const size = { interfaces: [4, types.endpointCodec.size], endpoints: [16, types.endpointCodec.size], ipcache: [16, types.peerCodec.size], cidrs: [types.cidrKeyCodec.size, types.peerCodec.size], nodes: [16, types.nodeCodec.size], subjects: [4, types.subjectCodec.size], policy: [types.policyKeyCodec.size, types.policyEntryCodec.size], blocks: [types.blockKeyCodec.size, types.blockCodec.size] } as const;
+  const size = { interfaces: [4, types.endpointCodec.size], endpoints: [16, types.endpointCodec.size], ipcache: [16, types.peerCodec.size], cidrs: [types.cidrKeyCodec.size, types.peerCodec.size], nodes: [16, types.nodeCodec.size], subjects: [4, types.subjectCodec.size], policy: [types.policyKeyCodec.size, types.policyEntryCodec.size], blocks: [types.blockKeyCodec.size, types.blockCodec.size], host: [4, types.hostCodec.size] } as const;
   const made = { writes: 0 } as Kernel;
   for (const [name, [keySize, valueSize]] of Object.entries(size)) made[name as MapName] = new FakeMap({ name, keySize, valueSize, onChange: () => made.writes++ });
   return made;

@@ -81,7 +81,21 @@ test("every field of the field's language that is not built is refused by its na
     assert.deepEqual(ingress({ toPorts: [{ ports: [{ port: "0", protocol }] }] }), ["spec.ingress[0].toPorts[0].ports[0].protocol: must be one of TCP, UDP, SCTP, ANY"]);
   }
   for (const key of ["cidr:10.0.0.0/8", "container:a", "node:b"]) assert.match(ingress({ fromEndpoints: [{ matchLabels: { [key]: "" } }] }).join(), /labels of source .* are not supported yet/);
-  for (const name of ["nodeSelector"]) refused(problems({ endpointSelector: {}, ingress: [], [name]: {} }), `spec.${name}`);
+});
+
+test("a clusterwide policy selects either pods or nodes, a namespaced one pods", () => {
+  const of = (kind: PolicyKind, selection: object, more: object = { ingress: [] }): string[] => validator.policy({ metadata: { name: "p" }, spec: { ...selection, ...more } }, kind).map(({ path, message }) => `${path}: ${message}`);
+  const wide = (selection: object, more?: object): string[] => of("CiliumClusterwideNetworkPolicy", selection, more);
+  assert.deepEqual(wide({ nodeSelector: {} }), []);
+  assert.deepEqual(wide({ nodeSelector: { matchLabels: { "kubernetes.io/os": "linux", "k8s:role": "a" }, matchExpressions: [{ key: "x", operator: "DoesNotExist" }] } }), []);
+  assert.deepEqual(wide({}), ["spec.endpointSelector: required, or nodeSelector"]);
+  assert.deepEqual(of("CiliumNetworkPolicy", {}), ["spec.endpointSelector: required"]);
+  assert.match(wide({ endpointSelector: {}, nodeSelector: {} }).join(), /^spec\.nodeSelector: .*either pods or nodes/);
+  assert.deepEqual(of("CiliumNetworkPolicy", { endpointSelector: {}, nodeSelector: {} }), ["spec.nodeSelector: nodes are selected by a CiliumClusterwideNetworkPolicy"]);
+  assert.match(wide({ nodeSelector: { matchLabel: {} } }).join(), /nodeSelector\.matchLabel: unknown field; did you mean matchLabels/);
+  assert.match(wide({ nodeSelector: { matchLabels: { "reserved:host": "" } } }).join(), /spec\.nodeSelector\.matchLabels\.reserved:host/);
+  assert.match(wide({ nodeSelector: {} }, { ingress: [{ toPorts: [{ ports: [{ port: "http" }] }] }] }).join(), /^spec\.ingress\[0\]\.toPorts\[0\]\.ports\[0\]\.port: only pods name their ports/);
+  assert.deepEqual(wide({ nodeSelector: {} }, { egress: [{ toEndpoints: [{}], toPorts: [{ ports: [{ port: "http" }] }] }] }), []);
 });
 
 test("what denies, opens and describes is accepted; blocks, entities, messages, names and ranges are", () => {
@@ -213,7 +227,7 @@ test("the validator knows every CEL rule of the policy's schema", () => {
   const rules = new Set([...text.matchAll(/"rule":"([^"]*)"/g)].map((match) => match[1] ?? ""));
   const count = (side: string): string => `${["Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes", ...(side === "to" ? ["Services"] : [])].map((kind) => `(has(self.${side}${kind}) ? 1 : 0)`).join(" + ")} <= 1`;
   /** Each of these has its words in another test of this file. */
-  const others = ["has(self.spec) || has(self.specs)", "has(self.ingress) || has(self.egress) || has(self.ingressDeny) || has(self.egressDeny)", count("from"), count("to"), "!(has(self.toPorts) && has(self.icmps))"];
+  const others = ["has(self.spec) || has(self.specs)", "has(self.ingress) || has(self.egress) || has(self.ingressDeny) || has(self.egressDeny)", count("from"), count("to"), "!(has(self.toPorts) && has(self.icmps))", "has(self.endpointSelector)"];
   assert.ok(rules.size > 15);
   for (const rule of rules) assert.ok(/^!has\(self\.[A-Za-z]+\)$/.test(rule) || others.includes(rule), rule);
 });

@@ -50,6 +50,13 @@ test("rules whose peers are named by a churning label wait until these pods, whe
   assert.deepEqual(words(before, { endpointSelector: { matchLabels: { app: "api" } }, ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: "x" } }] }] }), ["n1 enforced"]);
 });
 
+test("a policy of nodes counts the nodes that it selects, and no pod", () => {
+  const found = standingsOf({ 300: podLabels("ns", [], { app: "api" }) }, [API]).of(entryOf({ nodeSelector: {}, ingress: [] }));
+  assert.deepEqual([found.endpoints, found.nodes.map(({ node, standing }) => `${node} ${standing}`), found.unselected], [0, ["n1 enforced", "n2 enforced"], []]);
+  const none = standingsOf({ 300: podLabels("ns", [], { app: "api" }) }, [API]).of(entryOf({ nodeSelector: { matchLabels: { role: "none" } }, ingress: [] }));
+  assert.deepEqual([none.nodes, none.unselected], [[], ["spec"]]);
+});
+
 test("who only watches: the policy says it, else its namespace, else the cluster; a clusterwide policy is no namespace's to weaken", () => {
   const audited = (namespace: string, spec: object, mode?: "Audit") => {
     const entry = entryOf({ endpointSelector: {}, ...spec });

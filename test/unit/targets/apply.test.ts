@@ -60,7 +60,7 @@ const desired: fc.Arbitrary<DesiredState> = fc
 
 class Kernel {
   readonly policy: Maps;
-  readonly maps: Record<"interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes", FakeMap>;
+  readonly maps: Record<"interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "host", FakeMap>;
   /** Looks at everything after each single write. */
   watch: () => void = () => undefined;
   now = 0;
@@ -79,6 +79,7 @@ class Kernel {
       ipcache: make("ipcache", 16, types.peerCodec.size),
       cidrs: make("cidrs", types.cidrKeyCodec.size, types.peerCodec.size),
       nodes: make("nodes", 16, types.nodeCodec.size),
+      host: make("host", 4, types.hostCodec.size),
     };
   }
 

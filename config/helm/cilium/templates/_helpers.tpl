@@ -140,6 +140,8 @@ bpf-ct-max: {{ .Values.bpf.ctMax | int64 | quote }}
 bpf-endpoints-max: {{ .Values.bpf.endpointsMax | int64 | quote }}
 policy-cidr-match-mode: {{ kindIs "string" .Values.policyCIDRMatchMode | ternary .Values.policyCIDRMatchMode (join "," .Values.policyCIDRMatchMode) | quote }}
 policy-audit-mode: {{ .Values.policyAuditMode | quote }}
+host-failsafe-ingress: {{ join " " .Values.hostFirewall.failsafe.ingress | quote }}
+host-failsafe-egress: {{ join " " .Values.hostFirewall.failsafe.egress | quote }}
 crds-create: {{ .Values.crds.create | quote }}
 operator-prometheus-allow-from: {{ join "," .Values.operator.prometheus.allowFrom | quote }}
 operator-prometheus-port: {{ ternary .Values.operator.prometheus.port 0 .Values.operator.prometheus.enabled | quote }}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The node's own network namespace under policies that select nodes. Nothing here runs before the first of them: then
+ * the agent has flows remembered for a moment, and judged from then on. What the node cannot live without is allowed by
+ * rules that the compiler puts before all others; what has no flow at all (neighbours, multicast, broadcast, ICMP errors,
+ * the tunnel between nodes) is not judged.
+ */
+#ifndef CILIUM_HOST_H
+#define CILIUM_HOST_H
+
+/* The state of a TCP connection whose handshake is done. */
+static __always_inline int is_connected(__u32 state)
+{
+	return state == BPF_TCP_ESTABLISHED || state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_FIN_WAIT2 ||
+	       state == BPF_TCP_TIME_WAIT || state == BPF_TCP_CLOSE_WAIT || state == BPF_TCP_LAST_ACK ||
+	       state == BPF_TCP_CLOSING;
+}
+
+/* Does the segment that came in belong to a connection of this node's? */
+static __always_inline int finds_connection(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 state;
+
+	if (p->flags & PACKET_IPV6) {
+		__builtin_memcpy(tuple.ipv6.saddr, &p->source, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, &p->destination, 16);
+		tuple.ipv6.sport = p->source_port_be;
+		tuple.ipv6.dport = p->destination_port_be;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.saddr = ((const __u32 *)&p->source)[3];
+		tuple.ipv4.daddr = ((const __u32 *)&p->destination)[3];
+		tuple.ipv4.sport = p->source_port_be;
+		tuple.ipv4.dport = p->destination_port_be;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return is_connected(state);
+}
+
+/*
+ * A segment without a flow whose connection this node has open: its handshake passed, before the node had rules. No
+ * denied handshake opens a socket.
+ */
+static __always_inline int is_open_already(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock *sk;
+
+	if (p->protocol != PROTOCOL_TCP || (p->flags & PACKET_LATER_FRAGMENT) || !is_midstream(p))
+		return 0;
+	if (p->direction == DIRECTION_INGRESS)
+		return finds_connection(skb, p);
+	sk = skb->sk;
+	return sk && is_connected(sk->state);
+}
+
+/* The header behind which the parser did not look is no transport protocol's: what it hides nobody knows. */
+static __always_inline int is_extension(__u8 protocol)
+{
+	return protocol == PROTOCOL_HOP_BY_HOP || protocol == PROTOCOL_ROUTING || protocol == PROTOCOL_FRAGMENT ||
+	       protocol == PROTOCOL_AUTHENTICATION || protocol == PROTOCOL_DESTINATION_OPTIONS;
+}
+
+/* What has no ports: other protocols are judged by their number, ICMP messages that ask nothing by their type. */
+static __always_inline void read_without_ports(struct packet *p)
+{
+	copy_address(&p->flow_source, &p->source);
+	p->flow_protocol = p->protocol;
+	p->source_port_be = 0;
+	p->destination_port_be = is_icmp(p->protocol) ? bpf_htons(p->icmp_type) : 0;
+}
+
+/*
+ * Is it for somebody to judge? GO_ON, DONE_OK (it passes) or the drop reason. `parsed` is what parse_ip found. Of a later
+ * fragment whose first was not seen the first one decides: without it nobody reads the datagram.
+ */
+static __always_inline int check_host_packet(struct packet *p, int parsed, const struct address *other, int is_judged)
+{
+	if (is_link_message(p) || (p->flags & PACKET_ICMP_ERROR) || parsed == -DROP_FRAGMENT_NOT_FOUND ||
+	    parsed == -DROP_FORGED_NEIGHBOUR)
+		return DONE_OK;
+	if (is_for_tunnel_port(p) && bpf_map_lookup_elem(&nodes, other))
+		return DONE_OK;
+	if (parsed == -DROP_UNKNOWN_L4 || (parsed == -DROP_EXTENSION_HEADER && !is_extension(p->protocol)))
+		read_without_ports(p);
+	else if (parsed)
+		return is_judged ? parsed : DONE_OK;
+	return GO_ON;
+}
+
+/* That there is no room to remember a flow cuts nobody from the node: the next packet is judged as this one was. */
+static __always_inline int pass_unremembered(int step)
+{
+	return step == -DROP_FLOW_QUOTA || step == -DROP_CT_INSERT_FAILED ? GO_ON : step;
+}
+
+/* p->from and p->to are known, one of them is this node. `state` comes from find_flow(ZONE_JUDGED). */
+static __always_inline void prepare_host_flow(struct __sk_buff *skb, struct packet *p, const struct flow_state *state)
+{
+	p->flags |= PACKET_HOST_FLOW;
+	if (state || !is_open_already(skb, p))
+		return;
+	p->from.subject = p->from.generation = 0;
+	p->to.subject = p->to.generation = 0;
+}
+
+static __always_inline int track_host_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
+{
+	prepare_host_flow(skb, p, state);
+	return pass_unremembered(track_flow(skb, p, state, 0));
+}
+
+/* A packet from an underlay device that is for no pod: p->from is known. */
+static __always_inline int receive_for_host(struct __sk_buff *skb, struct packet *p, int parsed)
+{
+	const struct host *known = find_host();
+	int step;
+
+	if (!known || skb->pkt_type == PACKET_OTHERHOST)
+		return DONE_OK;
+	find_peer(p, &p->destination);
+	if (p->peer.identity != IDENTITY_HOST && !is_link_local(&p->destination))
+		return DONE_OK;
+	if (p->from.identity == IDENTITY_HOST) /* nobody else has this node's addresses */
+		p->from.identity = world_of(&p->source);
+	host_side(&p->to, known);
+	step = check_host_packet(p, parsed, &p->source, p->to.subject);
+	return step ? step : track_host_flow(skb, p, find_flow(skb, p, ZONE_JUDGED)) ?: DONE_OK;
+}
+
+/*
+ * What leaves on an underlay device and is no pod's: p->from and p->to are known by their addresses. Under one of the
+ * node's own it is a process's, or what the node forwards for others, which is remembered for its answer's sake alone.
+ */
+static __always_inline int send_from_host(struct __sk_buff *skb, struct packet *p, int parsed, const struct host *known)
+{
+	int step;
+
+	if ((p->from.identity != IDENTITY_HOST && !is_link_local(&p->source)) || is_multicast(&p->destination) ||
+	    is_broadcast(&p->destination))
+		return DONE_OK;
+	if (!skb->ingress_ifindex && !mark_origin(skb))
+		host_side(&p->from, known);
+	step = check_host_packet(p, parsed, &p->destination, p->from.subject);
+	return step ? step : track_host_flow(skb, p, find_flow(skb, p, ZONE_JUDGED)) ?: DONE_OK;
+}
+
+#endif /* CILIUM_HOST_H */
