@@ -84,7 +84,7 @@ describe("the command that keeps a WireGuard device", { timeout: 280_000, skip: 
     inside("ip", "link", "delete", "dev", DEVICE);
     await until("another device", () => ![undefined, before].includes(index()) && answers());
     assert.equal(keeper.exitCode, null);
-    assert.match(said, /is started again/);
+    await until("its words", () => said.includes("is started again"));
   });
 
   it("a process that somebody kills is started again by the same container", async () => {
