@@ -110,7 +110,7 @@ verify: $(SETUP_STAMP) ## Fail when something generated is not what its source s
 TEST_LIMIT_MS = 300000
 TEST = $(NODE) --test --test-timeout=$(TEST_LIMIT_MS) --test-reporter=./test/reporter.ts
 test-e2e: TEST_LIMIT_MS = 900000
-test-kernels record-instructions: TEST_LIMIT_MS = 480000
+test-kernels record-instructions: TEST_LIMIT_MS = 900000
 lint: $(SETUP_STAMP) ## Types, type-aware lint, import direction, nothing of this machine in the repository
 	@node_modules/.bin/tsc --noEmit
 	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test

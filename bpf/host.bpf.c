@@ -12,19 +12,24 @@ static __always_inline __u32 choose_vni(const struct packet *p)
 	return p->from.endpoint ? p->from.identity : IDENTITY_WORLD;
 }
 
-/* A pod's flow; or the node's own, or one that it forwards under its router address. */
+/*
+ * A pod's flow; or the node's own, or one that it forwards under its router address. Which of them is read back from
+ * memory, where the verifier does not follow it: it would walk what comes after once for each.
+ */
 static __always_inline int track(struct __sk_buff *skb, struct packet *p, const struct host *known, int is_pods)
 {
 	struct flow_state *state = find_flow(skb, p, ZONE_JUDGED);
+	__u32 is_pods_flow;
 	int step;
 
-	if (!is_pods && known) {
+	if (!is_pods) {
 		if (p->local_process && p->from.identity == IDENTITY_HOST)
 			host_side(&p->from, known);
 		prepare_host_flow(skb, p, state);
 	}
-	step = track_flow(skb, p, state, is_pods ? CT_VIA_STACK : 0);
-	return is_pods ? step : pass_unremembered(step);
+	is_pods_flow = !(*(volatile __u32 *)&p->flags & PACKET_HOST_FLOW);
+	step = track_flow(skb, p, state, is_pods_flow * CT_VIA_STACK);
+	return *(volatile __u32 *)&p->flags & PACKET_HOST_FLOW ? pass_unremembered(step) : step;
 }
 
 static __always_inline int process(struct __sk_buff *skb, struct packet *p)

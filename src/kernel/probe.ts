@@ -34,7 +34,7 @@ export interface BpfProbe {
 const HELPERS: ReadonlyMap<number, string> = new Map([
   [1, "map_lookup_elem"], [2, "map_update_elem"], [3, "map_delete_elem"], [5, "ktime_get_ns"], [9, "skb_store_bytes"], [12, "tail_call"],
   [20, "skb_get_tunnel_key"], [21, "skb_set_tunnel_key"], [23, "redirect"], [26, "skb_load_bytes"], [28, "csum_diff"], [32, "skb_change_type"],
-  [38, "skb_change_tail"], [50, "skb_adjust_room"], [69, "fib_lookup"], [131, "ringbuf_reserve"], [132, "ringbuf_submit"], [152, "redirect_neigh"],
+  [38, "skb_change_tail"], [50, "skb_adjust_room"], [69, "fib_lookup"], [86, "sk_release"], [99, "skc_lookup_tcp"], [131, "ringbuf_reserve"], [132, "ringbuf_submit"], [152, "redirect_neigh"],
   [155, "redirect_peer"],
 ]);
 

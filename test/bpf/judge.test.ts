@@ -117,12 +117,20 @@ function checkEvaluator(set: RuleSet, selectors: ResolvedSelectors, one: Case, p
   assert.deepEqual(by === "nothing" ? undefined : [reason, rule], seen, `${one.direction} ${one.address} protocol ${protocol} port ${port}`);
 }
 
+/** Of a kernel whose test runs cannot say where a packet came from, or by which tunnel, some ways are left out, by name. */
+const refusalOf = ({ run }: Case): string | undefined => world.refusal(run);
+const ASKED = PEERS.filter((one) => refusalOf(one) === undefined);
+for (const one of PEERS) {
+  const reason = refusalOf(one);
+  if (reason !== undefined) test(`random rules, ${one.direction} by ${one.hook} and ${one.address}`, { skip: reason }, () => undefined);
+}
+
 test("random rules over identities, blocks, names, ports and types: the programs decide as the rules mean, and name the rule", () => {
   fc.assert(
     fc.property(ruleSet, identities, blocks, blocks, (set, s, c1, c2) => {
       const selectors: ResolvedSelectors = new Map<string, ReadonlySet<number> | CidrPeers>([["s", s], ["c1", c1], ["c2", c2]]);
       fill(set, selectors);
-      for (const one of PEERS) {
+      for (const one of ASKED) {
         for (const [protocol, port] of MESSAGES) {
           const isOfFamily = protocol === Protocol.ICMP ? !one.address.includes(":") : protocol !== Protocol.ICMPV6 || one.address.includes(":");
           if (isOfFamily) check(set, selectors, one, protocol, port);
