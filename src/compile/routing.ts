@@ -72,6 +72,7 @@ function unknownWord(value: object, words: Words, path: string): string | undefi
   for (const [word, inner] of Object.entries(value)) {
     const known = words[word];
     if (known === undefined) return `${path}.${word}`;
+    if (known !== true && (typeof inner !== "object" || inner === null)) return `${path}.${word}`;
     const found = known === true ? undefined : unknownWord(inner as object, known, `${path}.${word}`);
     if (found !== undefined) return found;
   }

@@ -157,7 +157,8 @@ function unspoken(nodes: Rows, users: readonly CiliumRouting[], labels: Readonly
 /** What our own status says; undefined: somebody else wrote it. */
 function parsed(text: string): RoutingSpec | undefined {
   try {
-    return JSON.parse(text) as RoutingSpec;
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as RoutingSpec) : undefined;
   } catch {
     return undefined;
   }

@@ -61,8 +61,10 @@ describe("objects of users", () => {
   });
 
   it("a status that somebody else wrote is no spec", () => {
-    const broken = object("broken", 1, { mode: "native", nodeSelector: rack("1"), tunnel: { port: 1 } }, { nodes: "", tunnel: 0, native: 0, conditions: [], lastValid: "{" });
-    assert.equal(book([broken]).decisionOf("a").mode, "tunnel");
+    for (const lastValid of ["{", "null", "3", '{"native":null}', '{"mode":"native","masquerade":7}']) {
+      const broken = object("broken", 1, { mode: "native", nodeSelector: rack("1"), tunnel: { port: 1 } }, { nodes: "", tunnel: 0, native: 0, conditions: [], lastValid });
+      assert.equal(book([broken]).decisionOf("a").mode, "tunnel", lastValid);
+    }
   });
 });
 
