@@ -123,12 +123,10 @@ export function readyCondition(object: Told, found: Verdict, now: string): Condi
  * @param speakers of each node that `object` selects, the name of the object that speaks for it
  */
 export function conflictCondition(object: Told, speakers: ReadonlyMap<string, string>, now: string): Condition {
-  const others = [...speakers].flatMap(([node, by]) => (by === object.metadata.name ? [] : [{ name: node, by }])).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const named = others.slice(0, NAMED).map(({ name, by }) => `${name} (${by})`).join(", ");
-  const more = others.length > NAMED ? `, and ${others.length - NAMED} more` : "";
+  const others = [...speakers].filter(([, by]) => by !== object.metadata.name).sort(([a], [b]) => (a < b ? -1 : 1)).map(([node, by]) => ({ name: `${node} (${by})` }));
   return conditionOf(object, "Conflict", others.length === 0
     ? { status: "False", reason: "None", message: "it speaks for every node that it selects" }
-    : { status: "True", reason: "Overridden", message: `another object, of greater priority or older, speaks for ${others.length} of ${speakers.size} nodes that it selects: ${named}${more}` }, now);
+    : { status: "True", reason: "Overridden", message: `another object, of greater priority or older, speaks for ${others.length} of ${speakers.size} nodes that it selects: ${namesOf(others)}` }, now);
 }
 
 /** The time of the last transition stays while the status does. */
@@ -158,6 +156,6 @@ export function firstOf(failing: readonly FailingNode[]): readonly FailingNode[]
 }
 
 /** Names for a sentence: the first ten, and how many more. */
-export function namesOf(failing: readonly FailingNode[]): string {
-  return `${firstOf(failing).map(({ name }) => name).join(", ")}${failing.length > NAMED ? `, and ${failing.length - NAMED} more` : ""}`;
+export function namesOf(failing: readonly Pick<FailingNode, "name">[]): string {
+  return `${failing.slice(0, NAMED).map(({ name }) => name).join(", ")}${failing.length > NAMED ? `, and ${failing.length - NAMED} more` : ""}`;
 }
