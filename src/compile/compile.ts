@@ -1,119 +1,55 @@
 /**
  * The compiler: (snapshot, node) -> NodeState. Pure; equal snapshots give equal states.
  *
- *   policies --draftPolicy--> drafts ┐
- *   identities ----------------------┴-compileSubject--> rule set of one identity ┐
- *   subjects of the node ---------------------------------------------------------┴-compileNode--> NodeState
+ *   policies --draftPolicy--> drafts --clausesOf--> clauses of a run of policies ┐
+ *   identities ------------------------------------------------------------------┴-portionOf--> portions ┐
+ *   all runs of the namespace and of the cluster --------------------------------------------------------┴-composeSubject--> rule set of one identity ┐
+ *   subjects of the node -----------------------------------------------------------------------------------------------------------------------------┴-compileNode--> NodeState
  *
  * What one identity must obey depends on its labels and the policies of its namespace and of the cluster only, so it is computed once for all
- * nodes (`SubjectCompiler`) and a node's state is the union over the identities that run there.
+ * nodes and a node's state is the union over the identities that run there. `SubjectCompiler` keeps each step's result by what it was made of:
+ * the same function computes everything anew and after one change.
  */
-import { canonicalJson, contentHash, hash32 } from "../lib/hash.ts";
-import { HOST_LABEL, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, namedKeys } from "../model/labels.ts";
+import { canonicalJson } from "../lib/hash.ts";
+import { Interner } from "../lib/interner.ts";
+import { HOST_LABEL, NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
-import { isAudited } from "./draft.ts";
+import { clausesOf, numbered, plainNumbers } from "./clauses.ts";
+import type { Clauses, RuleNumbers } from "./clauses.ts";
 import type { PolicyDraft } from "./draft.ts";
 import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
 import type { PolicyOptions } from "./policy.ts";
 import { DEFAULT_FAILSAFE, HOST_IDENTITY, failsafeRules } from "./host.ts";
 import type { FailsafeRule } from "./host.ts";
+import { Runs } from "./runs.ts";
+import type { Run } from "./runs.ts";
 import { selectorId, selects } from "./selectors.ts";
-import { FAILSAFE_PRECEDENCE, combine } from "./tiers.ts";
-import type { WeighedRule } from "./tiers.ts";
-import type { Direction, NodeState, PeerSelector, PolicyRef, RoutingDecision, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
-
-/** What one identity must obey, with the words of its rules. `keys` says which number each rule's key was given. */
-export interface CompiledSubject {
-  readonly ruleSet: RuleSet;
-  /** What would hold if the policies that only watch were enforced too; undefined: none does. */
-  readonly audit: RuleSet | undefined;
-  readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
-  readonly names: ReadonlyMap<RuleId, RuleName>;
-  readonly keys: ReadonlyMap<string, RuleId>;
-  readonly policies: readonly PolicyRef[];
-}
-
-/** The number for a rule's key, normally its hash. */
-export type RuleNumbers = (key: string) => RuleId;
-
-const DIRECTIONS: readonly Direction[] = ["ingress", "egress"];
-
-/** `attempt` counts the collisions: 0 is the plain hash. Never 0, which means "no rule". */
-function numbered(key: string, attempt: number): RuleId {
-  for (let at = attempt; ; at++) {
-    const id = hash32(at === 0 ? key : `${key}#${at}`);
-    if (id !== 0) return id;
-  }
-}
-
-export const plainNumbers: RuleNumbers = (key) => numbered(key, 0);
-
-/** @param failsafe rules that come before those of all policies, where one selects the subject at all. */
-export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers, failsafe: readonly FailsafeRule[] = []): CompiledSubject {
-  const selecting = drafts.filter((draft) => selects(draft.subject, labels)).sort((a, b) => (a.ref.uid === b.ref.uid ? 0 : a.ref.uid < b.ref.uid ? -1 : 1));
-  const names = new Map<RuleId, RuleName>();
-  const keys = new Map<string, RuleId>();
-  const name = (key: string, words: RuleName): RuleId => {
-    const id = numbers(key);
-    names.set(id, words);
-    keys.set(key, id);
-    return id;
-  };
-  const selectors = new Map<SelectorId, PeerSelector>();
-  const add = ({ draft, rule: { direction, path, name: called, peer, ports, verdict }, precedence, tier }: WeighedRule): Rule => {
-    const words = { ...(called === undefined ? {} : { name: called }), ...(draft.log === undefined ? {} : { log: draft.log }) };
-    const id = name(`${draft.ref.uid}/${path}`, { kind: "rule", direction, policies: [draft.ref], path, ...words });
-    const selector = peer === undefined ? undefined : draft.selectors.get(peer);
-    if (peer !== undefined && selector !== undefined) selectors.set(peer, selector);
-    return { id, direction, peer, ports, verdict, precedence, ...(tier === undefined ? {} : { tier }) };
-  };
-  const addFailsafe = ({ direction, path, peer, ports, verdict }: FailsafeRule): Rule => {
-    const id = name(`failsafe/${direction}/${path}`, { kind: "rule", direction, policies: [], path });
-    if (peer !== undefined) selectors.set(selectorId(peer), peer);
-    return { id, direction, peer: peer && selectorId(peer), ports, verdict, precedence: FAILSAFE_PRECEDENCE, tier: "admin" };
-  };
-  const ruleSetOf = (all: readonly PolicyDraft[]): RuleSet => {
-    const rules: Rule[] = [];
-    const defaults = DIRECTIONS.map((direction) => {
-      const combined = combine(all, direction);
-      const kept = combined.owners.length === 0 ? [] : failsafe.filter((rule) => rule.direction === direction);
-      for (const rule of kept) rules.push(addFailsafe(rule));
-      for (const rule of combined.rules) rules.push(add(rule));
-      const policies = refsOf(combined.owners);
-      if (policies.length === 0) return undefined;
-      return name(`default-deny/${direction}/${policies.map((ref) => ref.uid).join(",")}`, { kind: "default-deny", direction, policies, path: "" });
-    });
-    return { ingressDefault: defaults[0], egressDefault: defaults[1], rules };
-  };
-  const enforced = selecting.filter((draft) => !isAudited(draft, (key) => labels.get(NAMESPACE_LABELS_PREFIX + key)));
-  const ruleSet = ruleSetOf(enforced);
-  const audit = enforced.length === selecting.length ? undefined : ruleSetOf(selecting);
-  // A policy without effect on this identity is named all the same: the node is to say that it knows it.
-  for (const { ref, path, enforces } of selecting) {
-    if (enforces.size === 0) name(`${ref.uid}/${path}`, { kind: "rule", direction: "ingress", policies: [ref], path });
-  }
-  return { ruleSet, audit, selectors, names, keys, policies: refsOf(selecting) };
-}
-
-/** In the order of the drafts, each policy once. */
-function refsOf(drafts: readonly PolicyDraft[]): readonly PolicyRef[] {
-  return [...new Map(drafts.map(({ ref }) => [ref.uid, ref])).values()];
-}
-
-export function ruleSetId(ruleSet: RuleSet): RuleSetId {
-  return contentHash(canonicalJson(ruleSet));
-}
+import { composeSubject, isSameRule, portionOf } from "./subject.ts";
+import type { CompiledSubject, Portion } from "./subject.ts";
+import type { LabelPeers, NodeState, PeerSelector, RoutingDecision, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
 
 /** The policies that may select an identity: of its namespace and of the whole cluster. A new array stands for a change. */
 type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwide: readonly PolicyRow[]];
 
-/** Rule sets by identity, kept until the labels or the policies change. The result never depends on the cache. */
+/** How a subject came about. */
+interface Composition {
+  readonly lists: PolicyLists;
+  readonly portions: ReadonlyMap<Run, Portion | undefined>;
+  readonly subject: CompiledSubject;
+}
+
+/** Results by what they were made of, kept until that is gone. No result ever depends on what is kept. */
 export class SubjectCompiler {
   readonly #options: PolicyOptions;
   readonly #failsafe: readonly FailsafeRule[];
-  readonly #drafts = new WeakMap<PolicyRow, readonly PolicyDraft[]>();
-  readonly #subjects = new WeakMap<Labels, { readonly lists: PolicyLists; readonly subject: CompiledSubject }>();
+  readonly #runs = new Runs();
+  readonly #selectors = new Interner<LabelPeers>();
+  readonly #clauses = new WeakMap<PolicyRow, readonly Clauses[]>();
+  readonly #subjects = new WeakMap<Labels, Composition>();
+  readonly #serials = new WeakMap<object, number>();
+  readonly #states = new Map<string, WeakRef<NodeState>>();
+  #lastSerial = 0;
 
   constructor(options: PolicyOptions = PLAIN_OPTIONS) {
     this.#options = options;
@@ -122,50 +58,119 @@ export class SubjectCompiler {
 
   compile(labels: Labels, lists: PolicyLists): CompiledSubject {
     const known = this.#subjects.get(labels);
-    if (known !== undefined && known.lists[0] === lists[0] && known.lists[1] === lists[1]) return known.subject;
-    const subject = this.compileAnew(labels, lists);
-    this.#subjects.set(labels, { lists, subject });
+    if (known?.lists[0] === lists[0] && known.lists[1] === lists[1]) return known.subject;
+    const meets = matcher(labels);
+    const portions = new Map<Run, Portion | undefined>();
+    for (const run of lists.flatMap((list) => this.#runs.of(list))) {
+      portions.set(run, known?.portions.has(run) === true ? known.portions.get(run) : portionOf(labels, run.flatMap((row) => this.#clausesOf(row)), meets));
+    }
+    const selecting = present(portions);
+    const isSame = known !== undefined && equal(selecting, present(known.portions));
+    const subject = isSame ? known.subject : composeSubject(selecting, plainNumbers, this.#failsafeOf(labels));
+    this.#subjects.set(labels, { lists, portions, subject });
     return subject;
   }
 
-  compileAnew(labels: Labels, lists: PolicyLists, numbers = plainNumbers): CompiledSubject {
-    return compileSubject(labels, this.drafts(lists), numbers, labels.has(HOST_LABEL) ? this.#failsafe : []);
-  }
-
-  drafts(lists: PolicyLists): readonly PolicyDraft[] {
-    return lists.flatMap((policies) => policies.flatMap((row) => this.draft(row)));
+  /** As `compile`, with other numbers for rules than their hashes. */
+  renumbered(labels: Labels, lists: PolicyLists, numbers: RuleNumbers): CompiledSubject {
+    const drafts = lists.flatMap((list) => this.#runs.of(list).flat()).flatMap((row) => this.draft(row));
+    const portion = portionOf(labels, drafts.map((draft) => clausesOf(draft, numbers)), matcher(labels));
+    return composeSubject(portion === undefined ? [] : [portion], numbers, this.#failsafeOf(labels));
   }
 
   draft(row: PolicyRow): readonly PolicyDraft[] {
-    const drafts = this.#drafts.get(row) ?? draftPolicy(row, this.#options);
-    this.#drafts.set(row, drafts);
-    return drafts;
+    return this.#clausesOf(row).map(({ draft }) => draft);
   }
+
+  /** One state for all nodes on which the same runs: of many nodes with few identities most have none of their own. */
+  shared(parts: readonly (object | string | number)[], make: () => NodeState): NodeState {
+    const key = parts.map((part) => (typeof part === "object" ? this.#serialOf(part) : part)).join();
+    const known = this.#states.get(key)?.deref();
+    if (known !== undefined) return known;
+    const state = make();
+    if (this.#states.size >= MOST_SHARED) this.#states.clear();
+    this.#states.set(key, new WeakRef(state));
+    return state;
+  }
+
+  #failsafeOf(labels: Labels): readonly FailsafeRule[] {
+    return labels.has(HOST_LABEL) ? this.#failsafe : [];
+  }
+
+  #clausesOf(row: PolicyRow): readonly Clauses[] {
+    const known = this.#clauses.get(row);
+    if (known !== undefined) return known;
+    const clauses = draftPolicy(row, this.#options).map((draft) => clausesOf({ ...draft, subject: this.#selectors.of(selectorId(draft.subject), () => draft.subject) }, plainNumbers));
+    this.#clauses.set(row, clauses);
+    return clauses;
+  }
+
+  #serialOf(part: object): number {
+    const serial = this.#serials.get(part) ?? ++this.#lastSerial;
+    this.#serials.set(part, serial);
+    return serial;
+  }
+}
+
+/** Beyond so many all are forgotten: only sharing is lost. */
+const MOST_SHARED = 16_384;
+
+/** Whether these labels meet a selector; of one that several policies have it is asked once. */
+function matcher(labels: Labels): (subject: LabelPeers) => boolean {
+  const known = new Map<LabelPeers, boolean>();
+  return (subject) => {
+    const met = known.get(subject) ?? selects(subject, labels);
+    known.set(subject, met);
+    return met;
+  };
+}
+
+function present(portions: ReadonlyMap<Run, Portion | undefined>): readonly Portion[] {
+  return [...portions.values()].filter((portion) => portion !== undefined);
+}
+
+/** Whether both say the same: of a run that is made anew what is selected may be as before. */
+function equal(a: readonly Portion[], b: readonly Portion[]): boolean {
+  return haveSame(a, b, (one, other) => one === other || haveSame(one.clauses, other.clauses, Object.is));
+}
+
+function haveSame<T>(a: readonly T[], b: readonly T[], isSame: (one: T, other: T) => boolean): boolean {
+  return a.length === b.length && a.every((one, at) => isSame(one, b[at] as T));
 }
 
 const NO_POLICIES: readonly PolicyRow[] = [];
 
 /** The state of one node. An identity without labels in the snapshot is left out: the agent keeps such a pod closed. */
 export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDecision, compiler = new SubjectCompiler()): NodeState {
-  const subjects = new Map<number, CompiledSubject>();
-  const labelsOf = new Map<number, Labels>();
-  const host = snapshot.hosts?.get(node);
-  const own = host && compiler.compile(host, policiesOf(snapshot, host));
-  if (host !== undefined && own !== undefined && own.policies.length > 0) {
-    labelsOf.set(HOST_IDENTITY, host);
-    subjects.set(HOST_IDENTITY, own);
-  }
-  for (const identity of [...(snapshot.subjects.get(node) ?? [])].sort((a, b) => a - b)) {
-    const labels = snapshot.identities.get(identity);
-    if (labels === undefined) continue;
-    labelsOf.set(identity, labels);
-    subjects.set(identity, compiler.compile(labels, policiesOf(snapshot, labels)));
-  }
-  const named = namedIn([...labelsOf.values()]);
-  if (!haveCollision(subjects.values())) return { ...assemble(subjects, routing), ...named };
-  const numbers = collisionFree(subjects.values());
-  for (const [identity, labels] of labelsOf) subjects.set(identity, compiler.compileAnew(labels, policiesOf(snapshot, labels), numbers));
-  return { ...assemble(subjects, routing), ...named };
+  const identities = subjectsOf(snapshot, node);
+  const compiled = identities.map(({ identity, labels, lists }) => [identity, compiler.compile(labels, lists)] as const);
+  const subjects = new Map(compiled.filter(([identity, { policies }]) => identity !== HOST_IDENTITY || policies.length > 0));
+  return compiler.shared([canonicalJson(routing), ...[...subjects].flat()], () => {
+    const named = namedIn(identities.map(({ labels }) => labels));
+    const state = assemble(subjects, routing);
+    if (state !== undefined) return { ...state, ...named };
+    const renumbered = (numbers: RuleNumbers): Map<number, CompiledSubject> => new Map(identities.map(({ identity, labels, lists }) => [identity, compiler.renumbered(labels, lists, numbers)]));
+    const keys = new Set<string>();
+    renumbered((key) => (keys.add(key), plainNumbers(key)));
+    const unambiguous = assemble(renumbered(collisionFree(keys)), routing);
+    if (unambiguous === undefined) throw new Error(`node ${node}: two rules have one number`);
+    return { ...unambiguous, ...named };
+  });
+}
+
+interface Subject {
+  readonly identity: number;
+  readonly labels: Labels;
+  readonly lists: PolicyLists;
+}
+
+/** By number; the node itself is the first. */
+function subjectsOf(snapshot: Snapshot, node: string): readonly Subject[] {
+  const pods = [...(snapshot.subjects.get(node) ?? [])].sort((a, b) => a - b);
+  return [HOST_IDENTITY, ...pods].flatMap((identity) => {
+    const labels = identity === HOST_IDENTITY ? snapshot.hosts?.get(node) : snapshot.identities.get(identity);
+    return labels === undefined ? [] : [{ identity, labels, lists: policiesOf(snapshot, labels) }];
+  });
 }
 
 /** All identities that are wanted in one namespace tell of the same keys: the agent finds its pods' numbers by them. */
@@ -183,50 +188,52 @@ function policiesOf({ policies }: Snapshot, labels: Labels): PolicyLists {
   return [(namespace === undefined ? undefined : policies.get(namespace)) ?? NO_POLICIES, policies.get("") ?? NO_POLICIES];
 }
 
-function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: RoutingDecision): NodeState {
+/** undefined: two rules of the node have one number, as happens 1 in 4 billion times for each pair. */
+function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: RoutingDecision): NodeState | undefined {
+  const all = [...subjects.values()];
+  const ruleNames = namesOf(all);
+  if (ruleNames === undefined) return undefined;
   const audits = new Map<number, RuleSetId>();
   const state = {
     subjects: new Map<number, RuleSetId>(),
     ruleSets: new Map<RuleSetId, RuleSet>(),
-    selectors: new Map<SelectorId, PeerSelector>(),
-    ruleNames: new Map<RuleId, RuleName>(),
+    selectors: new Map<SelectorId, PeerSelector>(all.flatMap(({ selectors }) => [...selectors])),
+    ruleNames,
     policies: new Map<string, number>(),
     routing,
   };
-  for (const [identity, subject] of subjects) {
-    const id = ruleSetId(subject.ruleSet);
+  for (const [identity, { id, ruleSet, audit, policies }] of subjects) {
     state.subjects.set(identity, id);
-    state.ruleSets.set(id, subject.ruleSet);
-    if (subject.audit !== undefined) {
-      const audit = ruleSetId(subject.audit);
-      audits.set(identity, audit);
-      state.ruleSets.set(audit, subject.audit);
+    state.ruleSets.set(id, ruleSet);
+    if (audit !== undefined) {
+      audits.set(identity, audit.id);
+      state.ruleSets.set(audit.id, audit.ruleSet);
     }
-    for (const [key, selector] of subject.selectors) state.selectors.set(key, selector);
-    for (const [key, words] of subject.names) state.ruleNames.set(key, words);
-    for (const ref of subject.policies) state.policies.set(ref.uid, ref.generation);
+    for (const ref of policies) state.policies.set(ref.uid, ref.generation);
   }
   return audits.size === 0 ? state : { ...state, audits };
 }
 
-/** Two rules of the node have one number: 1 in 4 billion for each pair. */
-function haveCollision(subjects: Iterable<CompiledSubject>): boolean {
-  const keyOf = new Map<RuleId, string>();
+function namesOf(subjects: readonly CompiledSubject[]): ReadonlyMap<RuleId, RuleName> | undefined {
+  if (subjects.some(({ isAmbiguous }) => isAmbiguous)) return undefined;
+  const [first] = subjects;
+  if (first !== undefined && subjects.length === 1) return first.names;
+  const names = new Map<RuleId, RuleName>();
   for (const subject of subjects) {
-    for (const [key, id] of subject.keys) {
-      if ((keyOf.get(id) ?? key) !== key) return true;
-      keyOf.set(id, key);
+    for (const [id, words] of subject.names) {
+      const known = names.get(id);
+      if (known === undefined) names.set(id, words);
+      else if (!isSameRule(known, words)) return undefined;
     }
   }
-  return false;
+  return names;
 }
 
 /** Numbers given in the order of the keys, so that they depend on the set of rules only, never on history. */
-function collisionFree(subjects: Iterable<CompiledSubject>): RuleNumbers {
-  const keys = [...new Set([...subjects].flatMap((subject) => [...subject.keys.keys()]))].sort();
+function collisionFree(keys: ReadonlySet<string>): RuleNumbers {
   const numbers = new Map<string, RuleId>();
   const taken = new Set<RuleId>();
-  for (const key of keys) {
+  for (const key of [...keys].sort()) {
     let attempt = 0;
     let id = numbered(key, attempt);
     while (taken.has(id)) id = numbered(key, ++attempt);

@@ -1,5 +1,9 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
-export * from "./compile.ts";
+export { SubjectCompiler, compileNode } from "./compile.ts";
+export { compileSubject } from "./subject.ts";
+export type { CompiledSubject } from "./subject.ts";
+export { plainNumbers } from "./clauses.ts";
+export type { RuleNumbers } from "./clauses.ts";
 export { ALLOW_PRECEDENCE, DENY_PRECEDENCE, OPEN_PRECEDENCE } from "./tiers.ts";
 export type { CidrGroup, CidrGroups } from "./cidr-groups.ts";
 export { resolveReferences } from "./references.ts";

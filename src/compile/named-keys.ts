@@ -10,6 +10,7 @@ import { listsNamespaces, reachOf, selects } from "./selectors.ts";
 import type { Reach } from "./selectors.ts";
 
 const NONE: readonly string[] = [];
+const UNCHANGED: ReadonlyMap<string, readonly string[]> = new Map();
 
 interface PolicyReach extends Reach {
   readonly uid: string;
@@ -17,9 +18,8 @@ interface PolicyReach extends Reach {
 
 export class NamedKeys {
   readonly #namespaces = new Map<string, Labels>();
-  /** By namespace of the policies; only those that name such a key. */
-  readonly #reaches = new Map<string, readonly PolicyReach[]>();
-  readonly #ofPolicy = new WeakMap<PolicyRow, readonly PolicyReach[]>();
+  /** Only of policies that name such a key. */
+  readonly #reaches = new Map<PolicyRow, readonly PolicyReach[]>();
   readonly #keys = new Map<string, readonly string[]>();
   readonly #reaching = new Map<string, readonly string[]>();
 
@@ -33,13 +33,14 @@ export class NamedKeys {
     return this.#reaching.get(namespace) ?? NONE;
   }
 
-  /** The enforced policies of a namespace, of "" those of the whole cluster. Returns the namespaces whose keys changed. */
-  policiesChanged(namespace: string, policies: readonly PolicyRow[]): readonly string[] {
-    const reaches = policies.flatMap((policy) => this.#reachesOf(policy));
-    if (reaches.length === 0 && !this.#reaches.has(namespace)) return [];
-    if (reaches.length === 0) this.#reaches.delete(namespace);
-    else this.#reaches.set(namespace, reaches);
-    return [...this.#namespaces.keys()].filter((name) => this.#renew(name));
+  /** An enforced policy, of whatever namespace, came, went or is another now. Returns the namespaces whose keys changed, with those of before. */
+  policyChanged(previous: PolicyRow | undefined, current: PolicyRow | undefined): ReadonlyMap<string, readonly string[]> {
+    const reaches = current === undefined ? [] : reachesOf(current);
+    const hadReach = previous !== undefined && this.#reaches.delete(previous);
+    if (current !== undefined && reaches.length > 0) this.#reaches.set(current, reaches);
+    if (!hadReach && reaches.length === 0) return UNCHANGED;
+    const before = [...this.#namespaces.keys()].map((name) => [name, this.of(name)] as const);
+    return new Map(before.filter(([name]) => this.#renew(name)));
   }
 
   /** Its labels, undefined when it is gone. True when its keys changed. */
@@ -61,18 +62,14 @@ export class NamedKeys {
     else this.#keys.set(name, keys);
     return true;
   }
+}
 
-  #reachesOf(policy: PolicyRow): readonly PolicyReach[] {
-    const known = this.#ofPolicy.get(policy);
-    if (known !== undefined) return known;
-    const selectors = draftPolicy(policy).flatMap((draft) => [draft.subject, ...draft.selectors.values()]);
-    const reaches = selectors.flatMap((selector) => {
-      const reach = selector.kind === "labels" ? reachOf(selector) : undefined;
-      return reach === undefined ? [] : [{ ...reach, uid: policy.uid }];
-    });
-    this.#ofPolicy.set(policy, reaches);
-    return reaches;
-  }
+function reachesOf(policy: PolicyRow): readonly PolicyReach[] {
+  const selectors = draftPolicy(policy).flatMap((draft) => [draft.subject, ...draft.selectors.values()]);
+  return selectors.flatMap((selector) => {
+    const reach = selector.kind === "labels" ? reachOf(selector) : undefined;
+    return reach === undefined ? [] : [{ ...reach, uid: policy.uid }];
+  });
 }
 
 /**

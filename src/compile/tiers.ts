@@ -38,25 +38,30 @@ export interface Combined {
 /** Of the tier of the administrator, whom no policy outranks: greater than every rank there. */
 export const FAILSAFE_PRECEDENCE = RANKS;
 
-/** Of the policies that select the subject. */
-export function combine(selecting: readonly PolicyDraft[], direction: Direction): Combined {
-  const own = selecting.filter(({ tier }) => tier === undefined);
-  const closers = own.filter(({ enforces }) => enforces.has(direction));
-  const baseline = closers.length > 0 ? [] : ranked(selecting, "baseline", direction).map(asBaseline);
-  const lift = baseline.length > 0 ? RANKS : 0;
-  const policies = own.flatMap((draft) => rulesOf(draft, direction).map((rule) => ({ draft, rule, precedence: lift + (rule.verdict === "deny" ? DENY_PRECEDENCE : ALLOW_PRECEDENCE) })));
-  const admin = ranked(selecting, "admin", direction).map((weighed): WeighedRule => ({ ...weighed, tier: "admin" }));
-  if (closers.length > 0) return { rules: [...admin, ...policies], owners: closers };
-  return openedUp([...admin, ...policies, ...baseline], baseline.length > 0, direction);
+/** Of a policy without a tier, where policies close the direction. */
+export function policyPrecedence({ verdict }: Pick<RuleDraft, "verdict">): number {
+  return verdict === "deny" ? DENY_PRECEDENCE : ALLOW_PRECEDENCE;
 }
 
-/** Where no policy closes the direction, what is not denied is allowed; without denials there is nothing to enforce. */
-function openedUp(all: readonly WeighedRule[], keepAll: boolean, direction: Direction): Combined {
+/** What the administrator's tier says, of the policies that select the subject. */
+export function adminRules(tiered: readonly PolicyDraft[], direction: Direction): readonly WeighedRule[] {
+  return ranked(tiered, "admin", direction).map((weighed): WeighedRule => ({ ...weighed, tier: "admin" }));
+}
+
+/**
+ * Where no policy closes the direction, what is not denied is allowed; without denials there is nothing to enforce. `own`
+ * and `tiered` are the policies that select the subject, those without a tier and the others.
+ */
+export function openRules(own: readonly PolicyDraft[], tiered: readonly PolicyDraft[], direction: Direction): Combined {
+  const baseline = ranked(tiered, "baseline", direction).map(asBaseline);
+  const lift = baseline.length > 0 ? RANKS : 0;
+  const policies = own.flatMap((draft) => rulesOf(draft, direction).map((rule) => ({ draft, rule, precedence: lift + policyPrecedence(rule) })));
+  const all: readonly WeighedRule[] = [...adminRules(tiered, direction), ...policies, ...baseline];
   const owners = [...new Set(all.filter(({ rule }) => rule.verdict === "deny").map(({ draft }) => draft))];
   if (owners.length === 0) return { rules: [], owners };
   const open = owners.map((draft) => ({ draft, rule: { direction, verdict: "allow" as const, path: openPath(draft, direction), peer: undefined, ports: [ANY_PORT] }, precedence: OPEN_PRECEDENCE }));
   // What a policy allows decides only where something below it denies.
-  const counting = all.filter(({ tier, rule }) => keepAll || tier !== undefined || rule.verdict === "deny");
+  const counting = all.filter(({ tier, rule }) => baseline.length > 0 || tier !== undefined || rule.verdict === "deny");
   return { rules: [...counting, ...open], owners };
 }
 

@@ -203,7 +203,7 @@ function workloadsOf(objects: readonly Sourced[], namespaces: readonly Namespace
     known.set(name, { metadata: { ...metadata, labels } });
     named.namespaceChanged(name, labels);
   }
-  for (const [namespace, rows] of policies) named.policiesChanged(namespace, rows);
+  for (const row of [...policies.values()].flat()) named.policyChanged(undefined, row);
   return pods.flatMap(({ kind, pod }) => {
     const { name, namespace = "" } = pod.metadata;
     const of = known.get(namespace);

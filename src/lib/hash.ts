@@ -1,14 +1,14 @@
 /** Stable hashes of canonical text: equal content has one name in every process and after every restart. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** The first digits of SHA-256, lower-case hexadecimal: 64 bits unless told. */
 export function contentHash(text: string, digits = 16): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, digits);
+  return hash("sha256", text, "hex").slice(0, digits);
 }
 
 /** First 32 bits of SHA-256 as an unsigned number. */
 export function hash32(text: string): number {
-  return createHash("sha256").update(text).digest().readUInt32BE(0);
+  return Number.parseInt(contentHash(text, 8), 16);
 }
 
 /** JSON with the keys of every object in code unit order: equal values give equal text. */

@@ -7,8 +7,8 @@
  *   namespaces ─────┤                             CiliumIdentity ──────┘
  *   policies ───────┘ (churning labels that they name)
  */
-import { NamedKeys } from "../compile/index.ts";
-import { IdentityTable, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
+import { NamedKeys, draftPolicy, selects, selectsHosts } from "../compile/index.ts";
+import { IdentityTable, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, hostLabels, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
 
@@ -39,6 +39,7 @@ export class Cluster {
   readonly #groupsOfNode = new Map<string, Set<Group>>();
   readonly #groupsOfKey = new Map<string, Set<Group>>();
   readonly #numbersOfNamespace = new Map<string, number>();
+  readonly #hosts = new Map<string, Labels>();
 
   constructor(listener: ClusterListener) {
     this.#listener = listener;
@@ -65,16 +66,24 @@ export class Cluster {
     return numbers;
   }
 
+  /** Node -> the labels of its own network namespace. The same object until they change, by which the compiler knows what it has compiled. */
+  get hosts(): ReadonlyMap<string, Labels> {
+    return this.#hosts;
+  }
+
+  /** A Node's labels, undefined when it is gone. */
+  hostChanged(node: string, own: Readonly<Record<string, string>> | undefined): void {
+    const labels = own && hostLabels(own);
+    const known = this.#hosts.get(node);
+    if (labels !== undefined && known !== undefined && labelsKey(labels) === labelsKey(known)) return;
+    if (labels === undefined) this.#hosts.delete(node);
+    else this.#hosts.set(node, labels);
+    this.#listener.nodeChanged(node);
+  }
+
   /** UIDs of the policies that name a churning label of pods of the namespace, wherever the policies are. */
   policiesReaching(namespace: string): readonly string[] {
     return this.#named.policiesReaching(namespace);
-  }
-
-  /** Nodes that run a managed pod of the namespace. */
-  nodesOfNamespace(namespace: string): ReadonlySet<string> {
-    const nodes = new Set<string>();
-    for (const group of this.#groupsOfNamespace.get(namespace) ?? []) for (const node of group.nodes.keys()) nodes.add(node);
-    return nodes;
   }
 
   podChanged(value: PodRow | undefined, previous: PodRow | undefined): void {
@@ -88,10 +97,15 @@ export class Cluster {
     }
   }
 
-  /** The enforced policies of the namespace, or of the whole cluster (""), are now these. */
-  policiesChanged(namespace: string, policies: readonly PolicyRow[]): void {
-    const before = new Map([...this.#podsOfNamespace.keys()].map((name) => [name, this.#named.of(name)]));
-    for (const name of this.#named.policiesChanged(namespace, policies)) this.#regroup(name, before.get(name) ?? []);
+  /** An enforced policy of the namespace, "" standing for all, came, went or is another now: nodes that either version selects, or pods of which, change. */
+  policyChanged(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
+    for (const [name, before] of this.#named.policyChanged(previous, current)) this.#regroup(name, before);
+    const subjects = [previous, current].flatMap((row) => (row === undefined ? [] : draftPolicy(row).map(({ subject }) => subject)));
+    for (const { full, nodes } of (namespace === "" ? this.#groups.values() : this.#groupsOfNamespace.get(namespace)) ?? []) {
+      if (full !== undefined && subjects.some((subject) => selects(subject, full))) for (const node of nodes.keys()) this.#listener.nodeChanged(node);
+    }
+    if (!subjects.some(selectsHosts)) return;
+    for (const [node, labels] of this.#hosts) if (subjects.some((subject) => selects(subject, labels))) this.#listener.nodeChanged(node);
   }
 
   namespaceChanged(name: string, value: NamespaceRow | undefined): void {

@@ -8,8 +8,6 @@ import { CILIUM_NODE_STATES } from "../kube/kinds.ts";
 import type { Leadership } from "../kube/lease.ts";
 import type { Source } from "../kube/source.ts";
 import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
-import { hostLabels } from "../model/index.ts";
-import type { Labels } from "../model/index.ts";
 import type { Cluster } from "./cluster.ts";
 import type { PolicyBook } from "./policies.ts";
 import type { NodeRow, NodeStateRow } from "./rows.ts";
@@ -40,7 +38,6 @@ export interface NodeRecord {
 export class NodeStates implements Reconciler {
   readonly #options: NodeStatesOptions;
   readonly #compiler: SubjectCompiler;
-  readonly #hosts = new WeakMap<NodeRow, Labels>();
   readonly #records = new Map<string, NodeRecord>();
   /** Node -> why its agent cannot be told what the policies say. */
   readonly #refusals = new Map<string, string>();
@@ -100,7 +97,7 @@ export class NodeStates implements Reconciler {
       identities: cluster.identities.labels,
       policies: policies.effective,
       subjects: new Map([[node, cluster.subjects(node)]]),
-      hosts: new Map([[node, this.#hostOf(row)]]),
+      hosts: cluster.hosts,
     };
     const state = compileNode(snapshot, node, routing(node), this.#compiler);
     const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), formats: this.#formats(node), transitions: leadership.transitions, signal };
@@ -111,13 +108,6 @@ export class NodeStates implements Reconciler {
     onMarks(changedMarks(before, document));
     // An acknowledgement that came meanwhile was judged by the state before.
     return this.#canForget(node, row.uid, document) || this.isUnread(node) ? { requeueAfterMs: 0 } : {};
-  }
-
-  /** One object for one row, by which the compiler knows what it has compiled. */
-  #hostOf(row: NodeRow): Labels {
-    const known = this.#hosts.get(row) ?? hostLabels(row.labels ?? {});
-    this.#hosts.set(row, known);
-    return known;
   }
 
   /** Whether a removed policy was acknowledged while the state was still being written: no event will say so again. */

@@ -133,10 +133,7 @@ export class CiliumOperator extends SafeOperator {
       identityChanged: (key) => this.#work?.identities.add(key),
     });
     this.#policies = new PolicyBook(new Validator(), {
-      policiesChanged: (namespace) => {
-        this.#cluster.policiesChanged(namespace, this.#policies.effective.get(namespace) ?? []);
-        this.#addNodesOf(namespace);
-      },
+      policiesChanged: (namespace, previous, current) => this.#cluster.policyChanged(namespace, previous, current),
       policyChanged: (key) => this.#addPolicy(key),
     });
     const onDenials = (namespace: string): void => this.#addAll(namespace === "" ? this.#policies.keys() : this.#policies.keysOf(namespace));
@@ -176,7 +173,7 @@ export class CiliumOperator extends SafeOperator {
     sources.cidrGroups.subscribe({ changed: (name, value) => this.#policies.groupChanged(name, value) });
     sources.services.subscribe({ changed: (key, value) => this.#services.serviceChanged(key, value) });
     sources.slices.subscribe({ changed: (key, value, previous) => this.#services.sliceChanged(key, value, previous) });
-    sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#work?.nodes.add(node), this.#addDefaults(), this.#nodeChanged(node, sources)) });
+    sources.nodes.subscribe({ changed: (node, value) => (this.#warnings.nodeChanged(node, value), this.#cluster.hostChanged(node, value && (value.labels ?? {})), this.#work?.nodes.add(node), this.#addDefaults(), this.#nodeChanged(node, sources)) });
     // Which object speaks for a node, and so what each says of itself, depends on all of them.
     sources.encryptions.subscribe({ changed: () => this.#addEncryptions() });
     sources.routings.subscribe({ changed: (_name, value, previous) => this.#routingChanged(value, previous) });
@@ -366,11 +363,6 @@ export class CiliumOperator extends SafeOperator {
     for (const row of [value, previous]) {
       if (row !== undefined) this.#addPolicies(this.#nodeStates?.records.get(row.node)?.document.marks.keys() ?? []);
     }
-  }
-
-  #addNodesOf(namespace: string): void {
-    const nodes = namespace === "" ? (this.#sources?.nodes.objects.keys() ?? []) : this.#cluster.nodesOfNamespace(namespace);
-    for (const node of nodes) this.#work?.nodes.add(node);
   }
 
   /** Those that may select a pod of the namespace, or wait for it as a peer. */

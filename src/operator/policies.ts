@@ -38,8 +38,8 @@ interface Published {
 }
 
 export interface PolicyListener {
-  /** The enforced policies of the namespace changed; "" stands for those of the whole cluster. */
-  policiesChanged(namespace: string): void;
+  /** An enforced policy of the namespace, "" standing for the whole cluster, came, went or is another now. */
+  policiesChanged(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void;
   /** Anything of the object changed, also its status. */
   policyChanged(key: PolicyKey): void;
 }
@@ -79,7 +79,7 @@ export class PolicyBook {
     this.#quota = quota;
   }
 
-  /** Namespace -> enforced policies, under "" those of the whole cluster; a change makes a new array. */
+  /** Namespace -> enforced policies by uid, under "" those of the whole cluster; a change makes a new array. */
   get effective(): ReadonlyMap<string, readonly PolicyRow[]> {
     return this.#effective;
   }
@@ -210,11 +210,12 @@ export class PolicyBook {
   }
 
   #replace(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
-    const rest = (this.#effective.get(namespace) ?? []).filter((row) => row !== previous);
-    const rows = current === undefined ? rest : [...rest, current];
+    const before = this.#effective.get(namespace) ?? [];
+    const rest = before.filter((row) => row !== previous);
+    const rows = current === undefined ? rest : rest.toSpliced(placeOf(current, rest), 0, current);
     if (rows.length === 0) this.#effective.delete(namespace);
     else this.#effective.set(namespace, rows);
-    this.#listener.policiesChanged(namespace);
+    this.#listener.policiesChanged(namespace, previous, current);
   }
 }
 
@@ -225,6 +226,17 @@ function put<V>(map: Map<string, V>, key: string, value: V | undefined): void {
 
 function isSame(a: unknown, b: unknown): boolean {
   return canonicalJson(a ?? null) === canonicalJson(b ?? null);
+}
+
+/** Where the policy belongs among those in the order of their uids. */
+function placeOf({ uid }: PolicyRow, rows: readonly PolicyRow[]): number {
+  let [low, high] = [0, rows.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((rows[middle]?.uid ?? "") < uid) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function boundless(row: PolicyRow): string | undefined {

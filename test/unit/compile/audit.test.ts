@@ -15,7 +15,7 @@ test("a policy that only watches is in the second rule set alone, which holds wh
   const { ruleSet, audit, names, policies } = compile(open, watch);
   const words = (ids: readonly (number | undefined)[]) => ids.map((id) => names.get(id ?? 0)?.policies.map(({ uid }) => uid).join());
   assert.deepEqual(words([ruleSet.ingressDefault, ruleSet.egressDefault, ...ruleSet.rules.map(({ id }) => id)]), ["open", undefined, "open"]);
-  assert.deepEqual(words([audit?.ingressDefault, audit?.egressDefault, ...(audit?.rules.map(({ id }) => id) ?? [])]), ["open,watch", "watch", "open", "watch"]);
+  assert.deepEqual(words([audit?.ruleSet.ingressDefault, audit?.ruleSet.egressDefault, ...(audit?.ruleSet.rules.map(({ id }) => id) ?? [])]), ["open,watch", "watch", "open", "watch"]);
   assert.deepEqual(policies.map(({ uid }) => uid), ["open", "watch"]);
   assert.equal(compile(open).audit, undefined, "without one that watches there is no second rule set");
 });
@@ -23,7 +23,7 @@ test("a policy that only watches is in the second rule set alone, which holds wh
 test("a pod whose policies all watch is open", () => {
   const { ruleSet, audit } = compile(row("watch", { enforcement: "Audit", ingress: [], egress: [] }));
   assert.deepEqual(ruleSet, { ingressDefault: undefined, egressDefault: undefined, rules: [] });
-  assert.ok(audit?.ingressDefault !== undefined && audit.egressDefault !== undefined);
+  assert.ok(audit?.ruleSet.ingressDefault !== undefined && audit.ruleSet.egressDefault !== undefined);
 });
 
 test("the word of a policy's log is with each of its rules", () => {

@@ -7,80 +7,21 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Validator } from "../../../src/api/index.ts";
 import type { PolicyKind } from "../../../src/api/index.ts";
-import { compileNode } from "../../../src/compile/index.ts";
-import type { CidrGroup, NodePeer, NodeState } from "../../../src/compile/index.ts";
+import { HOST_IDENTITY } from "../../../src/compile/index.ts";
 import { identityLabels, sortedLabels } from "../../../src/model/index.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
 import { PolicyQuota } from "../../../src/operator/policy-quota.ts";
-import { PolicyBook } from "../../../src/operator/policies.ts";
 import type { PolicyObject } from "../../../src/operator/policies.ts";
 import { decodePod } from "../../../src/operator/rows.ts";
-import type { IdentityRow, NamespaceRow, PodRow, ServiceRow, SliceRow } from "../../../src/operator/rows.ts";
-import { ServiceBook } from "../../../src/operator/services.ts";
-
-type Change =
-  | { readonly table: "pods"; readonly key: string; readonly value: PodRow | undefined }
-  | { readonly table: "namespaces"; readonly key: string; readonly value: NamespaceRow | undefined }
-  | { readonly table: "identities"; readonly key: string; readonly value: IdentityRow | undefined }
-  | { readonly table: "groups"; readonly key: string; readonly value: CidrGroup | undefined }
-  | { readonly table: "nodes"; readonly key: string; readonly value: NodePeer | undefined }
-  | { readonly table: "services"; readonly key: string; readonly value: ServiceRow | undefined }
-  | { readonly table: "slices"; readonly key: string; readonly value: SliceRow | undefined }
-  | { readonly table: "policies"; readonly kind: PolicyKind; readonly key: string; readonly value: PolicyObject | undefined };
-
-function placeOf(change: Change): string {
-  return change.table === "policies" ? `${change.kind}/${change.key}` : `${change.table}/${change.key}`;
-}
+import { Replica, placeOf } from "../../support/replica.ts";
+import type { Change } from "../../support/replica.ts";
 
 const NODES = ["n1", "n2"];
 /** So small that some of these policies are left out. */
 const QUOTA = { rules: 3, blocks: 4 };
 const validator = new Validator();
-
-/** The operator's state without its I/O: compiles a node again only when told to. */
-class Replica {
-  readonly states = new Map<string, NodeState>();
-  readonly #dirty = new Set<string>(NODES);
-  readonly #cluster: Cluster;
-  readonly #policies: PolicyBook;
-  readonly #services = new ServiceBook((...change) => this.#policies.serviceChanged(...change));
-  readonly #rows = new Map<string, unknown>();
-  generation = 0;
-
-  constructor() {
-    this.#cluster = new Cluster({ nodeChanged: (node) => this.#dirty.add(node), identityChanged: () => undefined });
-    this.#policies = new PolicyBook(validator, {
-      policiesChanged: (namespace) => {
-        this.#cluster.policiesChanged(namespace, this.#policies.effective.get(namespace) ?? []);
-        (namespace === "" ? NODES : this.#cluster.nodesOfNamespace(namespace)).forEach((node) => this.#dirty.add(node));
-      },
-      policyChanged: () => undefined,
-    }, new PolicyQuota(QUOTA));
-  }
-
-  apply(change: Change): void {
-    const at = placeOf(change);
-    const previous = this.#rows.get(at);
-    this.#rows.set(at, change.value);
-    if (change.table === "pods") this.#cluster.podChanged(change.value, previous as PodRow | undefined);
-    else if (change.table === "namespaces") this.#cluster.namespaceChanged(change.key, change.value);
-    else if (change.table === "nodes") this.#policies.nodeChanged(change.key, change.value);
-    else if (change.table === "services") this.#services.serviceChanged(change.key, change.value);
-    else if (change.table === "slices") this.#services.sliceChanged(change.key, change.value, previous as SliceRow | undefined);
-    else if (change.table === "groups") this.#policies.groupChanged(change.key, change.value);
-    else if (change.table === "identities") this.#cluster.identityChanged(change.value, previous as IdentityRow | undefined);
-    else this.#policies.changed(change.kind, change.key, change.value);
-  }
-
-  compile(): void {
-    for (const node of this.#dirty) {
-      const snapshot = { identities: this.#cluster.identities.labels, policies: this.#policies.effective, subjects: new Map([[node, this.#cluster.subjects(node)]]) };
-      this.states.set(node, compileNode(snapshot, node, { mode: "tunnel", tunnelPort: 8472, directRoutes: false, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [] }));
-    }
-    this.#dirty.clear();
-  }
-}
+const EMPTY = new Replica({ validator });
 
 const namespace = fc.constantFrom("red", "blue");
 const app = fc.constantFrom("a", "b");
@@ -108,7 +49,7 @@ const group = fc.record({ key: groupName, size: fc.nat(4), gone: fc.boolean() })
   return { table: "groups", key, value: gone ? undefined : { labels: { size: String(size % 2) }, cidrs, problems: [] } };
 });
 const zone = fc.constantFrom("a", "b");
-const nodePeer = fc.record({ key: fc.constantFrom("m1", "m2"), zone, gone: fc.boolean() }).map(({ key, zone: of, gone }): Change => ({ table: "nodes", key, value: gone ? undefined : { labels: { zone: of }, addresses: [key === "m1" ? "192.0.2.1" : "192.0.2.2"] } }));
+const nodePeer = fc.record({ key: fc.constantFrom(...NODES), zone, gone: fc.boolean() }).map(({ key, zone: of, gone }): Change => ({ table: "nodes", key, value: gone ? undefined : { labels: { zone: of }, addresses: [key === "n1" ? "192.0.2.1" : "192.0.2.2"] } }));
 const serviceName = fc.constantFrom("web", "db");
 const service = fc.record({ namespace, name: serviceName, app: fc.option(app, { nil: undefined }), zone, gone: fc.boolean() }).map(({ namespace: ns, name, app: of, zone: label, gone }): Change => ({ table: "services", key: `${ns}/${name}`, value: gone ? undefined : { labels: { zone: label }, selector: of === undefined ? undefined : { app: of } } }));
 const slice = fc.record({ namespace, name: serviceName, key: fc.constantFrom("s1", "s2"), last: fc.constantFrom(7, 8), gone: fc.boolean() }).map(({ namespace: ns, name, key, last, gone }): Change => ({ table: "slices", key: `${ns}/${key}`, value: gone ? undefined : { service: `${ns}/${name}`, addresses: [`198.51.100.${last}`] } }));
@@ -130,12 +71,16 @@ const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app,
   const metadata = { name: key, uid: `uid-${of}-${isWide ? "" : ns}-${key}`, generation: 1, ...(isWide ? {} : { namespace: ns }) };
   return { table: "policies", kind: of, key: isWide ? key : `${ns}/${key}`, value: gone ? undefined : ({ metadata, spec } as PolicyObject) };
 });
-const change = fc.oneof(pod, space, identity, policy, group, nodePeer, service, slice);
+const hostPolicy = fc.record({ key: fc.constantFrom("h", "i"), zone: fc.option(zone, { nil: undefined }), denies: fc.boolean(), gone: fc.boolean() }).map(({ key, zone: of, denies, gone }): Change => {
+  const spec = { nodeSelector: of === undefined ? {} : { matchLabels: { zone: of } }, [denies ? "ingressDeny" : "ingress"]: [{ fromEntities: ["world"] }] };
+  return { table: "policies", kind: "CiliumClusterwideNetworkPolicy", key, value: gone ? undefined : ({ metadata: { name: key, uid: `uid-host-${key}`, generation: 1 }, spec } as PolicyObject) };
+});
+const change = fc.oneof(pod, space, identity, policy, hostPolicy, group, nodePeer, service, slice);
 
 test("any history gives the state of the world it ends in", () => {
   fc.assert(
     fc.property(fc.array(change, { maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), fc.infiniteStream(fc.nat(1000)), (history, flushes, order) => {
-      const lived = new Replica();
+      const lived = new Replica({ quota: new PolicyQuota(QUOTA), validator });
       for (const [index, one] of history.entries()) {
         lived.apply(one);
         // Squashed and split: compiled after some changes, after others not.
@@ -143,18 +88,86 @@ test("any history gives the state of the world it ends in", () => {
       }
       lived.compile();
       const world = new Map(history.map((one) => [placeOf(one), one]));
-      const fresh = new Replica();
+      const fresh = new Replica({ quota: new PolicyQuota(QUOTA), validator });
       const shuffled = [...world.values()].map((one) => ({ one, at: order.next().value ?? 0 })).sort((a, b) => a.at - b.at);
       for (const { one } of shuffled) if (one.value !== undefined) fresh.apply(one);
       fresh.compile();
-      for (const node of NODES) assert.deepEqual(lived.states.get(node), fresh.states.get(node));
+      for (const node of NODES) {
+        assert.deepEqual(lived.states.get(node) ?? EMPTY.wholesale(node), fresh.wholesale(node));
+      }
     }),
     { numRuns: 1500 },
   );
 });
 
+test("at every moment the state is what the objects of then give wholesale; a history undone in reverse leaves nothing", () => {
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 40 }), fc.constantFrom("each", "some", "end"), fc.array(fc.boolean(), { minLength: 80, maxLength: 80 }), (history, flushed, some) => {
+      const replica = new Replica({ quota: new PolicyQuota(QUOTA), validator });
+      const known = new Map<string, Change>();
+      const undo: Change[] = [];
+      for (const one of history) {
+        undo.unshift(known.get(placeOf(one)) ?? ({ ...one, value: undefined } as Change));
+        known.set(placeOf(one), one);
+      }
+      for (const [index, one] of [...history, ...undo].entries()) {
+        replica.apply(one);
+        if (index === history.length - 1 || flushed === "each" || (flushed === "some" && some[index] === true)) assertWholesale(replica);
+      }
+      assertWholesale(replica);
+      for (const node of NODES) assert.deepEqual(replica.states.get(node) ?? EMPTY.wholesale(node), EMPTY.wholesale(node));
+    }),
+    { numRuns: 400 },
+  );
+});
+
+function assertWholesale(replica: Replica): void {
+  replica.compile();
+  for (const node of NODES) assert.deepEqual(replica.states.get(node) ?? EMPTY.wholesale(node), replica.wholesale(node));
+}
+
+test("a pod start with a known identity changes no node state at all", () => {
+  const replica = new Replica({ validator, numbers: true });
+  const start = (key: string, node: string, app: string): readonly string[] => {
+    replica.apply({ table: "pods", key: `red/${key}`, value: decodePod({ metadata: { name: key, namespace: "red", labels: { app } }, spec: { nodeName: node } }) });
+    return replica.compile();
+  };
+  const spec = { podSelector: { matchLabels: { app: "a" } }, ingress: [{ from: [{ podSelector: { matchLabels: { app: "b" } } }] }] };
+  replica.apply({ table: "namespaces", key: "red", value: { labels: {} } });
+  replica.apply({ table: "policies", kind: "NetworkPolicy", key: "red/r", value: { metadata: { name: "r", namespace: "red", uid: "u", generation: 1 }, spec } });
+  assert.deepEqual(start("first", "n1", "a"), ["n1"]);
+  const before = replica.states.get("n1");
+  assert.deepEqual(start("second", "n1", "a"), []);
+  assert.deepEqual(start("peer", "n2", "b"), ["n2"], "a peer elsewhere, of an identity that is new, changes its own node alone");
+  assert.deepEqual(start("another peer", "n2", "b"), []);
+  assert.equal(replica.states.get("n1"), before);
+  replica.apply({ table: "pods", key: "red/second", value: undefined });
+  assert.deepEqual(replica.compile(), [], "nor does its end, as long as another has its labels");
+});
+
+test("a policy of nodes names the nodes that it selects, and a change of a Node's labels its own alone", () => {
+  const replica = new Replica({ validator });
+  const node = (name: string, of: string): void => replica.apply({ table: "nodes", key: name, value: { labels: { zone: of }, addresses: [] } });
+  const policy = (of: string | undefined): readonly string[] => {
+    const spec = { nodeSelector: { matchLabels: { zone: of ?? "" } }, ingress: [{ fromEntities: ["cluster" as const] }] };
+    replica.apply({ table: "policies", kind: "CiliumClusterwideNetworkPolicy", key: "h", value: of === undefined ? undefined : { metadata: { name: "h", uid: "h", generation: of.length }, spec } });
+    return replica.compile();
+  };
+  node("n1", "a");
+  node("n2", "bb");
+  replica.compile();
+  assert.deepEqual(policy("a"), ["n1"]);
+  assert.deepEqual([...(replica.states.get("n1")?.subjects.keys() ?? [])], [HOST_IDENTITY]);
+  assert.deepEqual(policy("bb"), ["n1", "n2"], "whom it selected before and whom it selects now");
+  node("n1", "bb");
+  assert.deepEqual(replica.compile(), ["n1"]);
+  node("n1", "bb");
+  assert.deepEqual([...replica.dirty], []);
+  assert.deepEqual(policy(undefined), ["n1", "n2"]);
+});
+
 test("two numbers for one set of labels: the lower is used, and the other when that goes", () => {
-  const replica = new Replica();
+  const replica = new Replica({ quota: new PolicyQuota(QUOTA), validator });
   const row = decodePod({ metadata: { name: "p", namespace: "red", labels: { app: "a" } }, spec: { nodeName: "n1" } });
   assert.ok(row);
   const identityOf = (number: number): Change => ({ table: "identities", key: String(number), value: { number, labels: row.labels, uid: "" } });
@@ -193,14 +206,15 @@ test("a churning label is part of identities only while a policy names it, and o
   const byJob = { matchLabels: { "job-name": "j1" } };
   const told = "k8s:job-name=j1,named:job-name= | k8s:job-name=j2,named:job-name= | named:job-name=";
   assert.deepEqual([at("red"), at("blue")], ["", ""], "three pods of one namespace are one identity");
-  cluster.policiesChanged("red", [row(byJob)]);
+  const [own, ofPeer] = [row(byJob), row({}, [{ podSelector: byJob, namespaceSelector: { matchLabels: { team: "b" } } }])];
+  cluster.policyChanged("red", undefined, own);
   assert.deepEqual([at("red"), at("blue")], [told, ""]);
-  cluster.policiesChanged("red", [row({}, [{ podSelector: byJob, namespaceSelector: { matchLabels: { team: "b" } } }])]);
+  cluster.policyChanged("red", own, ofPeer);
   assert.deepEqual([at("red"), at("blue")], ["", told], "a peer's selector reaches the namespaces that it names");
   cluster.namespaceChanged("blue", { labels: {} });
   assert.deepEqual([at("red"), at("blue")], ["", ""]);
   cluster.namespaceChanged("red", { labels: { team: "b" } });
   assert.deepEqual([at("red"), at("blue")], [told, ""]);
-  cluster.policiesChanged("red", []);
+  cluster.policyChanged("red", ofPeer, undefined);
   assert.deepEqual([at("red"), at("blue")], ["", ""]);
 });
