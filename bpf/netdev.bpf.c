@@ -31,6 +31,24 @@ static __always_inline int check_priority_tag(const struct packet *p)
 	return p->type == ETHERTYPE_VLAN || p->type == ETHERTYPE_SERVICE_VLAN ? -DROP_UNSUPPORTED_L3 : GO_ON;
 }
 
+static __always_inline __u32 encryption_flags(void)
+{
+	__u32 key = 0, *flags = bpf_map_lookup_elem(&encryption, &key);
+
+	return flags ? *flags : 0;
+}
+
+/*
+ * While all other nodes enforce encryption: nothing of a node that they would not send is taken, whoever writes a node's
+ * address on it. What came through WireGuard comes on no underlay device. Without its first piece nothing of a later one is read.
+ */
+static __always_inline int is_in_clear(const struct packet *p, int parsed)
+{
+	if (!(encryption_flags() & ENCRYPTION_RECEIPT))
+		return 0;
+	return is_pod_address(&p->peer) || (!parsed && is_for_tunnel_port(p) && bpf_map_lookup_elem(&nodes, &p->source));
+}
+
 /* Pods of other nodes come through the tunnel, or directly where the underlay's routes lead to them; this node's come
  * on no wire. What cannot be parsed is not for a pod, which is closed to it by to_container. */
 static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
@@ -50,6 +68,8 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *p)
 	found_sender(p);
 	if ((is_pod_address(&p->peer) && !may_come_bare(&p->peer)) || bpf_map_lookup_elem(&endpoints, &p->source))
 		return -DROP_SPOOFED_UNDERLAY;
+	if (is_in_clear(p, step))
+		return -DROP_UNENCRYPTED;
 	if (step)
 		return receive_for_host(skb, p, step);
 	remember_fragment(p);
@@ -78,13 +98,6 @@ int from_netdev(struct __sk_buff *skb)
 	if (step == -DROP_PACKET_TOO_BIG && !answer_too_big(skb, p))
 		return send_back(skb);
 	return leave_to_others(action);
-}
-
-static __always_inline int is_encryption_in_force(void)
-{
-	__u32 key = 0, *in_force = bpf_map_lookup_elem(&encryption, &key);
-
-	return in_force && *in_force;
 }
 
 /*
@@ -138,7 +151,7 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *p, const s
 	/* Nobody but the tunnel device itself, whose packets come from no device. */
 	if (is_for_tunnel_port(p))
 		return -DROP_TUNNEL_PORT;
-	if (is_pod_address(&p->peer) && is_encryption_in_force())
+	if (is_pod_address(&p->peer) && (encryption_flags() & ENCRYPTION_SENDING))
 		return -DROP_UNENCRYPTED;
 	remember_fragment(p);
 	state = find_flow(skb, p, ZONE_JUDGED);
@@ -156,7 +169,7 @@ int to_netdev(struct __sk_buff *skb)
 	const struct host *known = find_host();
 	struct packet *p;
 
-	is_encrypted = is_encryption_in_force();
+	is_encrypted = encryption_flags() & ENCRYPTION_SENDING;
 	if (!is_judged_here && !is_encrypted && !known)
 		return TC_ACT_UNSPEC;
 	p = packet_begin(skb, HOOK_TO_NETDEV, DIRECTION_EGRESS);

@@ -53,7 +53,7 @@ struct {
 	__type(value, __u32);
 } underlays SEC(".maps");
 
-/* 0 -> 1: encryption is in force, and what would leave for another node's pods without it is dropped */
+/* 0 -> ENCRYPTION_*: which packets between nodes are dropped unless WireGuard has them */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

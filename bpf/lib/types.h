@@ -136,6 +136,10 @@ struct address {
 #define PEER_DIRECT 8u      /* of another node, reached by the underlay's routes and believed from underlay devices */
 #define PEER_BARE 16u       /* of another node, believed from underlay devices, also where it is reached through the tunnel */
 
+/* In the map `encryption`: what is dropped unless WireGuard has it. */
+#define ENCRYPTION_SENDING 1u /* what the node would send to another node's pods */
+#define ENCRYPTION_RECEIPT 2u /* what comes from another node's pods, as all others enforce the first */
+
 /* Key of the LPM map `cidrs`; `prefix` counts bits of `address` (IPv4: 96 + n). */
 struct cidr_key {
 	unsigned int prefix;

@@ -7,13 +7,14 @@ import type { CiliumNodeRow, EncryptionStatus } from "./objects.ts";
 export interface FactSources {
   readonly status: EncryptionStatus | undefined;
   readonly inForce: boolean;
+  readonly inForceOnReceipt: boolean;
   readonly devices: readonly { readonly name: string; readonly state: WireGuardState }[];
   /** To name the peers. */
   readonly nodes: Iterable<CiliumNodeRow>;
   readonly nowMs: number;
 }
 
-export function encryptionFacts({ status, inForce, devices, nodes, nowMs }: FactSources): EncryptionFacts {
+export function encryptionFacts({ status, inForce, inForceOnReceipt, devices, nodes, nowMs }: FactSources): EncryptionFacts {
   const names = new Map([...nodes].flatMap((node) => keysOf(node, 0).map(({ publicKey }) => [publicKey, node.name] as const)));
   const peers = devices.flatMap(({ name, state }) => [...state.peers.values()].map((peer): PeerFacts => ({
     peer: names.get(peer.publicKey),
@@ -28,7 +29,7 @@ export function encryptionFacts({ status, inForce, devices, nodes, nowMs }: Fact
   const keys = devices.flatMap(({ name, state }) => (state.publicKey === undefined ? [] : [{ publicKey: state.publicKey, device: name, port: state.port }]));
   const collator = new Intl.Collator("en", { numeric: true });
   return {
-    phase: status?.phase, device: status?.device, inForce, message: status?.message, rotation: status?.rotation, keys,
+    phase: status?.phase, device: status?.device, inForce, inForceOnReceipt, message: status?.message, rotation: status?.rotation, keys,
     peers: peers.sort((a, b) => collator.compare(a.peer ?? "", b.peer ?? "") || collator.compare(a.device, b.device)),
   };
 }

@@ -4,7 +4,8 @@
  * Peers first, enforcement last. A node's tunnel packets take WireGuard once that node has answered a handshake, as then it
  * has this node for a peer too. A node that was answered by all is Confirmed; when all nodes are, or the first one
  * enforces, this one does. From then on everything takes WireGuard, whoever answers, and what would leave in clear is dropped;
- * that a node which comes later, or comes back, never sends in clear follows from what the others say.
+ * that a node which comes later, or comes back, never sends in clear follows from what the others say. When all others
+ * enforce, nobody sends in clear any more, and what comes so is no node's.
  */
 import { isWireGuardKey } from "../kernel/index.ts";
 import type { EncryptedRoute, WireGuardPeer, WireGuardState } from "../kernel/index.ts";
@@ -42,6 +43,8 @@ export interface EncryptionPlan {
   readonly peers: readonly (readonly WireGuardPeer[])[];
   readonly routes: readonly EncryptedRoute[];
   readonly enforce: boolean;
+  /** Also what comes in clear is to be dropped: all others enforce. */
+  readonly enforceOnReceipt: boolean;
   /** Every other node was reached. */
   readonly confirmed: boolean;
   /** Nodes that were reached. */
@@ -113,6 +116,7 @@ export function encryptionPlan(view: EncryptionView): EncryptionPlan {
     peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, view.keepalive ?? 0))),
     routes: distinct([...routesBy(enforce ? ways : reached, local), ...(enforce ? otherRoutes(others, keys[0], local) : [])]),
     enforce,
+    enforceOnReceipt: enforce && others.every(({ encryption }) => encryption?.phase === "Enforced"),
     confirmed,
     reached: reached.length,
     reachedByLast: new Set(reached.filter(({ answered }) => answered === last).map(({ node }) => node.name)),

@@ -118,7 +118,7 @@ export class NodeEncryption implements Reconciler {
     const { slots, failures } = await this.#look();
     for (const failure of failures.values()) throw failure;
     const devices = slots.map(({ device, state }) => ({ name: device.name, state }));
-    return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, devices, nodes: this.#options.nodes(), nowMs: Date.now() });
+    return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, inForceOnReceipt: this.#options.enforcement.isOnReceipt, devices, nodes: this.#options.nodes(), nowMs: Date.now() });
   }
 
   /** Resolves once what other nodes enforce is enforced here. */
@@ -131,7 +131,8 @@ export class NodeEncryption implements Reconciler {
     // First, and whatever fails later: until there are routes to WireGuard nothing leaves.
     if (await enforcement.restore()) this.#decided.resolve();
     if (!isUsable()) return { requeueAfterMs: LOOK_SOON.firstMs };
-    if (this.#plan([]).enforce) await enforcement.begin();
+    const { enforce, enforceOnReceipt } = this.#plan([]);
+    if (enforce) await enforcement.begin(enforceOnReceipt);
     this.#decided.resolve();
     const isDone = await this.#pass().catch((thrown: unknown) => this.#failed(thrown));
     return { requeueAfterMs: isDone ? LOOK_AGAIN_MS : this.#soon.next() };
@@ -214,7 +215,7 @@ export class NodeEncryption implements Reconciler {
       else await applied.catch((thrown: unknown) => void waiting.push(`the device ${key.device} cannot be set up: ${describeError(thrown)}`));
     }
     await this.#routes.sync(tunnelPort, plan.routes);
-    if (plan.enforce) await this.#options.enforcement.begin();
+    if (plan.enforce) await this.#options.enforcement.begin(plan.enforceOnReceipt);
     const waits = await this.#finish(plan, port);
     await this.#clearUnused(slots);
     const rotation = sentence([...waiting, ...waits]);

@@ -1,5 +1,5 @@
 /** `ipcache`, `cidr`, `node`, `endpoint`, `interface`, `underlay`: who has an address, and where. */
-import { ENDPOINT_READY, HOST_TRACKED, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
+import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, ENDPOINT_READY, HOST_TRACKED, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { Peer } from "../kernel/gen/types.ts";
 import { formatAddress, formatCidr } from "../lib/ip.ts";
 import type { IdentityWords, Names } from "./names.ts";
@@ -181,12 +181,17 @@ export const host = mapTable<HostRow>({
 interface EncryptionRow {
   /** What would leave for another node's pods without it is dropped. */
   readonly inForce: boolean;
+  /** What comes from them without it is dropped. */
+  readonly inForceOnReceipt: boolean;
 }
 
 export const encryption = mapTable<EncryptionRow>({
   name: "encryption",
   map: "encryption",
-  about: "whether what leaves for another node's pods must be encrypted",
-  columns: [{ head: "IN FORCE", cell: ({ inForce }) => (inForce ? "yes" : "no") }],
-  row: () => (_, value) => ({ inForce: viewOf(value).getUint32(0, true) !== 0 }),
+  about: "whether what leaves for another node's pods, and what comes from them, must be encrypted",
+  columns: [{ head: "WHEN SENT", cell: ({ inForce }) => (inForce ? "yes" : "no") }, { head: "WHEN RECEIVED", cell: ({ inForceOnReceipt }) => (inForceOnReceipt ? "yes" : "no") }],
+  row: () => (_, value) => {
+    const flags = viewOf(value).getUint32(0, true);
+    return { inForce: (flags & ENCRYPTION_SENDING) !== 0, inForceOnReceipt: (flags & ENCRYPTION_RECEIPT) !== 0 };
+  },
 });

@@ -10,6 +10,8 @@ export interface EncryptionFacts {
   readonly device: string | undefined;
   /** What would leave in clear is dropped. */
   readonly inForce: boolean;
+  /** What comes in clear is dropped too. */
+  readonly inForceOnReceipt: boolean;
   /** What is missing. */
   readonly message: string | undefined;
   /** While the node's key is being replaced, what that waits for. */
@@ -82,7 +84,7 @@ export const encryptionStatus: Table = erased<StatusRow>({
     { head: "ENCRYPTION", cell: ({ type }) => type },
     { head: "BY", cell: ({ device }) => device?.toLowerCase() ?? NONE },
     { head: "PHASE", cell: ({ phase }) => phase ?? NONE },
-    { head: "CLEAR IS DROPPED", cell: ({ inForce }) => (inForce === true ? "yes" : "no") },
+    { head: "CLEAR IS DROPPED", cell: ({ inForce, inForceOnReceipt }) => (inForce !== true ? "no" : inForceOnReceipt === true ? "yes" : "when sent") },
     { head: "KEY", cell: ({ keys = [] }) => keys.map(({ publicKey, port }) => `${keyText(publicKey)} port ${port}`).join(", ") || NONE },
     { head: "PEERS", cell: ({ reached, known, type }) => (type === "off" ? NONE : `${reached}/${known}`) },
     { head: "HANDSHAKES", cell: ({ newestHandshakeAge, oldestHandshakeAge }) => (newestHandshakeAge === undefined ? NONE : `${ageText(newestHandshakeAge)}-${ageText(oldestHandshakeAge)} ago`) },

@@ -1,4 +1,4 @@
-/** While encryption is in force, what would leave for another node's pods outside WireGuard is dropped. */
+/** While encryption is in force, what would leave for another node's pods outside WireGuard is dropped, and what comes so from them. */
 import { tcpFrame, udpFrame } from "./lib/frames.ts";
 import { Protocol, Tcp, ethernet, fragmentHeader, frame, ipv4, ipv6, payload, udp } from "./lib/packet.ts";
 import { rows } from "./lib/rows.ts";
@@ -10,6 +10,9 @@ const WIREGUARD_PORT = 51871;
 const UNDERLAY_MAC = "02:00:00:00:aa:aa";
 const leaving = { hook: "to_netdev" } as const;
 const inForce = (world: World): void => world.map("encryption").update(new Uint8Array(4), Uint8Array.of(1, 0, 0, 0));
+const onReceipt = (world: World): void => world.map("encryption").update(new Uint8Array(4), Uint8Array.of(3, 0, 0, 0));
+const coming = { hook: "from_netdev" } as const;
+const passes = { mark_after: 0x300 } as const;
 const unencrypted = { drop: "UNENCRYPTED" } as const;
 const vxlan = (to: string, from: string = self.ipv4): Uint8Array => udpFrame({ from, to, dport: TUNNEL_PORT });
 
@@ -72,5 +75,40 @@ rows([
     name: "a pod's packets for the outside leave as without encryption",
     given: inForce,
     hops: [{ ...leaving, cameFrom: b, mark: 0x100 | (b.id << 16), packet: tcpFrame(Tcp.SYN, { from: self.ipv4, to: outside.ipv4 }) }, { ...leaving, cameFrom: b, mark: 0x100 | (b.id << 16), packet: udpFrame({ from: self.ipv4, to: outside.ipv4, dport: TUNNEL_PORT }), drop: "TUNNEL_PORT" }],
+  },
+  {
+    name: "while the others may still send in clear, what comes so is taken",
+    given: inForce,
+    hops: [{ ...coming, packet: vxlan(self.ipv4, other.ipv4), ...passes }, { ...coming, packet: vxlan(self.ipv6, other.ipv6), ...passes }],
+  },
+  {
+    name: "once all others enforce, a bare tunnel packet of a node is dropped on receipt, by either family, also its first piece",
+    given: onReceipt,
+    hops: [
+      { ...coming, packet: vxlan(self.ipv4, other.ipv4), ...unencrypted },
+      { ...coming, packet: vxlan(self.ipv6, other.ipv6), ...unencrypted },
+      { ...coming, packet: frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0800), ipv4(other.ipv4, self.ipv4, { protocol: Protocol.UDP, id: 79, offset: 0, moreFragments: true }), udp(40000, TUNNEL_PORT), payload(64)), ...unencrypted },
+    ],
+  },
+  {
+    name: "once all others enforce, a pod's bare packet is dropped on receipt, also where nodes route without a tunnel",
+    given: (world) => { world.goNative(); onReceipt(world); },
+    hops: [
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: remote.ipv4, to: a.ipv4 }), ...unencrypted },
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: remote.ipv6, to: a.ipv6 }), ...unencrypted },
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: other.router4, to: a.ipv4, sport: 41000 }), ...unencrypted },
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: "10.2.0.99", to: self.ipv4 }), ...unencrypted },
+    ],
+  },
+  {
+    name: "once all others enforce, WireGuard's packets, what nodes say for themselves and what is the outside's come in as before",
+    given: onReceipt,
+    hops: [
+      { ...coming, packet: udpFrame({ from: other.ipv4, to: self.ipv4, sport: WIREGUARD_PORT, dport: WIREGUARD_PORT }), ...passes },
+      { ...coming, packet: udpFrame({ from: other.ipv4, to: self.ipv4, sport: TUNNEL_PORT, dport: 53 }), ...passes },
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: other.ipv4, to: self.ipv4, dport: 6443 }), ...passes },
+      { ...coming, packet: tcpFrame(Tcp.SYN, { from: outside.ipv4, to: self.ipv4, dport: TUNNEL_PORT }), ...passes },
+      { ...coming, packet: frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0806), payload(28)) },
+    ],
   },
 ]);

@@ -14,6 +14,7 @@ import type { EncryptionReport, SaidOfNode } from "../../src/agent/encryption.ts
 import type { RotationWish } from "../../src/agent/key-rotation.ts";
 import type { CiliumNodeRow } from "../../src/agent/objects.ts";
 import type { EncryptionFacts } from "../../src/inspect/index.ts";
+import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING } from "../../src/kernel/gen/types.ts";
 import { LibbpfPort, Sysctl, runCommand } from "../../src/kernel/index.ts";
 import type { BpfMap, Run } from "../../src/kernel/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
@@ -147,7 +148,11 @@ export class LabNode {
   }
 
   get isInForce(): boolean {
-    return this.map.lookup(new Uint8Array(4))?.[0] === 1;
+    return ((this.map.lookup(new Uint8Array(4))?.[0] ?? 0) & ENCRYPTION_SENDING) !== 0;
+  }
+
+  get isOnReceipt(): boolean {
+    return ((this.map.lookup(new Uint8Array(4))?.[0] ?? 0) & ENCRYPTION_RECEIPT) !== 0;
   }
 
   get routes(): string {

@@ -43,7 +43,7 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     a.startDevice();
     await until("a has a key", () => a.publicKey !== undefined);
     for (let pass = 0; pass < 10; pass++) await a.pass();
-    assert.equal(a.isInForce, false);
+    assert.deepEqual([a.isInForce, a.isOnReceipt], [false, false]);
     assert.equal(a.routes, "");
     assert.match(a.row.encryption?.message ?? "", /n2: it has published no key/);
   });
@@ -51,6 +51,7 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
   it("enforces on both when both have answered, and the tunnel's packets are WireGuard's from then on", async () => {
     b.startDevice();
     await until("both enforce", () => a.isInForce && b.isInForce && a.row.encryption?.message === undefined && b.row.encryption?.message === undefined);
+    await until("both take nothing in clear", () => a.isOnReceipt && b.isOnReceipt);
     assert.match(a.routes, new RegExp(`${b.ip.replaceAll(".", "\\.")} dev ${a.device} proto 193 .*src ${a.ip.replaceAll(".", "\\.")}`));
     assert.match(a.exec("ip", "rule"), /ipproto udp dport 8472 lookup 193/);
     assert.deepEqual([a.row.encryption?.phase, a.row.encryption?.device, a.row.encryption?.peers], ["Enforced", "Userspace", 1]);
@@ -62,8 +63,8 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
   });
 
   it("what the devices say is told by peer, with handshakes and bytes", async () => {
-    const { keys, peers, inForce, phase } = await a.facts();
-    assert.deepEqual([keys, inForce, phase], [[{ publicKey: a.publicKey, device: a.device, port: PORT }], true, "Enforced"]);
+    const { keys, peers, inForce, inForceOnReceipt, phase } = await a.facts();
+    assert.deepEqual([keys, inForce, inForceOnReceipt, phase], [[{ publicKey: a.publicKey, device: a.device, port: PORT }], true, true, "Enforced"]);
     const [peer] = peers;
     assert.deepEqual([peers.length, peer?.peer, peer?.publicKey, peer?.endpoint], [1, b.name, b.publicKey, `${b.ip}:${PORT}`]);
     assert.ok((peer?.handshakeAge ?? Number.NaN) < 400, `a handshake ${peer?.handshakeAge} s ago`);

@@ -14,6 +14,10 @@ export const PEER_ROUTER = 4;
 export const PEER_DIRECT = 8;
 /** of another node, believed from underlay devices, also where it is reached through the tunnel */
 export const PEER_BARE = 16;
+/** what the node would send to another node's pods */
+export const ENCRYPTION_SENDING = 1;
+/** what comes from another node's pods, as all others enforce the first */
+export const ENCRYPTION_RECEIPT = 2;
 export const CLASS_BLOCKS = 0x02000000;
 export const CLASS_PORTS = 0x80000000;
 /** `blocks` has entries of the rule set, and `policy` their classes */

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Enforcement } from "../../../src/agent/encryption-enforcement.ts";
 import { NodeEncryption } from "../../../src/agent/encryption.ts";
+import type { EncryptionStatus } from "../../../src/agent/objects.ts";
 import type { BpfMap, Run } from "../../../src/kernel/index.ts";
 import { Sysctl } from "../../../src/kernel/index.ts";
 import { createLogger } from "../../../src/lib/log.ts";
@@ -23,7 +24,7 @@ test("a device that cannot be set up is told with the reason, although encryptio
   const encryption = new NodeEncryption({
     run, sysctl: new Sysctl("/nowhere"), logger, keyFile: join(folder, "keys"), wish: () => ({ intervalMs: undefined, notBefore: undefined }),
     local: () => ({ name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] }),
-    nodes: () => [], isUsable: () => true, enforcement: new Enforcement({ map: { lookup: () => Uint8Array.of(1, 0, 0, 0) } as unknown as BpfMap, file: join(folder, "in-force"), logger }),
+    nodes: () => [], isUsable: () => true, enforcement: new Enforcement({ map: { lookup: () => Uint8Array.of(3, 0, 0, 0) } as unknown as BpfMap, file: join(folder, "in-force"), logger }),
     port: 51871, tunnelPort: 8472, mtu: 1420, onReport: () => void reports++,
   });
   await assert.rejects(encryption.reconcile(), /the port is taken/);
@@ -61,6 +62,33 @@ test("a node that stopped while it enforced enforces again before it knows any o
   await back.enforcement.end();
   assert.equal(back.enforcement.isInForce, false);
   assert.equal((await machine(false)).enforcement.isInForce, false);
+});
+
+test("what comes in clear is dropped once all others enforce, also after a stop of the machine; a node that comes later takes nothing of it back", async () => {
+  const file = join(folder, "receipt");
+  let phases: readonly (EncryptionStatus["phase"] | undefined)[] = [];
+  const machine = async (isUsable: boolean): Promise<Enforcement> => {
+    const enforcement = new Enforcement({ map: volatileMap(), file, logger });
+    const encryption = new NodeEncryption({
+      run: async () => ({ status: 0, stdout: "[]", stderr: "" }), sysctl: new Sysctl("/nowhere"), logger, keyFile: join(folder, "keys"), wish: () => ({ intervalMs: undefined, notBefore: undefined }),
+      local: () => ({ name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] }),
+      nodes: () => phases.map((phase, index) => ({ name: `n${index + 2}`, internalIps: [`192.0.2.${index + 2}`], routerIps: [], podCidrs: [], ...(phase === undefined ? {} : { encryption: { phase, device: "Kernel" as const, peers: 1 } }) })),
+      isUsable: () => isUsable, enforcement, port: 51871, tunnelPort: 8472, mtu: 1420, onReport: () => undefined,
+    });
+    await encryption.reconcile();
+    return enforcement;
+  };
+  phases = ["Enforced", "Confirmed"];
+  const before = await machine(true);
+  assert.deepEqual([before.isInForce, before.isOnReceipt], [true, false]);
+  phases = ["Enforced", "Enforced"];
+  assert.equal((await machine(true)).isOnReceipt, true);
+  assert.equal((await machine(false)).isOnReceipt, true, "from the disk");
+  phases = ["Enforced", "Enforced", undefined];
+  const later = await machine(true);
+  assert.equal(later.isOnReceipt, true);
+  await later.end();
+  assert.deepEqual([later.isInForce, later.isOnReceipt, (await machine(false)).isInForce], [false, false, false]);
 });
 
 test("a node that is away is looked for ever more rarely, a change at once", async () => {

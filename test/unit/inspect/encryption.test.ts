@@ -14,7 +14,7 @@ const peer = (letter: string, lastHandshake: number, sent = 0): readonly [string
   { publicKey: key(letter), endpoint: "192.0.2.9:51871", allowedIps: [], lastHandshake, received: 5, sent, keepalive: 0 },
 ];
 const facts = encryptionFacts({
-  status: { phase: "Enforced", device: "Kernel", peers: 2, message: "n3: it has not answered yet" }, inForce: true, nowMs: NOW_S * 1000,
+  status: { phase: "Enforced", device: "Kernel", peers: 2, message: "n3: it has not answered yet" }, inForce: true, inForceOnReceipt: true, nowMs: NOW_S * 1000,
   devices: [{ name: "cilium_wg0", state: { privateKey: "secret", publicKey: key("O"), port: 51871, peers: new Map([peer("C", 0), peer("B", NOW_S - 30, 2 ** 52), peer("X", NOW_S + 9, 2 ** 52)]) } }],
   nodes: ["B", "C"].map((letter, index) => ({ name: `n${index + 2}`, internalIps: [], routerIps: [], podCidrs: [], keys: { publicKey: key(letter) } })),
 });

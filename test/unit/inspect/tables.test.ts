@@ -127,7 +127,8 @@ describe("counters and what else the programs keep", () => {
     assert.deepEqual(await rowsOf("quota", quotas), [{ endpoint: 4, pod: "production/api-1", direction: "egress", paidInSeconds: 1.5 }]);
     const budgets = new TestMap("event_budgets", 4, 8, 2).put(u32, 1, types.quotaCodec, { paidNs: NOW_NS + 250_000_000n });
     assert.deepEqual(await rowsOf("event-budget", budgets), [{ endpoint: 0, pod: undefined, kind: "drop", paidInSeconds: 0.25 }]);
-    assert.deepEqual(await rowsOf("encryption", new TestMap("encryption", 4, 4, 2).put(u32, 0, u32, 1)), [{ inForce: true }]);
+    assert.deepEqual(await rowsOf("encryption", new TestMap("encryption", 4, 4, 2).put(u32, 0, u32, 1)), [{ inForce: true, inForceOnReceipt: false }]);
+    assert.deepEqual(await rowsOf("encryption", new TestMap("encryption", 4, 4, 2).put(u32, 0, u32, 3)), [{ inForce: true, inForceOnReceipt: true }]);
     assert.deepEqual(await rowsOf("host", new TestMap("host", 4, types.hostCodec.size, 2).put(u32, 0, types.hostCodec, { subject: 3, flags: types.HOST_TRACKED })), [{ tracked: true, slot: 3 }]);
     const fragments = new TestMap("fragments", types.fragmentKeyCodec.size, types.fragmentPortsCodec.size).put(types.fragmentKeyCodec, { source: parseAddress("10.0.0.2"), destination: parseAddress("10.0.0.3"), id: 0x1234, protocol: 17 }, types.fragmentPortsCodec, { sourcePort: 5, destinationPort: 53 });
     assert.deepEqual(await rowsOf("fragment", fragments), [{ protocol: "UDP", source: "10.0.0.2", destination: "10.0.0.3", id: 0x1234, sourcePort: 5, destinationPort: 53 }]);
