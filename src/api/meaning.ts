@@ -27,11 +27,19 @@ export interface SectionItem {
   readonly nodes: readonly LabelSelector[] | undefined;
   /** Of egress alone. */
   readonly services: readonly ServiceReference[] | undefined;
-  readonly toPorts: readonly { readonly ports: readonly Port[] }[] | undefined;
+  /** Of egress alone: names of DNS (application-rules.ts). */
+  readonly names: readonly object[] | undefined;
+  readonly toPorts: readonly Ports[] | undefined;
   readonly icmps: readonly Icmp[] | undefined;
 }
 
-type Item = Omit<Partial<IngressItem & EgressItem>, "toPorts" | "authentication"> & { readonly toPorts?: readonly { readonly ports: readonly Port[] }[] };
+/** `rules` are on requests (application-rules.ts). */
+interface Ports {
+  readonly ports: readonly Port[];
+  readonly rules?: object;
+}
+
+type Item = Omit<Partial<IngressItem & EgressItem>, "toPorts" | "authentication"> & { readonly toPorts?: readonly Ports[] };
 
 export interface Section {
   readonly name: "ingress" | "ingressDeny" | "egress" | "egressDeny";
@@ -58,6 +66,7 @@ function sectionItem(item: Item, direction: "ingress" | "egress"): SectionItem {
     entities: isIngress ? item.fromEntities : item.toEntities,
     nodes: isIngress ? item.fromNodes : item.toNodes,
     services: isIngress ? undefined : item.toServices,
+    names: isIngress ? undefined : item.toFQDNs,
     toPorts: item.toPorts,
     icmps: item.icmps,
   };
@@ -102,7 +111,7 @@ function checkSelection({ endpointSelector, nodeSelector, ...spec }: PolicySpec,
 
 function checkItem(item: SectionItem, { direction }: Section, path: string, problems: Problem[]): void {
   const field = direction === "ingress" ? "from" : "to";
-  const kinds = [item.endpoints, item.cidrs, item.cidrSets, item.entities, item.nodes, item.services].filter((peers) => peers !== undefined);
+  const kinds = [item.endpoints, item.cidrs, item.cidrSets, item.entities, item.nodes, item.services, item.names].filter((peers) => peers !== undefined);
   if (kinds.length > 1) problems.push({ path, message: "an item has one kind of peers; write one item for each" });
   if (item.toPorts !== undefined && item.icmps !== undefined) problems.push({ path, message: "an item has either toPorts or icmps; write one item for each" });
   item.endpoints?.forEach((peer, at) => checkSelector(peer, `${path}.${field}Endpoints[${at}]`, true, problems));
@@ -128,8 +137,8 @@ function checkItem(item: SectionItem, { direction }: Section, path: string, prob
 }
 
 /** What a port's name means is said by the pod that receives: an address, the world or a node has no names. */
-function hasPeersWithoutNames({ cidrs, cidrSets, entities, nodes, services }: SectionItem): boolean {
-  return cidrs !== undefined || nodes !== undefined || services !== undefined || cidrSets !== undefined || (entities?.some((entity) => entity !== "all" && entity !== "cluster") ?? false);
+function hasPeersWithoutNames({ cidrs, cidrSets, entities, nodes, services, names }: SectionItem): boolean {
+  return cidrs !== undefined || nodes !== undefined || services !== undefined || names !== undefined || cidrSets !== undefined || (entities?.some((entity) => entity !== "all" && entity !== "cluster") ?? false);
 }
 
 function checkBlock(text: string, path: string, problems: Problem[]): Cidr | undefined {

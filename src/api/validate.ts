@@ -6,6 +6,8 @@ import { Ajv } from "ajv";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { readCrds, schemaOf } from "./crds.ts";
 import type { CustomResourceDefinition, Schema } from "./crds.ts";
+import { checkApplication } from "./application-meaning.ts";
+import { withProxy } from "./application-rules.ts";
 import { clusterPolicyProblems } from "./cluster-network-policy.ts";
 import type { ClusterNetworkPolicy } from "./gen/clusternetworkpolicies.ts";
 import type { CiliumNetworkPolicy } from "./gen/ciliumnetworkpolicies.ts";
@@ -19,6 +21,11 @@ import type { Problem } from "./problem.ts";
 /** `!has(self.rules)`: the schema knows the field to refuse it. */
 const REFUSES = /^!has\(self\.([A-Za-z]+)\)$/;
 
+export interface ValidatorOptions {
+  /** Whether a proxy serves rules on requests and names of DNS; absent: nobody does, and they are refused by name. */
+  readonly proxy?: boolean;
+}
+
 export class Validator {
   readonly #namespaced: readonly [Schema, ValidateFunction];
   readonly #clusterwide: readonly [Schema, ValidateFunction];
@@ -27,12 +34,18 @@ export class Validator {
   readonly #clusterSchema: Schema;
   readonly #matchesCluster: ValidateFunction;
 
-  constructor(crds: readonly CustomResourceDefinition[] = readCrds()) {
+  readonly #hasProxy: boolean;
+
+  constructor(crds: readonly CustomResourceDefinition[] = readCrds(), { proxy = false }: ValidatorOptions = {}) {
+    this.#hasProxy = proxy;
     this.#groupSchema = schemaOfKind(crds, "CiliumCIDRGroup");
     this.#clusterSchema = schemaOfKind(crds, "ClusterNetworkPolicy");
     // CEL rules and other extensions of Kubernetes are not JSON schema: the walk below reads them.
     const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
-    const known = (kind: string): readonly [Schema, ValidateFunction] => [schemaOfKind(crds, kind), ajv.compile(schemaOfKind(crds, kind))];
+    const known = (kind: string): readonly [Schema, ValidateFunction] => {
+      const schema = proxy ? withProxy(schemaOfKind(crds, kind)) : schemaOfKind(crds, kind);
+      return [schema, ajv.compile(schema)];
+    };
     this.#namespaced = known("CiliumNetworkPolicy");
     this.#clusterwide = known("CiliumClusterwideNetworkPolicy");
     this.#matchesGroup = ajv.compile(this.#groupSchema);
@@ -46,6 +59,7 @@ export class Validator {
     const problems = formProblems(object, ...(kind === "CiliumNetworkPolicy" ? this.#namespaced : this.#clusterwide));
     // The meaning is looked at only when the form is right, so that it may rely on the generated types.
     if (problems.length === 0) checkMeaning(object as CiliumNetworkPolicy, kind === "CiliumNetworkPolicy", problems);
+    if (problems.length === 0 && this.#hasProxy) checkApplication(object as CiliumNetworkPolicy, problems);
     return problems;
   }
 

@@ -1,8 +1,12 @@
 /** CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, taken apart. */
+import { applicationRulesOf, namesOf } from "../api/application-rules.ts";
+import type { ApplicationRules } from "../api/application-rules.ts";
 import { icmpType } from "../api/icmp-types.ts";
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec, Section, SectionItem } from "../api/meaning.ts";
 import type { CiliumPolicyRow, Referents } from "../model/snapshot.ts";
+import { ApplicationCollector } from "./application.ts";
+import type { ApplicationReference } from "./application.ts";
 import { OF_NODES, cidrPeers } from "./blocks.ts";
 import { ANY_PORT, Selectors } from "./draft.ts";
 import type { PolicyDraft, RuleDraft } from "./draft.ts";
@@ -29,6 +33,7 @@ interface Context {
   readonly cidrScopes: ReadonlySet<PeerScope>;
   readonly referents: NonNullable<CiliumPolicyRow["referents"]>;
   readonly selectors: Selectors;
+  readonly application: ApplicationCollector;
 }
 
 /** One draft for `spec` and for each of `specs`. */
@@ -37,11 +42,12 @@ export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<
   const ref: PolicyRef = { kind, namespace, name, uid, generation };
   const rules = specsOf({ ...(row.spec === undefined ? {} : { spec: row.spec }), specs: [...(row.specs ?? [])] });
   return rules.map(({ path, spec }) => {
-    const context: Context = { namespace, cidrScopes, referents: row.referents ?? {}, selectors: new Selectors() };
+    const context: Context = { namespace, cidrScopes, referents: row.referents ?? {}, selectors: new Selectors(), application: new ApplicationCollector() };
     const sections = sectionsOf(spec);
     const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
     const subject = spec.nodeSelector === undefined ? subjectSelector(spec.endpointSelector ?? {}, namespace) : hostSubject(spec.nodeSelector);
-    return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, log: spec.log?.value };
+    const application = context.application.isEmpty ? {} : { application: context.application };
+    return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, log: spec.log?.value, ...application };
   });
 }
 
@@ -56,7 +62,13 @@ function draftItem(item: SectionItem, { direction, verdict }: Section, path: str
   const peers = peersOf(item, path, context);
   if (peers === undefined && item.toPorts === undefined && item.icmps === undefined) return [];
   const ids = context.selectors.idsOf(verdict === "deny" ? withUntold(peers ?? [undefined]) : (peers ?? [undefined]));
-  return portsOf(item, path).flatMap((part) => ids.map((peer) => ({ direction, verdict, peer, ...part })));
+  const names = namesOf(item);
+  const named = names === undefined ? {} : { names: context.application.addNames(names) };
+  return portsOf(item, path).flatMap(({ rules, ...part }) => {
+    const application: ApplicationReference = { ...named, ...(rules === undefined ? {} : { rules: context.application.addRules(rules) }) };
+    const referring = Object.keys(application).length === 0 ? {} : { application };
+    return ids.map((peer) => ({ direction, verdict, peer, ...part, ...referring }));
+  });
 }
 
 function withUntold(peers: readonly (PeerSelector | undefined)[]): readonly (PeerSelector | undefined)[] {
@@ -64,10 +76,12 @@ function withUntold(peers: readonly (PeerSelector | undefined)[]): readonly (Pee
 }
 
 /** Absent: any peer, as undefined. Present but empty: nobody, as is what was not put in the place of a name (`references.ts`). */
-function peersOf({ endpoints, cidrs, cidrSets, entities, nodes, services }: SectionItem, path: string, context: Context): readonly (PeerSelector | undefined)[] | undefined {
+function peersOf({ endpoints, cidrs, cidrSets, entities, nodes, services, names }: SectionItem, path: string, context: Context): readonly (PeerSelector | undefined)[] | undefined {
   if (endpoints !== undefined) return endpoints.map((selector) => peerSelector(selector, context.namespace));
   if (entities !== undefined) return entities.flatMap(entityPeers);
   if (nodes !== undefined || services !== undefined) return referentPeers(context.referents[path]);
+  // Nobody, until DNS tells.
+  if (names !== undefined) return [cidrPeers([], context.cidrScopes)];
   const blocks = cidrs?.map((cidr) => ({ cidr })) ?? cidrSets?.flatMap(({ cidr, except }) => (cidr === undefined ? [] : [{ cidr, except }]));
   if (blocks === undefined) return undefined;
   return blocks.length === 0 ? [] : [cidrPeers(blocks, context.cidrScopes)];
@@ -79,8 +93,14 @@ function referentPeers({ nodes, pods, endpoints }: Referents = { nodes: [], pods
   return [...ofAddresses(nodes, OF_NODES), ...ofServices, ...ofAddresses(endpoints, OF_ENDPOINTS)];
 }
 
-function portsOf({ toPorts, icmps }: SectionItem, path: string): readonly { readonly path: string; readonly ports: readonly PortMatch[] }[] {
-  if (toPorts !== undefined) return toPorts.map(({ ports }, at) => ({ path: `${path}.toPorts[${at}]`, ports: sortedPorts(ports.flatMap(portMatches)) }));
+interface PlacedPorts {
+  readonly path: string;
+  readonly ports: readonly PortMatch[];
+  readonly rules?: ApplicationRules | undefined;
+}
+
+function portsOf({ toPorts, icmps }: SectionItem, path: string): readonly PlacedPorts[] {
+  if (toPorts !== undefined) return toPorts.map((one, at) => ({ path: `${path}.toPorts[${at}]`, ports: sortedPorts(one.ports.flatMap(portMatches)), rules: applicationRulesOf(one) }));
   if (icmps !== undefined) return icmps.map((icmp, at) => ({ path: `${path}.icmps[${at}]`, ports: sortedPorts(messageMatches(icmp)) }));
   return [{ path, ports: [ANY_PORT] }];
 }

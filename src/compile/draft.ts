@@ -1,6 +1,7 @@
 /** A policy taken apart, whatever its kind: whom it selects, which directions it closes, what it allows and denies. */
 import { ENFORCEMENT_KEY, isEnforcement } from "../api/enforcement.ts";
 import type { Enforcement } from "../api/enforcement.ts";
+import type { ApplicationParts, ApplicationReference } from "./application.ts";
 import type { Direction, LabelPeers, NumberedPort, PeerSelector, PolicyRef, PortMatch, SelectorId, Verdict } from "./state.ts";
 import { selectorId } from "./selectors.ts";
 
@@ -15,6 +16,8 @@ export interface RuleDraft {
   /** undefined: any peer. */
   readonly peer: SelectorId | undefined;
   readonly ports: readonly PortMatch[];
+  /** What only a proxy can judge of it; absent: nothing. */
+  readonly application?: ApplicationReference;
 }
 
 /** Where an administrator put a policy: before or behind those of the namespaces, and among its like. */
@@ -36,6 +39,8 @@ export interface PolicyDraft {
   readonly rules: readonly RuleDraft[];
   readonly tier?: Tier;
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
+  /** What its rules refer to of such; absent: none does. */
+  readonly application?: ApplicationParts;
   /** What the policy itself says; absent: nothing. */
   readonly enforcement?: Enforcement | undefined;
   /** Where neither the policy nor its namespace says anything; absent: Enforce. */

@@ -24,9 +24,13 @@ export interface PolicyOptions {
 
 export const PLAIN_OPTIONS: PolicyOptions = { cidrMatchMode: new Set() };
 
+/**
+ * Without the rules of which only a proxy could judge a part: the validator refuses them as long as there is none, and what
+ * still came here must not let pass what nobody looks at.
+ */
 export function draftPolicy(row: PolicyRow, options: PolicyOptions = PLAIN_OPTIONS): readonly PolicyDraft[] {
   const { enforcement: otherwise = "Enforce" } = options;
-  return draftsOf(row, options).map((draft) => ({ ...draft, otherwise }));
+  return draftsOf(row, options).map((draft) => ({ ...draft, ...(draft.application === undefined ? {} : { rules: draft.rules.filter(({ application }) => application === undefined) }), otherwise }));
 }
 
 function draftsOf(row: PolicyRow, { cidrMatchMode }: PolicyOptions): readonly PolicyDraft[] {
