@@ -18,7 +18,8 @@ import type { Component } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import type { QueueObserver } from "../lib/queue.ts";
-import { watchRoutes } from "../kernel/index.ts";
+import { watchLosses } from "../kernel/index.ts";
+import type { Loss } from "../kernel/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
 import type { ClusterAccess } from "./cluster-access.ts";
@@ -231,12 +232,7 @@ export class Agent {
   async #serve(core: Core, network: NodeNetwork, routing: NodeRouting): Promise<void> {
     const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
     const guarded = routing.run();
-    const lost = (pod: string | undefined): void => {
-      if (pod !== undefined && !core.links.isAttached(pod)) return;
-      routing.touch();
-      this.#encryption?.touch();
-    };
-    watchRoutes(lost, this.#signal).catch(logFailure(this.#logger, "watching routes ended"));
+    watchLosses((loss) => this.#lost(loss, core, network), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
     await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, async () => await this.#encryption?.facts()), logger: this.#logger }).listen();
@@ -247,6 +243,21 @@ export class Agent {
     const aside = await installConflist({ confPath, binPath, plugin: paths.plugin, exclusive });
     this.#logger.info("serving", { setAside: aside });
     this.#isServing = true;
+  }
+
+  /** Somebody took away, or changed, what the node's network needs. */
+  #lost(loss: Loss, core: Core, network: NodeNetwork): void {
+    if (loss.of === "programs") return this.#programsLost(core, network);
+    if (loss.of === "pod" && !core.links.isAttached(loss.address)) return;
+    this.#routing?.touch();
+    this.#encryption?.touch();
+  }
+
+  /** At once, as without them nobody judges: attaching takes no time, and does no harm where they are. */
+  #programsLost(core: Core, network: NodeNetwork): void {
+    const failures = [...network.attachPrograms(), ...core.links.attachPrograms()];
+    this.#logger.warn("others had taken programs off devices: they are back", failures.length === 0 ? {} : { except: failures.join("; ") });
+    if (failures.length > 0) this.#routing?.touch(); // a device that is gone
   }
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {

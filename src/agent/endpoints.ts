@@ -9,6 +9,7 @@ import type { Attachment, LinkFacts, NetnsResolver, PodDatapath } from "../cni/i
 import { SharedTurns } from "../cni/turns.ts";
 import type { Datapath, Links, PodLinkSpec, PodVeths } from "../kernel/index.ts";
 import type { AddressPair } from "../cni/addresses.ts";
+import { describeError } from "../lib/errors.ts";
 import type { Enforcer } from "./enforcer.ts";
 
 export interface PodLinksOptions {
@@ -42,11 +43,10 @@ export class PodLinks implements PodDatapath {
   }
 
   async createLink(attachment: Attachment): Promise<LinkFacts> {
-    const { veths, programs, netns, mtu } = this.#options;
+    const { veths, netns, mtu } = this.#options;
     const facts = { mac: macOf(attachment.containerId, "pod"), hostMac: macOf(attachment.containerId, "host"), mtu: mtu() };
     const device = await veths.create({ hostName: attachment.hostIfname, netns: netns.path(attachment.netns), interfaceName: attachment.ifname, ...facts });
-    programs.attach("FROM_CONTAINER", device.ifindex);
-    programs.attach("TO_CONTAINER", device.ifindex);
+    this.#attach(device.ifindex);
     return { ...facts, hostIfindex: device.ifindex };
   }
 
@@ -108,8 +108,7 @@ export class PodLinks implements PodDatapath {
     const gone: Attachment[] = [];
     for (const attachment of attachments) {
       if (devices.get(attachment.hostIfname) === attachment.hostIfindex) {
-        this.#options.programs.attach("FROM_CONTAINER", attachment.hostIfindex);
-        this.#options.programs.attach("TO_CONTAINER", attachment.hostIfindex);
+        this.#attach(attachment.hostIfindex);
         this.adopt(attachment);
       } else {
         gone.push(attachment);
@@ -118,9 +117,25 @@ export class PodLinks implements PodDatapath {
     return gone;
   }
 
+  /** Programs on all links, where somebody took them off. @returns why some cannot be, a sentence each: the link is not there, for example */
+  attachPrograms(): readonly string[] {
+    return [...this.attachments.values()].flatMap(({ hostIfname, hostIfindex }) => {
+      try {
+        this.#attach(hostIfindex);
+        return [];
+      } catch (thrown) {
+        return [`${hostIfname}: ${describeError(thrown)}`];
+      }
+    });
+  }
+
   /** Runs `task` while no pod's routes are being made. */
   async withRoutes<T>(task: () => Promise<T>): Promise<T> {
     return await this.#routes.alone(task);
+  }
+
+  #attach(ifindex: number): void {
+    for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) this.#options.programs.attach(hook, ifindex);
   }
 
   #specOf(attachment: Attachment): PodLinkSpec {

@@ -17,7 +17,7 @@ import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
 import type { ShownAddress } from "./local-node.ts";
-import { directRoutes, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
+import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
 import type { Ground, Reached } from "./reach.ts";
 
@@ -42,7 +42,8 @@ interface Parts {
   readonly port: LibbpfPort;
   readonly programs: Datapath;
   readonly mtu: Mtu;
-  readonly hasTunnel: boolean;
+  readonly spec: HostSpec;
+  readonly devices: HostDevices;
 }
 
 /** Greatest packets. */
@@ -61,9 +62,10 @@ export class NodeNetwork {
   readonly programs: Datapath;
   /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
   readonly deviceIps: readonly string[];
-  /** Always there, whichever way this node sends: another one may still send by it. Only with native routing a node can be without. */
-  readonly hasTunnel: boolean;
   readonly #mtu: Mtu;
+  readonly #spec: HostSpec;
+  readonly #devices: HostDevices;
+  readonly #settings: SysctlLedger;
   readonly #options: NodeNetworkOptions;
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
@@ -76,9 +78,16 @@ export class NodeNetwork {
     this.links = parts.links;
     this.port = parts.port;
     this.programs = parts.programs;
-    this.hasTunnel = parts.hasTunnel;
+    this.#spec = parts.spec;
+    this.#devices = parts.devices;
+    this.#settings = ledger(options.config, new Sysctl(join(options.config.paths.hostProc, "sys")));
     this.deviceIps = parts.deviceIps;
     this.#mtu = parts.mtu;
+  }
+
+  /** Always there, whichever way this node sends: another one may still send by it. Only with native routing a node can be without. */
+  get hasTunnel(): boolean {
+    return this.#devices.tunnel !== undefined;
   }
 
   get encryptedMtu(): number {
@@ -103,20 +112,32 @@ export class NodeNetwork {
     const mtu = mtuOf(underlay, config, local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
-    const devices = await makeDevices(host, { routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort: config.routing.tunnelPort, mtu: mtu.tunnel }, mtu, { config, local, logger });
+    const { spec, devices } = await makeDevices(host, { routerIpv4: routers.ipv4, routerIpv6: routers.ipv6, tunnelPort: config.routing.tunnelPort, mtu: mtu.tunnel }, mtu, { config, local, logger });
     const port = new LibbpfPort(config.paths.pins);
     const programs = loadPrograms(port, { config, local, logger }, devices, mtu);
     followUnderlays(port, underlay);
-    if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
-    programs.attach("FROM_HOST", devices.host.ifindex);
-    for (const device of underlay) {
-      programs.attach("FROM_NETDEV", device.ifindex);
-      programs.attach("TO_NETDEV", device.ifindex);
-    }
+    attachPrograms(programs, devices, underlay);
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, mtu, hasTunnel: devices.tunnel !== undefined });
+    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, mtu, spec, devices });
+  }
+
+  /** Programs on the node's own devices, where somebody took them off. @returns why they cannot be */
+  attachPrograms(): readonly string[] {
+    try {
+      attachPrograms(this.programs, this.#devices, this.#underlay);
+      return [];
+    } catch (thrown) {
+      return [describeError(thrown)];
+    }
+  }
+
+  /** Puts the node's devices and settings back where others changed them. @returns what was wrong, in words */
+  async keep(): Promise<readonly string[]> {
+    const settings = await this.#settings.write(this.#host.wantedSysctls(this.#underlay.map((device) => device.name)));
+    const devices = await this.#host.restoreDevices(this.#spec, this.#devices, await this.links.addressed(), () => attachPrograms(this.programs, this.#devices, this.#underlay));
+    return [...settings.map((path) => `the setting ${path} was another`), ...devices];
   }
 
   /** What is known of the ways to the other nodes, where it matters. */
@@ -127,7 +148,7 @@ export class NodeNetwork {
   }
 
   /**
-   * The routes to the pods of all nodes, also where others took some away.
+   * The routes to the pods of all nodes, and the neighbour entries of this node's, also where others took some away.
    * @returns why some cannot be, a sentence each; all others are there
    */
   async syncRoutes(decision: RoutingDecision, remote: readonly RemoteCidr[], { reach }: Pick<Reached, "reach">, { ways, underlay }: Ground, attachments: Iterable<Attachment>): Promise<readonly string[]> {
@@ -137,7 +158,10 @@ export class NodeNetwork {
     const of = (way: string): readonly RemoteCidr[] => remote.filter(({ nodeName }) => reach.get(nodeName) === way);
     const tunnelled = tunnelRoutes(of("tunnel"), source, this.#mtu.tunnel);
     const direct = decision.directRoutes ? directRoutes(of("direct"), ways, underlay, this.#mtu.direct) : { routes: [], failures: [] };
-    await this.#host.syncRoutes([...tunnelled.routes, ...direct.routes, ...podRoutes(attachments, devices, source), ...unusedRoutes(podCidrs)]);
+    // A sandbox that died took its link along while its DEL is still to come.
+    const pods = [...attachments].filter(({ hostIfname }) => devices.has(hostIfname));
+    await this.#host.syncNeighbours(podNeighbours(pods));
+    await this.#host.syncRoutes([...tunnelled.routes, ...direct.routes, ...podRoutes(pods, source), ...unusedRoutes(podCidrs)]);
     return [...tunnelled.failures, ...direct.failures];
   }
 
@@ -169,16 +193,23 @@ const isOverIpv6 = ({ internalIps }: LocalNode): boolean => (internalIps[0] ?? "
  * With native routing the tunnel is for nodes that route another way, of which there may be none: where it cannot be, the
  * node goes on without.
  */
-async function makeDevices(host: Host, spec: HostSpec, mtu: Mtu, { config, local, logger }: NodeNetworkOptions): Promise<HostDevices> {
+async function makeDevices(host: Host, spec: HostSpec, mtu: Mtu, { config, local, logger }: NodeNetworkOptions): Promise<Pick<Parts, "spec" | "devices">> {
   try {
     refuseSmall(mtu.tunnel, local);
-    return await host.createDevices(spec);
+    return { spec, devices: await host.createDevices(spec) };
   } catch (thrown) {
     if (config.routing.mode !== "native") throw thrown;
     refuseSmall(mtu.direct, local);
     logger.warn("no tunnel can be made: nodes that do not route natively are not reached", { error: describeError(thrown) });
-    return await host.createDevices({ ...spec, tunnelPort: undefined, mtu: mtu.direct });
+    const bare = { ...spec, tunnelPort: undefined, mtu: mtu.direct };
+    return { spec: bare, devices: await host.createDevices(bare) };
   }
+}
+
+function attachPrograms(programs: Datapath, devices: HostDevices, underlay: readonly Device[]): void {
+  if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
+  programs.attach("FROM_HOST", devices.host.ifindex);
+  for (const { ifindex } of underlay) for (const hook of ["FROM_NETDEV", "TO_NETDEV"] as const) programs.attach(hook, ifindex);
 }
 
 function encryptionOverhead({ encryption }: AgentConfig, local: LocalNode): number {

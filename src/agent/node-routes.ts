@@ -1,7 +1,7 @@
 /** The routes that the agent keeps on its node: to its own pods, and to those of other nodes. Pure. */
 import type { Attachment } from "../cni/index.ts";
 import { HOST_DEVICE } from "../kernel/index.ts";
-import type { Route, Way } from "../kernel/index.ts";
+import type { Neighbour, Route, Way } from "../kernel/index.ts";
 import type { RemoteCidr } from "./peers.ts";
 
 /** Of the other nodes' pods: the routes, and in a sentence each why one cannot be. */
@@ -64,12 +64,13 @@ export function unusedRoutes(podCidrs: readonly string[]): Route[] {
   return podCidrs.map((destination) => ({ destination, device: undefined, source: undefined }));
 }
 
-/** A sandbox that died took its link along while its DEL is still to come: `devices` are those that exist. */
-export function podRoutes(attachments: Iterable<Attachment>, devices: ReadonlySet<string>, source: Source): Route[] {
-  const routes: Route[] = [];
-  for (const { ipv4, ipv6, hostIfname } of attachments) {
-    if (!devices.has(hostIfname)) continue;
-    for (const ip of [ipv4, ipv6]) if (ip !== undefined) routes.push({ destination: ip, device: hostIfname, source: source(ip) });
-  }
-  return routes;
+/** Of pods whose link is there. */
+export function podRoutes(attachments: Iterable<Attachment>, source: Source): Route[] {
+  return [...attachments].flatMap((one) => addressesOf(one).map((ip) => ({ destination: ip, device: one.hostIfname, source: source(ip) })));
 }
+
+export function podNeighbours(attachments: Iterable<Attachment>): Neighbour[] {
+  return [...attachments].flatMap((one) => addressesOf(one).map((address) => ({ address, device: one.hostIfname, mac: one.mac })));
+}
+
+const addressesOf = ({ ipv4, ipv6 }: Attachment): string[] => [ipv4, ipv6].filter((ip) => ip !== undefined);

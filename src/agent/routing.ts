@@ -122,6 +122,8 @@ export class NodeRouting implements Reconciler {
     const decision = refused === undefined ? this.#wanted : this.#inForce;
     await network.guard(decision, remote.map(({ cidr }) => cidr));
     this.#guarded.resolve();
+    const kept = await network.keep();
+    if (kept.length > 0) logger.warn("others had changed the node's network: it is put back", { what: kept.join("; ") });
     const ground = await network.ground(decision, remote);
     const { reach, failures } = reachAll(decision, remote, ground);
     if (decision.mode !== this.#inForce.mode) this.#sinceMs = performance.now();

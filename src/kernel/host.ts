@@ -5,11 +5,11 @@
 import { check } from "./command.ts";
 import type { Run } from "./command.ts";
 import { Links, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links.ts";
-import type { Device } from "./links.ts";
+import type { AddressedDevice, Device } from "./links.ts";
 import type { Sysctl } from "./sysctl.ts";
 
 export const HOST_DEVICE = "cilium_host";
-const HOST_PEER = "cilium_net";
+export const HOST_PEER = "cilium_net";
 export const TUNNEL_DEVICE = "cilium_vxlan";
 
 export interface HostSpec {
@@ -51,6 +51,13 @@ interface IpRoute {
   readonly metrics?: readonly { readonly mtu?: number }[];
 }
 
+/** A pod's, on the node's end of its link: the node never asks who has the pod's address. */
+export interface Neighbour {
+  readonly address: string;
+  readonly device: string;
+  readonly mac: string;
+}
+
 /** How the routes of others lead to an address. */
 export interface Way {
   readonly device: string;
@@ -75,12 +82,8 @@ export class Host {
     const stale = devices.find((device) => device.name === TUNNEL_DEVICE && device.port !== spec.tunnelPort);
     if (stale !== undefined) await this.#links.remove(TUNNEL_DEVICE);
     const missing = (name: string): boolean => stale?.name === name || !devices.some((device) => device.name === name);
-    const lines: string[] = [];
-    if (missing(HOST_DEVICE)) lines.push(`link add name ${HOST_DEVICE} type veth peer name ${HOST_PEER}`);
-    // external: identity and remote address of each packet are chosen by the program (collect_md).
-    if (isTunnel && missing(TUNNEL_DEVICE)) lines.push(`link add name ${TUNNEL_DEVICE} type vxlan external dstport ${spec.tunnelPort} nolearning`);
-    await this.#links.batch(lines);
-    for (const device of [HOST_DEVICE, HOST_PEER, ...(isTunnel ? [TUNNEL_DEVICE] : [])]) this.#sysctl.forDevice(device);
+    await this.#links.batch(devicesOf(spec).filter(missing).map((name) => addLine(name, spec)));
+    this.#setDevices(spec);
     await this.#links.batch(upLines(spec));
     await this.#removeOldRouters(spec);
     devices = await this.#links.list();
@@ -90,6 +93,33 @@ export class Host {
       return device;
     };
     return { host: found(HOST_DEVICE), tunnel: isTunnel ? found(TUNNEL_DEVICE) : undefined };
+  }
+
+  /**
+   * Makes those again that others removed, with the numbers by which the programs know them, and puts right what others
+   * changed. `attach` attaches the programs, before a device is up.
+   * @param devices those of the node, as they are
+   * @returns what was wrong, in words
+   */
+  async restoreDevices(spec: HostSpec, known: HostDevices, devices: readonly AddressedDevice[], attach: () => void): Promise<readonly string[]> {
+    this.#setDevices(spec);
+    const shown = new Map(devices.map((device) => [device.name, device]));
+    const numbers = new Map(devicesOf(spec).map((name) => [name, name === HOST_DEVICE ? known.host.ifindex : known.tunnel?.ifindex]));
+    const isLost = (name: string): boolean => shown.get(name)?.ifindex !== numbers.get(name);
+    const lost = devicesOf(spec).filter(isLost);
+    const changed = [...devicesOf(spec), HOST_PEER].filter((name) => !lost.includes(name)).flatMap((name) => changes(shown.get(name), name, spec));
+    if (lost.length + changed.length === 0) return [];
+    for (const name of lost) if (shown.has(name)) await this.#links.remove(name);
+    await this.#links.batch(lost.map((name) => addLine(name, spec, numbers.get(name))));
+    this.#setDevices(spec);
+    attach();
+    await this.#links.batch(upLines(spec));
+    return [...lost.map((name) => `${name} was gone`), ...changed];
+  }
+
+  /** Of devices that are there. */
+  #setDevices(spec: HostSpec): void {
+    for (const device of [...devicesOf(spec), HOST_PEER]) this.#sysctl.forDevice(device);
   }
 
   async #removeOldRouters(spec: HostSpec): Promise<void> {
@@ -140,6 +170,16 @@ export class Host {
     return others.some(([destination]) => !kept.has(destination));
   }
 
+  /** Puts these back where others took them away or changed them; all others stay. */
+  async syncNeighbours(wanted: readonly Neighbour[]): Promise<void> {
+    if (wanted.length === 0) return;
+    interface Shown { readonly dst: string; readonly dev: string; readonly lladdr?: string }
+    const shown = JSON.parse(await check(this.#run, ["ip", "-json", "neighbour", "show", "nud", "permanent"])) as readonly Shown[];
+    const present = new Set(shown.map(({ dst, dev, lladdr }) => `${dst} ${dev} ${lladdr}`));
+    const missing = wanted.filter(({ address, device, mac }) => !present.has(`${address} ${device} ${mac}`));
+    await this.#links.batch(missing.map(({ address, device, mac }) => `neighbour replace ${address} dev ${device} lladdr ${mac} nud permanent`));
+  }
+
   /** What the node's own settings must be for these underlay devices. */
   wantedSysctls(underlay: readonly string[]): Readonly<Record<string, string>> {
     // With forwarding a device ignores router advertisements unless accept_ra is 2.
@@ -183,6 +223,30 @@ function routeLine(route: Route): string {
   const source = route.source === undefined ? "" : ` src ${route.source}`;
   const mtu = route.mtu === undefined ? "" : ` mtu ${route.mtu}`;
   return `route replace ${route.destination}${via} dev ${route.device} proto ${ROUTE_PROTOCOL}${source}${mtu}`;
+}
+
+/** Those that are made; the peer of a pair comes with it. */
+function devicesOf({ tunnelPort }: HostSpec): readonly string[] {
+  return tunnelPort === undefined ? [HOST_DEVICE] : [HOST_DEVICE, TUNNEL_DEVICE];
+}
+
+/** @param number undefined: the kernel gives it one */
+function addLine(name: string, { tunnelPort }: HostSpec, number?: number): string {
+  const index = number === undefined ? "" : ` index ${number}`;
+  // external: identity and remote address of each packet are chosen by the program (collect_md).
+  const kind = name === HOST_DEVICE ? `type veth peer name ${HOST_PEER}` : `type vxlan external dstport ${tunnelPort} nolearning`;
+  return `link add name ${name}${index} ${kind}`;
+}
+
+/** What is another than it was made, in words. */
+function changes(device: AddressedDevice | undefined, name: string, { mtu, routerIpv4, routerIpv6 }: HostSpec): string[] {
+  if (device === undefined) return [];
+  const routers = name === HOST_DEVICE ? [routerIpv4, routerIpv6].filter((address) => address !== undefined) : [];
+  return [
+    ...(device.up ? [] : [`${name} was down`]),
+    ...(device.mtu === mtu ? [] : [`${name} had the MTU ${device.mtu}`]),
+    ...routers.filter((address) => !device.addresses.includes(address)).map((address) => `${name} had lost ${address}`),
+  ];
 }
 
 function upLines(spec: HostSpec): string[] {

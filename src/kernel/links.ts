@@ -20,6 +20,11 @@ export interface Device {
   readonly port: number | undefined;
 }
 
+/** Of one that may have addresses of the network layer. */
+export interface AddressedDevice extends Device {
+  readonly addresses: readonly string[];
+}
+
 interface IpLink {
   readonly ifindex: number;
   readonly ifname: string;
@@ -50,6 +55,13 @@ export class Links {
 
   async list(): Promise<readonly Device[]> {
     return parseDevices(await check(this.#run, ["ip", "-json", "-details", "link", "show"]));
+  }
+
+  async addressed(): Promise<readonly AddressedDevice[]> {
+    interface Shown { readonly addr_info: readonly { readonly local?: string }[] }
+    const json = await check(this.#run, ["ip", "-json", "-details", "address", "show"]);
+    const shown = JSON.parse(json) as readonly Shown[];
+    return parseDevices(json).map((device, index) => ({ ...device, addresses: (shown[index]?.addr_info ?? []).flatMap(({ local }) => local ?? []) }));
   }
 
   /** undefined: there is no such device. */

@@ -55,16 +55,20 @@ export class SysctlLedger {
     this.#file = file;
   }
 
-  /** Only what differs is changed, and only what was changed is noted: the first value counts, not a later agent's. */
-  async write(wanted: Readonly<Record<string, string>>): Promise<void> {
+  /**
+   * Only what differs is changed, and only what was changed is noted: the first value counts, not a later agent's.
+   * @returns what was changed
+   */
+  async write(wanted: Readonly<Record<string, string>>): Promise<readonly string[]> {
     const noted = this.#noted();
     const changes = Object.entries(wanted).flatMap(([path, ours]) => {
       const now = this.#sysctl.read(path);
       return now === undefined || now === ours ? [] : [[path, { before: noted[path]?.before ?? now, ours }] as const];
     });
-    if (changes.length === 0) return;
+    if (changes.length === 0) return [];
     await writeAtomic(this.#file, `${JSON.stringify({ ...noted, ...Object.fromEntries(changes) }, undefined, 2)}\n`, { mode: 0o600 });
     for (const [path, { ours }] of changes) this.#sysctl.write(path, ours);
+    return changes.map(([path]) => path);
   }
 
   /** Puts back what still has our value: what somebody has set since then is theirs. The note stays; its owner removes it. */

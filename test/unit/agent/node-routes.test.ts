@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directRoutes, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
+import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
 
 const source = routerOf(["10.0.0.1", "fd00::1"]);
 const remote = (cidr: string, nodeIp: string | undefined) => ({ cidr, nodeName: "b", nodeIp, tunnelIp: "192.0.2.2" });
@@ -23,8 +23,8 @@ test("a direct route needs a next hop on a shared segment of the underlay; each 
   assert.deepEqual(failures.map((text) => /10\.2.*behind the gateway|10\.3.*no underlay device|10\.4.*no route leads|fd04.*no InternalIP/.test(text)), [true, true, true, true]);
 });
 
-test("pods whose link is gone have no route", () => {
-  const attachment = { hostIfname: "lxc1", ipv4: "10.0.0.2", ipv6: "fd00::2" } as never;
-  assert.deepEqual(podRoutes([attachment], new Set(), source), []);
-  assert.deepEqual(podRoutes([attachment], new Set(["lxc1"]), source).map((route) => [route.destination, route.source]), [["10.0.0.2", "10.0.0.1"], ["fd00::2", "fd00::1"]]);
+test("a pod has a route and a neighbour entry of each family that it has", () => {
+  const attachment = { hostIfname: "lxc1", ipv4: "10.0.0.2", ipv6: "fd00::2", mac: "02:00:00:00:00:02" } as never;
+  assert.deepEqual(podRoutes([attachment], source).map((route) => [route.destination, route.source]), [["10.0.0.2", "10.0.0.1"], ["fd00::2", "fd00::1"]]);
+  assert.deepEqual(podNeighbours([attachment]), ["10.0.0.2", "fd00::2"].map((address) => ({ address, device: "lxc1", mac: "02:00:00:00:00:02" })));
 });
