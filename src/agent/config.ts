@@ -1,7 +1,7 @@
 /** The agent's settings: files of the ConfigMap, one per key, and NODE_NAME. The only reader of the environment. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readEncryption, readRouting } from "../compile/index.ts";
+import { encryptedRouting, readEncryption, readRouting } from "../compile/index.ts";
 import type { EncryptionDecision, RoutingDecision } from "../compile/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseCidrList } from "../lib/ip.ts";
@@ -134,12 +134,13 @@ export function loadConfig(source: ConfigSource = {}): AgentConfig {
   const absolute = /^\/[^\0]*$/;
   const servicePort = Number(environment.KUBERNETES_SERVICE_PORT ?? "443");
   const routing = readRouting(read);
+  const encryption = readEncryption(read, routing);
   return {
     nodeName,
     enableIPv4: flag(read, "enable-ipv4", true),
     enableIPv6: flag(read, "enable-ipv6", true),
-    routing,
-    encryption: readEncryption(read, routing),
+    routing: encryptedRouting(routing, encryption !== undefined),
+    encryption,
     mtu: count(read, "mtu", 0, 0, 65_535),
     devices: (read("devices") ?? "").split(",").map((device) => device.trim()).filter((device) => device !== ""),
     cniExclusive: flag(read, "cni-exclusive", true),

@@ -3,7 +3,7 @@
  * in which no packet meets an entry without its route.
  */
 import type { RoutingDecision } from "../compile/index.ts";
-import { routingHash } from "../compile/index.ts";
+import { encryptedRouting, routingHash } from "../compile/index.ts";
 import { CodedError, describeError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { WorkQueue } from "../lib/queue.ts";
@@ -72,7 +72,7 @@ export class NodeRouting implements Reconciler {
   /** What the operator says of this node. The tunnel's port is all nodes', and the one with which this agent started. */
   want(decision: RoutingDecision): void {
     const { config, core } = this.#options;
-    const wanted = { ...decision, tunnelPort: config.routing.tunnelPort };
+    const wanted = encryptedRouting({ ...decision, tunnelPort: config.routing.tunnelPort }, config.encryption !== undefined);
     if (routingHash(wanted) === routingHash(this.#wanted)) return;
     this.#wanted = wanted;
     if (this.#isRunning) return this.touch();
@@ -116,7 +116,7 @@ export class NodeRouting implements Reconciler {
    * @returns what cannot be, when all else is
    */
   async #sync(): Promise<readonly string[]> {
-    const { core, network, config, logger, onChanged } = this.#options;
+    const { core, network, logger, onChanged } = this.#options;
     const remote = core.state.remoteCidrs;
     const refused = this.#refusal();
     const decision = refused === undefined ? this.#wanted : this.#inForce;
@@ -127,7 +127,7 @@ export class NodeRouting implements Reconciler {
     const ground = await network.ground(decision, remote);
     const { reach, failures } = reachAll(decision, remote, ground);
     if (decision.mode !== this.#inForce.mode) this.#sinceMs = performance.now();
-    const isFresh = config.encryption === undefined && performance.now() - this.#sinceMs < FRESH_MS;
+    const isFresh = performance.now() - this.#sinceMs < FRESH_MS;
     this.#reach(decision, between(core.state.reaching, reach), isFresh);
     const missing = await network.syncRoutes(decision, remote, { reach }, ground, core.links.attachments.values());
     this.#reach(decision, reach, isFresh);
@@ -146,10 +146,8 @@ export class NodeRouting implements Reconciler {
 
   /** Why the node cannot route as it is told; undefined: it can. It goes on as it does. */
   #refusal(): string | undefined {
-    const { config, network } = this.#options;
     const { mode } = this.#wanted;
-    if (config.encryption !== undefined && mode !== "tunnel") return `routing by ${mode} with encryption is not built yet: the node goes on by tunnel`;
-    if (!network.hasTunnel && mode !== "native") return `routing by ${mode} needs a tunnel, and this node could make none when its agent started: it goes on by native`;
+    if (!this.#options.network.hasTunnel && mode !== "native") return `routing by ${mode} needs a tunnel, and this node could make none when its agent started: it goes on by native`;
     return undefined;
   }
 

@@ -36,7 +36,7 @@ const UNITS: Readonly<Record<string, number>> = { m: 60 * SECOND_MS, h: 3600 * S
 const MOST = 65_535;
 
 /** undefined: not encrypted. Throws ConfigError with the key's name for what is wrong or not built. */
-export function readEncryption(read: ReadSetting, routing: RoutingDecision): EncryptionDecision | undefined {
+export function readEncryption(read: ReadSetting, routing: Pick<RoutingDecision, "tunnelPort">): EncryptionDecision | undefined {
   const enabled = choice(read, "encryption-enabled", "false", ["true", "false"]);
   const type = read("encryption-type")?.trim() || "wireguard";
   if (type !== "wireguard") throw new ConfigError("encryption-type", `${JSON.stringify(type)} is not built; wireguard is`);
@@ -47,7 +47,6 @@ export function readEncryption(read: ReadSetting, routing: RoutingDecision): Enc
     userspace: choice(read, "encryption-userspace", "auto", ["auto", "always", "never"]),
   };
   if (enabled === "false") return undefined;
-  if (routing.mode !== "tunnel") throw new ConfigError("encryption-enabled", `encryption with routing-mode ${routing.mode} is not built yet; use tunnel`);
   const { port } = decision;
   if (routing.tunnelPort === port || routing.tunnelPort === port + 1) throw new ConfigError("tunnel-port", `${port} and ${port + 1} are WireGuard's while encryption is on`);
   return decision;

@@ -24,7 +24,7 @@ export { KEYS_NOT_BEFORE, encryptionProblem, nodeEncryption, readEncryption } fr
 export type { EncryptionDecision, NodeEncryptionSettings } from "./encryption.ts";
 export { DEFAULT_OBJECT, isSelected, objectFor, speakersOf } from "./node-objects.ts";
 export type { NodeLabels, NodeObject, NodeSelector } from "./node-objects.ts";
-export { nodeRouting, readRouting, routingHash, routingProblem } from "./routing.ts";
+export { encryptedRouting, nodeRouting, readRouting, routingHash, routingProblem } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
 export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector, untoldPeers } from "./selectors.ts";
 export type { LabelSelector, Reach } from "./selectors.ts";

@@ -53,18 +53,13 @@ const WORDS: Words = {
 /** What spec.native.directNodeRoutes cannot be; null: it is a choice. */
 const NEVER = { tunnel: true, auto: false, native: null } as const;
 
-/**
- * What is wrong with an object beyond its schema, in a sentence; undefined: nothing.
- *
- * @param isEncrypted what nodes say to each other is encrypted
- */
-export function routingProblem(spec: Spec, values: RoutingDecision, isEncrypted: boolean): string | undefined {
+/** What is wrong with an object beyond its schema, in a sentence; undefined: nothing. */
+export function routingProblem(spec: Spec, values: RoutingDecision): string | undefined {
   const unknown = unknownWord(spec, WORDS, "spec");
   if (unknown !== undefined) return `${unknown}: not known, or not built yet`;
   const { mode, tunnel, native, masquerade } = spec;
   if (tunnel?.port !== undefined && tunnel.port !== values.tunnelPort) return `spec.tunnel.port: all nodes have one, the chart's value tunnelPort (${values.tunnelPort})`;
   if (native?.directNodeRoutes === NEVER[mode]) return "spec.native.directNodeRoutes: routes are written with mode auto always, with tunnel never";
-  if (isEncrypted && mode !== "tunnel") return `spec.mode: ${mode} with encryption is not built yet; use tunnel`;
   return wrongCidr("spec.native.cidrs", native?.cidrs) ?? wrongCidr("spec.masquerade.excludedCIDRs", masquerade?.excludedCIDRs);
 }
 
@@ -103,6 +98,14 @@ function canonicalCidr(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * What a decision comes to where pods' packets between nodes are encrypted: in every mode they go through the tunnel, which is
+ * inside WireGuard, so that a key proves which node sent them. The mode then says how pods and the outside reach each other.
+ */
+export function encryptedRouting(decision: RoutingDecision, isEncrypted: boolean): RoutingDecision {
+  return isEncrypted ? { ...decision, mode: "tunnel", directRoutes: false } : decision;
 }
 
 /** Equal for equal decisions, whoever computes it. */

@@ -3,7 +3,7 @@
  * nodes; which of them speaks for a node, and on which nodes it is so.
  */
 import type { CiliumRouting } from "../api/gen/ciliumroutings.ts";
-import { DEFAULT_OBJECT, isSelected, nodeRouting, objectFor, routingHash, routingProblem, speakersOf } from "../compile/index.ts";
+import { DEFAULT_OBJECT, encryptedRouting, isSelected, nodeRouting, objectFor, routingHash, routingProblem, speakersOf } from "../compile/index.ts";
 import type { NodeLabels, RoutingDecision } from "../compile/index.ts";
 import { CILIUM_ROUTINGS } from "../kube/kinds.ts";
 import type { Source } from "../kube/source.ts";
@@ -33,8 +33,10 @@ function shortfall(row: NodeRoutingRow | undefined, settings: string): string | 
   return row.message;
 }
 
-function verdict(wanted: Pick<RoutingSpec, "mode">, total: number, failing: ReturnType<typeof failingNodes>): Verdict {
-  if (failing.length === 0) return { status: "True", reason: "Routed", message: `all ${total} nodes route by ${wanted.mode}` };
+/** @param inForce what it comes to: another mode where encryption decides the way between nodes */
+function verdict(wanted: Pick<RoutingSpec, "mode">, inForce: Pick<RoutingDecision, "mode">, total: number, failing: ReturnType<typeof failingNodes>): Verdict {
+  const between = wanted.mode === inForce.mode ? "" : `; what their pods say to each other goes through the ${inForce.mode}, as it is encrypted`;
+  if (failing.length === 0) return { status: "True", reason: "Routed", message: `all ${total} nodes route by ${wanted.mode}${between}` };
   return { status: "False", reason: "NotRouted", message: `${failing.length} of ${total} nodes do not route as it says: ${namesOf(failing)}` };
 }
 
@@ -47,11 +49,12 @@ function counts(nodes: Rows): Pick<RoutingStatus, "tunnel" | "native" | "auto"> 
 }
 
 /** Pure. `decision`: what the chart's values mean. `nodes`: name → what its agent says, of the nodes for which no other object speaks. */
-export function routingStatus(object: CiliumRouting, decision: RoutingDecision, nodes: Rows, now: string): RoutingStatus {
-  const [wanted, settings] = [routingSpec(decision), routingHash(decision)];
+export function routingStatus(object: CiliumRouting, decision: RoutingDecision, nodes: Rows, now: string, isEncrypted = false): RoutingStatus {
+  const [wanted, meant] = [routingSpec(decision), encryptedRouting(decision, isEncrypted)];
+  const settings = routingHash(meant);
   const failing = failingNodes(nodes, (row) => shortfall(row, settings));
   const inForce = canonicalJson(object.spec) === canonicalJson(wanted);
-  const found: Verdict = inForce ? verdict(wanted, nodes.size, failing) : { status: "False", reason: "NotInForce", message: `the chart's values decide, and say otherwise: ${JSON.stringify(wanted)}` };
+  const found: Verdict = inForce ? verdict(wanted, meant, nodes.size, failing) : { status: "False", reason: "NotInForce", message: `the chart's values decide, and say otherwise: ${JSON.stringify(wanted)}` };
   return {
     observedGeneration: object.metadata.generation ?? 0,
     nodes: `${inForce ? nodes.size - failing.length : 0}/${nodes.size}`,
@@ -83,15 +86,15 @@ export function userRoutingStatus(object: CiliumRouting, { problem, spec, decisi
     ...counts(own),
     failingNodes: [...firstOf(failing)],
     ...(spec === undefined ? {} : { lastValid: canonicalJson(spec) }),
-    conditions: [readyCondition(object, userVerdict({ problem, spec, speakers }, own.size, failing), now), conflictCondition(object, speakers, now)],
+    conditions: [readyCondition(object, userVerdict({ problem, spec, decision, speakers }, own.size, failing), now), conflictCondition(object, speakers, now)],
   };
 }
 
-function userVerdict({ problem, spec, speakers }: Omit<UserRouting, "decision">, own: number, failing: ReturnType<typeof failingNodes>): Verdict {
+function userVerdict({ problem, spec, decision, speakers }: UserRouting, own: number, failing: ReturnType<typeof failingNodes>): Verdict {
   if (problem !== undefined) return { status: "False", reason: "Invalid", message: `${problem}${spec === undefined ? "" : " (what it said before stays in force)"}` };
   if (speakers.size === 0) return { status: "False", reason: "NoNodes", message: "it selects no node" };
   if (own === 0) return { status: "False", reason: "Overridden", message: "other objects speak for all nodes that it selects" };
-  return verdict(spec ?? { mode: "tunnel" }, own, failing);
+  return verdict(spec ?? { mode: "tunnel" }, decision ?? { mode: "tunnel" }, own, failing);
 }
 
 export interface RoutingSources extends NodeSources {
@@ -113,22 +116,26 @@ export class RoutingBook {
 
   decisionOf(node: string): RoutingDecision {
     const object = objectFor(this.#users(), this.#sources.nodes.objects.get(node)?.labels ?? {});
-    return object === undefined ? this.#values : nodeRouting(object.spec, this.#values);
+    return this.#meaning(object?.spec);
   }
 
   status(object: CiliumRouting, now: string): RoutingStatus {
     const nodes = saidByNodes(this.#sources, ({ routing }) => routing);
     const users = this.#users();
     const labels = new Map([...this.#sources.nodes.objects].map(([name, { labels = {} }]) => [name, labels] as const));
-    if (object.metadata.name === DEFAULT_OBJECT) return routingStatus(object, this.#values, unspoken(nodes, users, labels), now);
+    if (object.metadata.name === DEFAULT_OBJECT) return routingStatus(object, this.#values, unspoken(nodes, users, labels), now, this.#isEncrypted);
     const spec = this.#effective(object);
     const speaking = spec === undefined ? new Map<string, CiliumRouting>() : speakersOf({ ...object, spec }, users, labels);
     return userRoutingStatus(object, {
       problem: this.#problem(object.spec),
       spec,
-      decision: spec && nodeRouting(spec, this.#values),
+      decision: spec && this.#meaning(spec),
       speakers: new Map([...speaking].map(([name, speaker]) => [name, speaker.metadata.name])),
     }, nodes, now);
+  }
+
+  #meaning(spec: RoutingSpec | undefined): RoutingDecision {
+    return encryptedRouting(spec === undefined ? this.#values : nodeRouting(spec, this.#values), this.#isEncrypted);
   }
 
   #users(): readonly CiliumRouting[] {
@@ -145,7 +152,7 @@ export class RoutingBook {
   }
 
   #problem(spec: RoutingSpec): string | undefined {
-    return routingProblem(spec, this.#values, this.#isEncrypted);
+    return routingProblem(spec, this.#values);
   }
 }
 

@@ -3,23 +3,27 @@
  * each other is on the wire in clear. What is on the wire is told by captures on the nodes' underlay devices.
  */
 import assert from "node:assert/strict";
-import { spawn, type ChildProcess } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 
 import { ARTICLE, commandsOf } from "./harness/article.ts";
-import { CHART_URL, get, inNode, kubectl, must, namespace, node, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, CHART_URL, get, inNode, kubectl, must, namespace, node, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
 import { agentPod, killAgent } from "./harness/faults.ts";
-import { nodeSite } from "./harness/outside.ts";
-import { containerPid, createPods, type Flow, type Pod, type PodObject } from "./harness/pods.ts";
+import { nodeSite, plugInOutside } from "./harness/outside.ts";
+import { containerPid, createPods, type Flow, type Pod, type PodObject, type Site } from "./harness/pods.ts";
+import { capture, clearFilter } from "./harness/wire.ts";
 
 await readyCluster();
 await must(["helm", "repo", "add", "--force-update", "cilium", CHART_URL]);
 const ns = await namespace("encryption");
-const SPECS = [1, 2, 3].map((number) => ({ name: `p${number}`, node: number, labels: { app: `p${number}` } }));
+const SPECS = [1, 2, 3].map((number) => ({ name: `p${number}`, node: number, labels: { app: `p${number}`, group: "all" } }));
 const SECONDS = 900;
+const NATIVE = ["routingMode=native", "autoDirectNodeRoutes=true"];
 const numbers = NODES.map((_, index) => index + 1);
 let pods: Pod[] = [];
 let flows: Flow[] = [];
+/** A connection from before encryption that says nothing until it is told to, and then much. */
+let bulk: { readonly received: Promise<string>; readonly sent: Promise<string> };
+const BULK_BYTES = 4_000_000;
 
 interface Encryption {
   readonly status?: { readonly nodes: string; readonly kernel: number; readonly userspace: number; readonly conditions: readonly { readonly type: string; readonly status: string; readonly reason: string }[] };
@@ -46,43 +50,10 @@ async function isEncrypted(): Promise<void> {
   }, state, { timeoutMs: 180_000, everyMs: 500 });
 }
 
-/** Packets on the wire from one node to another that carry a pod's packet in clear: the bare tunnel, or pods' addresses themselves. */
-async function clearFilter(): Promise<string> {
-  const { items } = await get<{ items: { spec: { podCIDRs: string[] } }[] }>("nodes");
-  const nets = items.flatMap(({ spec }) => spec.podCIDRs);
-  const either = (side: string, ipv6: boolean): string => nets.filter((net) => net.includes(":") === ipv6).map((net) => `${side} net ${net}`).join(" or ");
-  return `udp port 8472 or ((${either("src", false)}) and (${either("dst", false)})) or ((${either("src", true)}) and (${either("dst", true)}))`;
-}
-
 interface PublishedKeys {
   readonly publicKey: string;
   readonly epoch?: number;
   readonly next?: object;
-}
-
-interface Capture {
-  readonly lines: () => string[];
-  stop(): Promise<void>;
-}
-
-async function capture(filter: string): Promise<Capture> {
-  const children: ChildProcess[] = [];
-  const out: string[] = [];
-  await Promise.all(numbers.map(async (number) => {
-    const [file = "", ...args] = [...nodeSite(number).enter, "tcpdump", "--immediate-mode", "-l", "-nn", "-i", "eth0", filter];
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
-    children.push(child);
-    child.stdout.on("data", (chunk: Buffer) => out.push(...chunk.toString().split("\n").filter((line) => line !== "").map((line) => `node-${number} ${line}`)));
-    await new Promise<void>((resolve, reject) => {
-      let said = "";
-      child.stderr.on("data", (chunk: Buffer) => { said += chunk.toString(); if (said.includes("listening on")) resolve(); });
-      child.on("close", (code) => reject(new Error(`tcpdump on node-${number} ended with ${code}: ${said}`)));
-    });
-  }));
-  const stop = async (): Promise<void> => {
-    await Promise.all(children.map((child) => new Promise((resolve) => { child.on("close", resolve); child.kill("SIGINT"); })));
-  };
-  return { lines: () => out, stop };
 }
 
 /** Nothing in clear while `work` runs; that the capture sees anything is shown by WireGuard's own packets. */
@@ -128,16 +99,34 @@ async function wg(number: number, ...args: string[]): Promise<string> {
   }, state);
 }
 
+async function openBulk(from: Pod, to: Pod): Promise<void> {
+  // The receiver's own side stays open, or the sender would end with it.
+  const received = to.exec(`mkfifo /tmp/open; exec 3<>/tmp/open; timeout ${SECONDS} nc -l -p 7777 <&3 | wc -c`);
+  const isOn = async (pod: Pod, line: string): Promise<true> => await waitFor(`port 7777 in ${pod.name}`, async () => ((await pod.exec("cat /proc/net/tcp /proc/net/tcp6")).split("\n").some((shown) => new RegExp(line).test(shown)) ? true : undefined), state);
+  await isOn(to, ":1E61 \\S+ 0A");
+  const sent = from.exec(`(until [ -e /tmp/go ]; do sleep 0.2; done; dd if=/dev/zero bs=1000 count=${BULK_BYTES / 1000} 2>/dev/null) | timeout ${SECONDS} nc ${to.ipv4} 7777 >/dev/null`);
+  await isOn(to, ":1E61 \\S+ 01");
+  // Awaited where they are asked for; a run that ends before that has other things to say.
+  for (const each of [received, sent]) each.catch(() => undefined);
+  bulk = { received, sent };
+}
+
+async function upgrade(...values: readonly string[]): Promise<void> {
+  await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values", ...values.flatMap((value) => ["--set", value])]);
+  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
+  await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=170s");
+}
+
 before(async () => {
   pods = Object.values(await createPods(ns.name, SPECS));
   await reachAll();
   const [first, second, third] = pods as [Pod, Pod, Pod];
+  await openBulk(third, second);
   flows = [first.flow("tcp", second.ipv4, 8080, 20, SECONDS), third.flow("tcp", first.ipv6, 8080, 20, SECONDS)];
 }, { timeout: 300_000 });
 after(async () => {
   await Promise.all(flows.map((flow) => flow.stop()));
-  await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values"]);
-  await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
+  await upgrade();
   await Promise.all([ns.remove(), readyCluster()]);
 }, { timeout: 400_000 });
 
@@ -175,17 +164,35 @@ describe("encryption by one flag", () => {
     assert.match(await kubectl("get", "ciliumencryptions"), /default\s+wireguard\s+True\s+3\/3/);
   });
 
-  test("nothing is in clear: pods that ran, that come and that go, by both families; nodes and names too", { timeout: 240_000 }, async () => {
-    await nothingInClear(async () => {
-      const late = Object.values(await createPods(ns.name, [1, 2, 3].map((number) => ({ name: `late${number}`, node: number }))));
-      await reachAll([...pods, ...late]);
-      for (const to of pods) for (const address of to.addresses) await waitFor(`node-1 → ${address}`, async () => ((await nodeSite(1).ask("tcp", address, 8080)).answered ? true : undefined), state);
-      const looking = pods.map((pod) => pod.exec("nslookup kubernetes.default.svc.cluster.local"));
-      for (const found of await Promise.all(looking)) assert.match(found, /Address/);
-      const ends = pods.map((pod, index) => pod.flow("udp", (pods[(index + 1) % 3] as Pod).ipv4, 8080, 50, 60));
-      await kubectl("-n", ns.name, "delete", "pod", "late1", "late2", "late3", "--grace-period=1");
-      await Promise.all(ends.map((flow) => flow.stop()));
-    });
+  test("nothing is in clear, whoever sends: pods that ran, that come and that end, by both families; nodes, names, services and their answers", { timeout: 300_000 }, async () => {
+    const outside = await plugInOutside(208);
+    const ports = [{ name: "tcp", port: 80, targetPort: 8080, protocol: "TCP" }, { name: "udp", port: 80, targetPort: 8080, protocol: "UDP" }];
+    await apply({ apiVersion: "v1", kind: "Service", metadata: { name: "pods", namespace: ns.name }, spec: { type: "NodePort", selector: { group: "all" }, ipFamilyPolicy: "RequireDualStack", ports } });
+    const { spec } = await get<{ spec: { clusterIPs: string[]; ports: { protocol: string; nodePort: number }[] } }>("service", "pods", "-n", ns.name);
+    const answered = (what: string, from: Site, protocol: "tcp" | "udp", address: string, port: number): Promise<true> => waitFor(what, async () => ((await from.ask(protocol, address, port)).answered ? true : undefined), state, { timeoutMs: 90_000 });
+    try {
+      await nothingInClear(async () => {
+        const late = Object.values(await createPods(ns.name, [1, 2, 3].map((number) => ({ name: `late${number}`, node: number }))));
+        await reachAll([...pods, ...late]);
+        for (const to of pods) for (const address of to.addresses) await answered(`node-1 → ${address}`, nodeSite(1), "tcp", address, 8080);
+        const looking = pods.map((pod) => pod.exec("nslookup kubernetes.default.svc.cluster.local"));
+        for (const found of await Promise.all(looking)) assert.match(found, /Address/);
+        // Whichever pod answers: of six tries one is on another node.
+        for (const { protocol, nodePort } of spec.ports) {
+          const kind = protocol === "TCP" ? "tcp" : "udp";
+          for (let time = 0; time < 6; time++) {
+            for (const address of spec.clusterIPs) await answered(`${kind} service ${address}`, pods[0] as Pod, kind, address, 80);
+            for (const address of [node(1).ipv4, node(1).ipv6]) await answered(`outside → ${kind} node port of ${address}`, outside.site, kind, address, nodePort);
+          }
+        }
+        // The sender lives in the pod's network and goes on while that is taken down.
+        const ends = [...pods, ...late].map((pod, index) => pod.flow("udp", (pods[(index + 1) % 3] as Pod).ipv4, 8080, 50, 60));
+        await kubectl("-n", ns.name, "delete", "pod", "late1", "late2", "late3", "--grace-period=2");
+        await Promise.all(ends.map((flow) => flow.stop()));
+      });
+    } finally {
+      await outside.remove();
+    }
   });
 
   test("packets as great as the link allows pass, and what is greater is told to its sender", { timeout: 240_000 }, async () => {
@@ -198,14 +205,16 @@ describe("encryption by one flag", () => {
       await waitFor(`${mtu} bytes → ${address}`, async () => ((await big?.ask("udp", address, 8080, { size: mtu }))?.answered ? true : undefined), state);
       assert.deepEqual(await big?.ask("udp", address, 8080, { size: mtu + 1 }), { answered: false, detail: "Message too long" });
     }
-    // A pod from before has a link of the old size; in the middle of its connections it learns the new one.
+    // A pod from before has a link of the old size, and its connection segments of that; in the middle of it both learn the new one.
     const old = pods[2] as Pod;
-    // All of it must arrive; the receiver's own side stays open, or the sender would end with it.
-    const received = far.exec("mkfifo /tmp/open; exec 3<>/tmp/open; timeout 100 nc -l -p 7777 <&3 | wc -c");
-    const sent = old.exec(`for i in $(seq 200); do dd if=/dev/zero bs=1000 count=2000 2>/dev/null | timeout 100 nc ${far.ipv4} 7777 >/dev/null 2>&1 && break; sleep 0.2; done`);
-    assert.equal((await received).trim(), "2000000");
-    await sent;
-    for (const address of far.addresses) await waitFor(`${mtu} bytes of an old pod → ${address}`, async () => ((await old.ask("udp", address, 8080, { size: mtu })).answered ? true : undefined), state);
+    assert.equal(Number((await old.exec("cat /sys/class/net/eth0/mtu")).trim()), underlay - 50, "its link is as it was");
+    await old.exec("touch /tmp/go");
+    assert.equal((await bulk.received).trim(), String(BULK_BYTES), "all of a connection from before must arrive");
+    await bulk.sent;
+    for (const address of far.addresses) {
+      await waitFor(`${mtu} bytes of an old pod → ${address}`, async () => ((await old.ask("udp", address, 8080, { size: mtu })).answered ? true : undefined), state);
+      assert.deepEqual(await old.ask("udp", address, 8080, { size: mtu + 1, timeoutMs: 20_000 }), { answered: false, detail: "Message too long" });
+    }
   });
 
   test("an agent's SIGKILL: connections go on, nothing in clear", { timeout: 240_000 }, async () => {
@@ -321,10 +330,8 @@ describe("encryption by one flag", () => {
     assert.deepEqual(shown.map(({ node: name, inForce, reached, known, rotation, keys: held }) => [name, inForce, reached, known, rotation, held.map(({ publicKey }) => publicKey)]), NODES.map(({ name }, index) => [name, true, NODES.length - 1, NODES.length - 1, undefined, [now[index]?.publicKey]]));
   });
 
-  test("switched off it is gone: no device, no rule, no object, and pods reach each other", { timeout: 400_000 }, async () => {
-    await must(["helm", "upgrade", "cilium", "cilium/cilium", "-n", "kube-system", "--reset-values"]);
-    await kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=170s");
-    await kubectl("-n", "kube-system", "rollout", "status", "deployment/cilium-operator", "--timeout=170s");
+  test("switched off, and to native routing, it is gone: no device, no rule, no object, and pods reach each other", { timeout: 400_000 }, async () => {
+    await upgrade(...NATIVE);
     await readyCluster();
     await waitFor("nothing of it", async () => {
       const left = await Promise.all(NODES.map(({ name }) => inNode(name, ["sh", "-c", "ip -oneline link; ip rule; ip -6 rule"])));
@@ -334,5 +341,27 @@ describe("encryption by one flag", () => {
     await reachAll();
     const { items } = await get<{ items: { spec: object; status?: object }[] }>("ciliumnodes");
     for (const item of items) assert.ok(!("encryption" in item.spec), "a node still says that it encrypts");
+  });
+
+  test("switched on where nodes route natively: connections go on, and through the tunnel inside WireGuard from then on; what is too big is told", { timeout: 500_000 }, async () => {
+    const [first, second, third] = pods as [Pod, Pod, Pod];
+    const { wide } = (await createPods(ns.name, [{ name: "wide", node: 3 }])) as { wide: Pod };
+    assert.equal((await wide.exec("cat /sys/class/net/eth0/mtu")).trim(), (await inNode("node-3", ["cat", "/sys/class/net/eth0/mtu"])).trim(), "its link is as great as the nodes'");
+    flows = [first.flow("tcp", second.ipv4, 8080, 20, SECONDS), wide.flow("tcp", first.ipv6, 8080, 20, SECONDS)];
+    await upgrade(...NATIVE, "encryption.enabled=true");
+    await readyCluster();
+    await isEncrypted();
+    for (const flow of flows) {
+      const result = await flow.stop();
+      assert.equal(result.answered, result.sent, `a connection broke or lost: ${JSON.stringify({ ...result, tenths: undefined })}`);
+    }
+    flows = [];
+    await waitFor("the CiliumRouting says what it comes to", async () => (/route by native; .* through the tunnel, as it is encrypted/.test(await kubectl("describe", "ciliumrouting", "default")) ? true : undefined), () => kubectl("describe", "ciliumrouting"), { timeoutMs: 120_000 });
+    await nothingInClear(() => reachAll([first, second, third, wide]));
+    const mtu = Number((await inNode("node-3", ["cat", "/sys/class/net/eth0/mtu"])).trim()) - 50 - 60;
+    for (const address of first.addresses) {
+      await waitFor(`${mtu} bytes → ${address}`, async () => ((await wide.ask("udp", address, 8080, { size: mtu })).answered ? true : undefined), state, { timeoutMs: 90_000 });
+      assert.deepEqual(await wide.ask("udp", address, 8080, { size: mtu + 1, timeoutMs: 20_000 }), { answered: false, detail: "Message too long" });
+    }
   });
 });

@@ -29,7 +29,6 @@ describe("values that are refused by name", () => {
   const notBuilt: readonly (readonly [string, RegExp])[] = [
     ["kubeProxyReplacement=true", /kubeProxyReplacement=true: .*not built yet/],
     ["kubeProxyReplacement=partial", /kubeProxyReplacement=partial: .*not built yet/],
-    ["encryption.enabled=true,routingMode=native", /encryption\.enabled=true with routingMode=native: not built yet/],
     ["encryption.type=ipsec", /encryption\.type=ipsec: not built/],
     ["hubble.enabled=true", /hubble\.enabled=true: .*not built yet/],
     ["hubble.relay.enabled=true", /hubble\.relay\.enabled=true: .*not built yet/],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readEncryption, readRouting } from "../../../src/compile/index.ts";
+import { encryptedRouting, readEncryption, readRouting } from "../../../src/compile/index.ts";
 
 const read = (settings: Readonly<Record<string, string>>): ReturnType<typeof readEncryption> => {
   const setting = (key: string): string | undefined => settings[key];
@@ -15,10 +15,19 @@ test("without the setting nothing is encrypted; with it WireGuard does", () => {
   assert.deepEqual(read({ "encryption-enabled": "true", ...settings }), { port: 5000, persistentKeepalive: 25, keyRotationMs: 86_400_000, userspace: "always" });
 });
 
+test("where pods' packets between nodes are encrypted every routing mode leads through the tunnel, which is inside WireGuard", () => {
+  for (const mode of ["tunnel", "native", "auto"] as const) {
+    const settings: Readonly<Record<string, string>> = { "encryption-enabled": "true", "routing-mode": mode, "ipv4-native-routing-cidr": "10.0.0.0/8", "auto-direct-node-routes": String(mode !== "tunnel") };
+    const decision = readRouting((key) => settings[key]);
+    assert.notEqual(read(settings), undefined);
+    assert.deepEqual(encryptedRouting(decision, true), { ...decision, mode: "tunnel", directRoutes: false });
+    assert.equal(encryptedRouting(decision, false), decision);
+  }
+});
+
 test("what encryption cannot do yet is refused by its key, never left in clear", () => {
   for (const [key, settings] of [
     ["encryption-enabled", { "encryption-enabled": "yes" }],
-    ["encryption-enabled", { "encryption-enabled": "true", "routing-mode": "native" }],
     ["encryption-type", { "encryption-enabled": "true", "encryption-type": "ipsec" }],
     ["tunnel-port", { "encryption-enabled": "true", "tunnel-port": "51871" }],
     ["tunnel-port", { "encryption-enabled": "true", "tunnel-port": "51872" }],

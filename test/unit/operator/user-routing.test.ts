@@ -41,6 +41,16 @@ describe("objects of users", () => {
     assert.match(status.nodes, /\/1$/);
   });
 
+  it("where nodes encrypt, every mode leads through the tunnel between them, which the object says; what it says of the outside holds", () => {
+    const native = object("native", 1, { mode: "native", nodeSelector: rack("1"), native: { directNodeRoutes: true, cidrs: ["10.0.0.0/8"] } });
+    const all = book([native], true);
+    assert.deepEqual(all.decisionOf("a"), { ...values, mode: "tunnel", directRoutes: false, unmasqueraded: ["10.0.0.0/8"] });
+    const status = all.status(native, NOW);
+    assert.deepEqual([conditions(status), status.nodes, status.tunnel, status.native], [["Ready True Routed", "Conflict False None"], "2/2", 2, 0]);
+    assert.match(status.conditions[0]?.message ?? "", /^all 2 nodes route by native; what their pods say to each other goes through the tunnel, as it is encrypted$/);
+    assert.match(book([native]).status(native, NOW).conditions[0]?.message ?? "", /route by native$/);
+  });
+
   it("one that selects nothing says so", () => {
     const empty = object("empty", 1, { mode: "auto", nodeSelector: rack("9") });
     assert.deepEqual(conditions(book([empty]).status(empty, NOW)), ["Ready False NoNodes", "Conflict False None"]);
@@ -77,10 +87,8 @@ describe("what an object means", () => {
   });
 
   it("says by its path what cannot be", () => {
-    const problem = (spec: object, isEncrypted = false): string | undefined => routingProblem({ mode: "native", ...spec } as RoutingSpec, values, isEncrypted);
+    const problem = (spec: object): string | undefined => routingProblem({ mode: "native", ...spec } as RoutingSpec, values);
     assert.equal(problem({ priority: 3, nodeSelector: {}, tunnel: { port: 8472, protocol: "vxlan" }, native: { directNodeRoutes: true, cidrs: ["10.0.0.0/8"] }, masquerade: { ipv4: false, ipv6: false, excludedCIDRs: [] } }), undefined);
     for (const [spec, path] of [[{ mtu: 1400 }, /^spec\.mtu: not known/], [{ tunnel: { kind: "geneve" } }, /^spec\.tunnel\.kind/], [{ tunnel: { port: 4789 } }, /^spec\.tunnel\.port: all nodes have one/], [{ mode: "tunnel", native: { directNodeRoutes: true } }, /^spec\.native\.directNodeRoutes/], [{ mode: "auto", native: { directNodeRoutes: false } }, /^spec\.native\.directNodeRoutes/], [{ native: { cidrs: ["x"] } }, /^spec\.native\.cidrs\[0\]/]] as const) assert.match(problem(spec) ?? "", path);
-    assert.match(problem({}, true) ?? "", /^spec\.mode: native with encryption/);
-    assert.equal(problem({ mode: "tunnel" }, true), undefined);
   });
 });
