@@ -18,15 +18,10 @@ import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
 import type { ShownAddress } from "./local-node.ts";
 import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
+import { packetSizes } from "./packet-sizes.ts";
+import type { PacketSizes } from "./packet-sizes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
 import type { Ground, Reached } from "./reach.ts";
-
-/** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 + 8 + 8, IPv6 20 more (RFC 7348 section 5). */
-const OVERHEAD_IPV4 = 50;
-const OVERHEAD_IPV6 = 70;
-/** Outer IP and UDP headers, WireGuard's own of 16 and its tag of 16: 20 + 8 + 32, IPv6 20 more. */
-const WIREGUARD_OVERHEAD_IPV4 = 60;
-const WIREGUARD_OVERHEAD_IPV6 = 80;
 
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
@@ -41,19 +36,9 @@ interface Parts {
   readonly deviceIps: readonly string[];
   readonly port: LibbpfPort;
   readonly programs: Datapath;
-  readonly mtu: Mtu;
+  readonly mtu: PacketSizes;
   readonly spec: HostSpec;
   readonly devices: HostDevices;
-}
-
-/** Greatest packets. */
-interface Mtu {
-  /** Of a pod, through the tunnel. */
-  readonly tunnel: number;
-  /** Of a pod, by the underlay. */
-  readonly direct: number;
-  /** Of the WireGuard device; without encryption that of the underlay. */
-  readonly encrypted: number;
 }
 
 export class NodeNetwork {
@@ -62,7 +47,7 @@ export class NodeNetwork {
   readonly programs: Datapath;
   /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
   readonly deviceIps: readonly string[];
-  readonly #mtu: Mtu;
+  readonly #mtu: PacketSizes;
   readonly #spec: HostSpec;
   readonly #devices: HostDevices;
   readonly #settings: SysctlLedger;
@@ -181,19 +166,16 @@ export class NodeNetwork {
   }
 }
 
-function mtuOf(underlay: readonly Device[], config: AgentConfig, local: LocalNode): Mtu {
+function mtuOf(underlay: readonly Device[], config: AgentConfig, { internalIps }: LocalNode): PacketSizes {
   const direct = config.mtu === 0 ? Math.min(...underlay.map((device) => device.mtu)) : config.mtu;
-  const encrypted = direct - encryptionOverhead(config, local);
-  return { direct, encrypted, tunnel: encrypted - (isOverIpv6(local) ? OVERHEAD_IPV6 : OVERHEAD_IPV4) };
+  return packetSizes(direct, { isEncrypted: config.encryption !== undefined, isOverIpv6: (internalIps[0] ?? "").includes(":") });
 }
-
-const isOverIpv6 = ({ internalIps }: LocalNode): boolean => (internalIps[0] ?? "").includes(":");
 
 /**
  * With native routing the tunnel is for nodes that route another way, of which there may be none: where it cannot be, the
  * node goes on without.
  */
-async function makeDevices(host: Host, spec: HostSpec, mtu: Mtu, { config, local, logger }: NodeNetworkOptions): Promise<Pick<Parts, "spec" | "devices">> {
+async function makeDevices(host: Host, spec: HostSpec, mtu: PacketSizes, { config, local, logger }: NodeNetworkOptions): Promise<Pick<Parts, "spec" | "devices">> {
   try {
     refuseSmall(mtu.tunnel, local);
     return { spec, devices: await host.createDevices(spec) };
@@ -210,11 +192,6 @@ function attachPrograms(programs: Datapath, devices: HostDevices, underlay: read
   if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
   programs.attach("FROM_HOST", devices.host.ifindex);
   for (const { ifindex } of underlay) for (const hook of ["FROM_NETDEV", "TO_NETDEV"] as const) programs.attach(hook, ifindex);
-}
-
-function encryptionOverhead({ encryption }: AgentConfig, local: LocalNode): number {
-  if (encryption === undefined) return 0;
-  return isOverIpv6(local) ? WIREGUARD_OVERHEAD_IPV6 : WIREGUARD_OVERHEAD_IPV4;
 }
 
 /** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */

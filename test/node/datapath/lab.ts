@@ -14,10 +14,14 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { EventType, ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
+import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, EventType, ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
 import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import { Site } from "../../e2e/harness/pods.ts";
+import { packetSizes } from "../../../src/agent/packet-sizes.ts";
+import type { PacketSizes } from "../../../src/agent/packet-sizes.ts";
+import { encrypt } from "./encrypted.ts";
+import type { End } from "./encrypted.ts";
 import type { NodeSpec, Request } from "./worker.ts";
 
 /** With the process in it: two runs on one machine do not meet. */
@@ -25,6 +29,7 @@ export const PREFIX = `dpt${process.pid}-`;
 export const OUTSIDE = `${PREFIX}out`;
 export type Mode = NodeSpec["mode"];
 const UNDERLAY_MTU = 1500;
+const TUNNEL_PORT = 8472;
 const ROOT = join(import.meta.dirname, "../../..");
 
 export interface Pod {
@@ -118,6 +123,10 @@ export interface LabOptions {
   readonly nodes?: "ipv4" | "ipv6 alone" | "second device";
   /** Destinations that see the pods' own addresses. */
   readonly unmasqueraded?: readonly string[];
+  /** What the tunnel sends is inside WireGuard, and nothing else is taken. */
+  readonly isEncrypted?: boolean;
+  /** Pods' links are from before that. */
+  readonly hasOldLinks?: boolean;
   /** A folder on a bpffs, where each node pins into a folder of its own; undefined: nothing is pinned. */
   readonly pins?: string;
 }
@@ -132,16 +141,25 @@ export class Lab {
   readonly #pins: string | undefined;
   readonly #nodesBy: Required<LabOptions>["nodes"];
   readonly #unmasqueraded: readonly string[];
+  readonly #isEncrypted: boolean;
+  readonly #wireguardMtu: number;
+  #endEncryption = (): void => undefined;
   /** Greatest packet of a pod. */
   readonly mtu: number;
+  /** Of pods' links. */
+  readonly linkMtu: number;
 
-  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [] }: LabOptions) {
+  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [], isEncrypted = false, hasOldLinks = false }: LabOptions) {
     this.#mode = mode;
     this.#pins = pins;
     this.#nodesBy = nodes;
     this.#unmasqueraded = unmasqueraded;
-    // RFC 7348 5: 14 + 20 + 8 + 8 bytes around a packet, over IPv6 20 more.
-    this.mtu = UNDERLAY_MTU - (mode === "native" ? 0 : nodes === "ipv6 alone" ? 70 : 50);
+    this.#isEncrypted = isEncrypted;
+    const sizes = (encrypted: boolean): PacketSizes => packetSizes(UNDERLAY_MTU, { isEncrypted: encrypted, isOverIpv6: nodes === "ipv6 alone" });
+    const podMtu = ({ direct, tunnel }: PacketSizes): number => (mode === "native" ? direct : tunnel);
+    this.mtu = podMtu(sizes(isEncrypted));
+    this.linkMtu = podMtu(sizes(isEncrypted && !hasOldLinks));
+    this.#wireguardMtu = sizes(isEncrypted).encrypted;
   }
 
   static async start(options: LabOptions = {}): Promise<Lab> {
@@ -167,6 +185,14 @@ export class Lab {
     for (const pod of PODS) await this.#addPod(pod);
     for (const node of [1, 2]) await this.#fill(node);
     for (const pod of PODS) await this.policy(pod, {});
+    if (this.#isEncrypted) await this.#encrypt();
+  }
+
+  async #encrypt(): Promise<void> {
+    execFileSync("make", ["-s", "build/bin/wireguard-go"], { cwd: ROOT });
+    const end = (node: number): End => ({ namespace: `${PREFIX}n${node}`, device: `dw${process.pid}n${node}`, addresses: this.addressesOf(node) });
+    this.#endEncryption = await encrypt([end(1), end(2)], TUNNEL_PORT, this.#wireguardMtu);
+    for (const node of [1, 2]) await this.#put(node, "encryption", u32(0), u32(ENCRYPTION_SENDING | ENCRYPTION_RECEIPT));
   }
 
   /** Both nodes take the programs of this folder, one after the other. */
@@ -192,7 +218,7 @@ export class Lab {
   #spec(node: number): NodeSpec {
     const pins = this.#pins === undefined ? undefined : join(this.#pins, `n${node}`);
     return {
-      pins, mode: this.#mode, underlay: this.#devices, mtu: this.mtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
+      pins, mode: this.#mode, underlay: this.#devices, mtu: this.mtu, linkMtu: this.linkMtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
       podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: this.addressesOf(3 - node), unmasqueraded: this.#unmasqueraded, objects: join(ROOT, "build/bpf"),
     };
   }
@@ -227,7 +253,7 @@ export class Lab {
     const link = { hostName: `lxc${pod.name}`, netns: `/run/netns/${namespaceOf(pod)}`, ipv4: pod.ipv4, ipv6: pod.ipv6, ...macsOf(pod) };
     const ifindex = await this.node(pod.node).ask<number>({ do: "pod", spec: this.#spec(pod.node), pod: link });
     this.#ifindex.set(pod.name, ifindex);
-    await this.#putEndpoint(pod, this.mtu);
+    await this.#putEndpoint(pod, this.linkMtu);
   }
 
   async #putEndpoint(pod: Pod, mtu: number): Promise<void> {
@@ -351,6 +377,7 @@ export class Lab {
 
   stop(): void {
     for (const server of this.#servers) server.kill();
+    this.#endEncryption();
     for (const node of this.#nodes.values()) node.close();
     this.#removeNamespaces();
   }

@@ -18,6 +18,8 @@ export interface NodeSpec {
   readonly underlay: readonly string[];
   /** Greatest packet of a pod. */
   readonly mtu: number;
+  /** Of pods' links, which may be from when packets could be greater. */
+  readonly linkMtu: number;
   readonly underlayMtu: number;
   readonly router4: string;
   readonly router6: string;
@@ -131,11 +133,11 @@ class Worker {
 
   /** @returns ifindex of the host's end. */
   async #pod(spec: NodeSpec, pod: PodLink): Promise<number> {
-    const device = await this.#veths.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns });
+    const device = await this.#veths.create({ hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.linkMtu, netns: pod.netns });
     this.#attach("FROM_CONTAINER", device.ifindex);
     this.#attach("TO_CONTAINER", device.ifindex);
     await this.#veths.connect({
-      hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.mtu, netns: pod.netns,
+      hostName: pod.hostName, mac: pod.mac, hostMac: pod.hostMac, mtu: spec.linkMtu, netns: pod.netns,
       ipv4: { address: pod.ipv4, gateway: spec.router4 }, ipv6: { address: pod.ipv6, gateway: spec.router6 },
     });
     return device.ifindex;
