@@ -147,14 +147,16 @@ build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)
 # ---- measurements
 
 BENCH_PROGRAMS := $(patsubst test/bench/programs/%.c,build/bench/%,$(wildcard test/bench/programs/*.c))
-ROUNDS ?= 20
+ROUNDS ?= 10
 PARTS ?=
-bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=20 (3: short) PARTS="traffic policy cni memory"
+bench: $(SETUP_STAMP) $(BENCH_PROGRAMS) build/bin/wireguard-go ## Measure against CNI=ptp into test/bench/RESULTS.md: ROUNDS=10 (3: short) PARTS="traffic native encryption policy cni memory"
 	@ROUNDS=$(ROUNDS) PARTS="$(PARTS)" $(NODE) test/bench/main.ts
 bench-kernel: $(BENCH_PROGRAMS) bpf build/bpf-test/outer.o ## What a verdict costs, and how fast maps are filled, into test/bench/KERNEL.md
 	@$(NODE) test/bench/kernel.ts
 bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy changes and memory among 10,000 and 50,000 simulated pods, into test/bench/SCALE.md (smaller: SIMULATED_NODES, POLICIES, APPS, PODS, ENDPOINTS, CHANGES)
 	@$(NODE) test/bench/scale.ts
+bench-nodes: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## What 1,000 simulated nodes cost a node, into test/bench/NODES.md (smaller: SIMULATED_NODES, CHANGES)
+	@$(NODE) test/bench/nodes.ts
 build/bench/kwok:
 	@mkdir -p $(@D)
 	go=$$($(NODE) src/cluster/binaries/go.ts kwok) && GOBIN=$(CURDIR)/$(@D) GOWORK=off $$go install -trimpath -buildvcs=false sigs.k8s.io/kwok/cmd/kwok@v0.8.0
@@ -162,4 +164,4 @@ build/bench/%: test/bench/programs/%.c
 	@mkdir -p $(@D)
 	$(STATIC_CC) -pthread -o $@ $<
 
-.PHONY: bench bench-kernel bench-scale
+.PHONY: bench bench-kernel bench-scale bench-nodes

@@ -17,6 +17,8 @@ export interface PodSpec {
   readonly name: string;
   readonly node: string;
   readonly app: string;
+  /** Of its specification, what differs from a pod that only waits. */
+  readonly spec?: object;
 }
 
 interface PodObject extends KubeObject {
@@ -65,7 +67,7 @@ export class BenchCluster {
     await until(`namespace ${NAMESPACE} is gone`, async () => ((await this.client.get(NAMESPACES, { name: NAMESPACE })) === undefined ? true : undefined));
   }
 
-  /** Starts pods that only wait, all at once, and returns them in the order of their specifications. */
+  /** Starts pods, which only wait when they do not say otherwise, all at once, and returns them in the order of their specifications. */
   async startPods<const S extends readonly PodSpec[]>(specs: S, limitMs = APPEAR_MS): Promise<{ readonly [I in keyof S]: Pod }> {
     await Promise.all(specs.map((spec) => this.client.create(PODS, podObject(spec) as KubeObject)));
     const pods = await until(`pods ${specs.map(({ name }) => name).join(" ")} run`, async () => {
@@ -93,11 +95,17 @@ export class BenchCluster {
 
   /** The main processes of the running pods with a label, found by a word of their command line. */
   async daemons(labelSelector: string, commandLine: string): Promise<readonly Daemon[]> {
-    const { items } = await this.client.list<PodObject>(PODS, { namespace: "kube-system", labelSelector });
-    return items.map((item) => {
-      const pid = pidsOf(item).find((each) => readFileSync(`/proc/${each}/cmdline`, "utf8").includes(commandLine));
-      if (pid === undefined) throw new Error(`no process ${commandLine} runs in pod ${item.metadata.name}`);
-      return { pod: item.metadata.name, node: item.spec?.nodeName ?? "", pid };
+    const all = await this.processes(labelSelector, commandLine);
+    return all.filter(({ pod }, index) => all.findIndex((each) => each.pod === pod) === index);
+  }
+
+  /** As `daemons`, all such processes of a pod: at least one in each. */
+  async processes(labelSelector: string, commandLine: string, namespace = "kube-system"): Promise<readonly Daemon[]> {
+    const { items } = await this.client.list<PodObject>(PODS, { namespace, labelSelector });
+    return items.flatMap((item) => {
+      const pids = pidsOf(item).filter((each) => readFileSync(`/proc/${each}/cmdline`, "utf8").includes(commandLine));
+      if (pids.length === 0) throw new Error(`no process ${commandLine} runs in pod ${item.metadata.name}`);
+      return pids.map((pid) => ({ pod: item.metadata.name, node: item.spec?.nodeName ?? "", pid }));
     });
   }
 
@@ -129,7 +137,7 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined>, 
   }
 }
 
-function podObject({ name, node, app }: PodSpec): object {
+function podObject({ name, node, app, spec }: PodSpec): object {
   return {
     metadata: { name, namespace: NAMESPACE, labels: { app } },
     spec: {
@@ -138,6 +146,7 @@ function podObject({ name, node, app }: PodSpec): object {
       enableServiceLinks: false,
       automountServiceAccountToken: false,
       containers: [{ name: "main", image: BUSYBOX_IMAGE, imagePullPolicy: "Never", command: ["sleep", "86400"] }],
+      ...spec,
     },
   };
 }
@@ -152,11 +161,12 @@ function podOf(object: PodObject): Pod {
 
 /** Nodes share the machine's process ids, and a cgroup's path names the container. */
 function pidsOf(object: PodObject): readonly number[] {
-  const id = object.status?.containerStatuses?.[0]?.containerID?.replace(/^.*:\/\//, "") ?? "";
-  if (id === "") throw new Error(`pod ${object.metadata.name} has no container`);
+  const ids = object.status?.containerStatuses?.map(({ containerID = "" }) => containerID.replace(/^.*:\/\//, "")) ?? [];
+  if (ids.length === 0 || ids.includes("")) throw new Error(`pod ${object.metadata.name} has no container`);
   return readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).filter((pid) => {
     try {
-      return readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(id);
+      const cgroup = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+      return ids.some((id) => cgroup.includes(id));
     } catch {
       return false; // it ended while we looked
     }

@@ -4,8 +4,8 @@ import { join, resolve } from "node:path";
 import { type ClusterConfig, clusterConfig } from "../../src/cluster/config.ts";
 import { runningConfig } from "../../src/cluster/settings.ts";
 
-export type Part = "traffic" | "policy" | "cni" | "memory";
-export const PARTS: readonly Part[] = ["traffic", "policy", "cni", "memory"];
+export type Part = "traffic" | "native" | "encryption" | "policy" | "cni" | "memory";
+export const PARTS: readonly Part[] = ["traffic", "native", "encryption", "policy", "cni", "memory"];
 
 export interface BenchConfig {
   /** What is measured. */
@@ -29,7 +29,7 @@ export const ROOT = resolve(import.meta.dirname, "../..");
 const FEW_ROUNDS = 5;
 
 export function benchConfig(env: Readonly<Record<string, string | undefined>> = process.env): BenchConfig {
-  const rounds = count(env, "ROUNDS", 20);
+  const rounds = count(env, "ROUNDS", 10);
   const short = rounds < FEW_ROUNDS; // few and long, or many and short: other work comes and goes by the second
   const ours = runningConfig(clusterConfig({ ...env, CLUSTER_DIR: env["CLUSTER_DIR"] ?? join(ROOT, ".cluster"), CNI: "cilium" }));
   return {
@@ -71,6 +71,16 @@ export interface ScaleConfig {
 export function scaleConfig(env: Readonly<Record<string, string | undefined>> = process.env): ScaleConfig {
   const of = (name: string, absent: number): number => count(env, name, absent, 100_000);
   return { nodes: of("SIMULATED_NODES", 200), policies: of("POLICIES", 1000), apps: of("APPS", 1000), pods: of("PODS", 10_000), endpoints: of("ENDPOINTS", 40_000), changes: of("CHANGES", 60) };
+}
+
+/** A table of many nodes, and how many of them come and go one by one. */
+export interface NodesConfig {
+  readonly nodes: number;
+  readonly changes: number;
+}
+
+export function nodesConfig(env: Readonly<Record<string, string | undefined>> = process.env): NodesConfig {
+  return { nodes: count(env, "SIMULATED_NODES", 1000, 10_000), changes: count(env, "CHANGES", 60, 1000) };
 }
 
 function parts(text: string): ReadonlySet<Part> {

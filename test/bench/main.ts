@@ -12,12 +12,15 @@ import { run } from "../../src/cluster/process.ts";
 import { addCounters, addOnce, type AddArm, pluginConfiguration } from "./cni-add.ts";
 import { BenchCluster, type Pod, type PodSpec } from "./cluster.ts";
 import { benchConfig, type BenchConfig, type Part, ROOT } from "./config.ts";
+import { routeThroughWireguard, whileEncrypted, wireguardPod } from "./encryption.ts";
 import { describeMachine, sampleLoad, untilQuiet } from "./machine.ts";
 import { memory } from "./memory.ts";
+import { whileNative } from "./native.ts";
 import { policyChanges } from "./policy-change.ts";
 import { CLIENT, enforceTrafficPolicies, JUDGED, SERVER } from "./policies.ts";
 import { type AddResult, type MemoryResult, type Results, report } from "./report.ts";
-import { type Paths, trafficRounds } from "./rounds.ts";
+import { type Arm, type Kind, type Series, trafficRounds } from "./rounds.ts";
+import type { Path } from "./traffic.ts";
 import { routeThroughVxlan } from "./vxlan.ts";
 
 const RAW_FILE = join(ROOT, "build/bench/raw.json");
@@ -25,6 +28,9 @@ const SETUP_MS = 1_500_000;
 /** Pods of our node while CNI ADD is measured, and how long they may take to start. */
 const NODE_PODS = 100;
 const START_MS = 900_000;
+
+/** What needs the policies of the traffic. */
+const TRAFFIC_PARTS: readonly Part[] = ["traffic", "native", "encryption"];
 
 const say = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
 
@@ -74,14 +80,14 @@ async function measureAll(config: BenchConfig, ours: BenchCluster, peer: BenchCl
     const pods = await startPods(ours, peer);
     const changes = await measure("policy", () => policyChanges(ours, pods.judged, config.policyChanges), []);
     const adds = await measure("cni", () => amongPods(ours, pods.added.ours.node, (present) => cniAdds(config, ours, peer, pods.added, present)), []);
-    const traffic = await measure("traffic", async () => {
-      await enforceTrafficPolicies(ours);
-      return await trafficRounds(pods.paths, config, say);
-    }, []);
+    if (TRAFFIC_PARTS.some((part) => config.parts.has(part))) await enforceTrafficPolicies(ours);
+    const traffic = await measure("traffic", () => trafficRounds(pods.paths, config, say), []);
+    const native = await measure("native", () => nativeRounds(config, ours, pods.paths["across nodes"].ptp), []);
+    const encrypted = await measure("encryption", () => encryptedRounds(config, ours, peer), []);
     const memories = await measure("memory", () => podsInMemory(config, ours, idle), undefined);
     return {
       machine: await describeMachine(ours), rounds: config.rounds, seconds: config.seconds, kubeProxy: { ours: config.ours.kubeProxy, peer: config.peer.kubeProxy },
-      startedMs, endedMs: Date.now(), load: load.seen(), traffic, changes, adds, memory: memories, problems,
+      startedMs, endedMs: Date.now(), load: load.seen(), traffic: [...traffic, ...native, ...encrypted], changes, adds, memory: memories, problems,
     };
   } finally {
     load.stop();
@@ -109,7 +115,7 @@ async function clusterCommand(config: ClusterConfig, verb: "up" | "down"): Promi
 }
 
 interface BenchPods {
-  readonly paths: Paths;
+  readonly paths: Readonly<Record<"same node" | "across nodes", Readonly<Partial<Record<Arm, Path>> & Record<"ptp", Path>>>>;
   readonly judged: { readonly from: Pod; readonly to: Pod };
   readonly added: { readonly ours: Pod; readonly peer: Pod };
 }
@@ -136,6 +142,33 @@ async function startPods(ours: BenchCluster, peer: BenchCluster): Promise<BenchP
     judged: { from: asker, to: judged },
     added: { ours: asker, peer: peerClient },
   };
+}
+
+/** A client and a server on two nodes. */
+async function pair(cluster: BenchCluster, name: string): Promise<Path> {
+  const [from, to] = await cluster.startPods([{ name: `${name}-client`, node: NEAR_NODE, app: CLIENT }, { name: `${name}-far`, node: FAR_NODE, app: SERVER }]);
+  return { from, to };
+}
+
+/** New pods of ours: one that runs keeps the MTU with which it was started. */
+async function nativeRounds(config: BenchConfig, ours: BenchCluster, ptp: Path): Promise<readonly Series[]> {
+  return await whileNative(ours, async () => trafficRounds({ natively: { cilium: await pair(ours, "native"), ptp } }, config, say));
+}
+
+/** No new connections: WireGuard knows none. */
+const ENCRYPTED_KINDS = ["stream", "round trips"] as const satisfies readonly Kind[];
+
+async function encryptedRounds(config: BenchConfig, ours: BenchCluster, peer: BenchCluster): Promise<readonly Series[]> {
+  await peer.startPods([wireguardPod(NEAR_NODE), wireguardPod(FAR_NODE)]);
+  const [plain, tunnelled] = await Promise.all([pair(peer, "wireguard"), pair(peer, "wireguard-vxlan")]);
+  const { under, carriers } = await routeThroughWireguard(peer, plain.from, plain.to);
+  await routeThroughVxlan(peer, tunnelled.from, tunnelled.to, 1, under);
+  return await whileEncrypted(ours, [NEAR_NODE, FAR_NODE], async (own) => {
+    const encrypted = await pair(ours, "encrypted");
+    await untilQuiet();
+    const arms = { "cilium": { ...encrypted, carriers: own }, "wireguard": { ...plain, carriers }, "vxlan in wireguard": { ...tunnelled, carriers } };
+    return await trafficRounds({ encrypted: arms }, config, say, ENCRYPTED_KINDS);
+  });
 }
 
 /** The node has as many pods as the target says. They go before the other parts are measured. */

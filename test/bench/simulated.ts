@@ -3,6 +3,7 @@
  * (CiliumNode, CiliumEndpoint), so that operator and real agents carry the load of all of them.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 
 import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, type KubeObject, NAMESPACES, NODES, PODS } from "../../src/kube/index.ts";
@@ -18,17 +19,23 @@ const READY_MS = 900_000;
 const KWOK_NODE = { "kwok.x-k8s.io/node": "fake" };
 
 export interface Size {
+  /** More than the cluster's own pod CIDRs suffice for have such of their own, and keys for encryption. */
   readonly nodes: number;
   readonly policies: number;
   /** Applications, each with an identity of its own. */
   readonly apps: number;
 }
 
-interface FakeNode {
+export interface FakeNode {
   readonly name: string;
   readonly address: string;
   readonly podCidrs: readonly string[];
+  /** WireGuard's public key, behind which nobody answers. */
+  readonly key?: string;
 }
+
+/** The cluster's /56 has 256 blocks for nodes, of which the real ones need some. */
+const MOST_OF_CLUSTER = 240;
 
 export class SimulatedCluster {
   readonly #cluster: BenchCluster;
@@ -44,6 +51,16 @@ export class SimulatedCluster {
     const options = [`--config=${STAGES}`, "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-lease-duration-seconds=200"];
     this.#kwok = spawn(KWOK, ["--kubeconfig", clusterPaths(cluster.config).kubeconfig, ...options], { stdio: ["ignore", "ignore", "pipe"] });
     this.#kwok.stderr?.on("data", (chunk: Buffer) => (this.#said = `${this.#said}${chunk.toString()}`.slice(-2000)));
+  }
+
+  get nodes(): readonly FakeNode[] {
+    return this.#nodes;
+  }
+
+  /** What a node's agent would write. */
+  async addCiliumNode({ name, address, podCidrs, key }: FakeNode): Promise<void> {
+    const encryption = key === undefined ? {} : { encryption: { publicKey: key, port: 51_871 } };
+    await this.#cluster.client.create(CILIUM_NODES, { metadata: { name }, spec: { addresses: [{ type: "InternalIP", ip: address }], ipam: { podCIDRs: [...podCidrs] }, ...encryption } } as never);
   }
 
   /** Endpoints that exist now. */
@@ -62,12 +79,13 @@ export class SimulatedCluster {
   async prepare(): Promise<void> {
     const { client } = this.#cluster;
     const { nodes, policies, apps } = this.#size;
-    await inTurn(Array.from({ length: nodes }, (_, i) => i), (i) => client.create(NODES, fakeNode(i) as KubeObject));
+    const own = nodes > MOST_OF_CLUSTER;
+    await inTurn(Array.from({ length: nodes }, (_, i) => i), (i) => client.create(NODES, fakeNode(i, own ? podCidrsOf(i) : undefined) as KubeObject));
     this.#nodes = await until("every simulated node has pod CIDRs", async () => {
       const items = (await client.list<KubeObject & { readonly spec?: { readonly podCIDRs?: readonly string[] } }>(NODES)).items.filter(({ metadata }) => metadata.name.startsWith("kwok-"));
-      return items.every(({ spec }) => (spec?.podCIDRs?.length ?? 0) === 2) && items.length === nodes ? items.map(({ metadata, spec }, i) => ({ name: metadata.name, address: addressOf(i), podCidrs: spec?.podCIDRs ?? [] })) : undefined;
+      return items.every(({ spec }) => (spec?.podCIDRs?.length ?? 0) === 2) && items.length === nodes ? items.map(({ metadata, spec }) => ({ name: metadata.name, address: addressOf(Number(metadata.name.slice("kwok-".length))), podCidrs: spec?.podCIDRs ?? [], ...(own ? { key: randomBytes(32).toString("base64") } : {}) })) : undefined;
     }, READY_MS);
-    await inTurn(this.#nodes, ({ name, address, podCidrs }) => client.create(CILIUM_NODES, { metadata: { name }, spec: { addresses: [{ type: "InternalIP", ip: address }], ipam: { podCIDRs: [...podCidrs] } } } as never));
+    await inTurn(this.#nodes, (node) => this.addCiliumNode(node));
     await inTurn(Array.from({ length: NAMESPACE_COUNT }, (_, i) => i), (i) => client.create(NAMESPACES, { metadata: { name: namespaceOf(i) } }));
     await inTurn(Array.from({ length: policies }, (_, i) => i), (i) => client.create(CILIUM_NETWORK_POLICIES, policyOf(i, apps) as never));
   }
@@ -136,10 +154,15 @@ function addressOf(i: number): string {
   return `198.18.${i >> 8}.${i & 255}`;
 }
 
-function fakeNode(i: number): object {
+/** Beside the cluster's: the controller manager has none left. */
+function podCidrsOf(i: number): readonly string[] {
+  return [`10.${128 + (i >> 8)}.${i & 255}.0/24`, `fd00:10:128:${(i + 1).toString(16)}::/64`];
+}
+
+function fakeNode(i: number, podCIDRs: readonly string[] | undefined): object {
   return {
     metadata: { name: `kwok-${i}`, annotations: KWOK_NODE, labels: { type: "kwok" } },
-    spec: { taints: [{ key: "kwok.x-k8s.io/node", value: "fake", effect: "NoSchedule" }] },
+    spec: { ...(podCIDRs === undefined ? {} : { podCIDR: podCIDRs[0], podCIDRs }), taints: [{ key: "kwok.x-k8s.io/node", value: "fake", effect: "NoSchedule" }] },
     status: { allocatable: { cpu: "32", memory: "256Gi", pods: "512" }, capacity: { cpu: "32", memory: "256Gi", pods: "512" }, addresses: [{ type: "InternalIP", address: addressOf(i) }] },
   };
 }

@@ -9,12 +9,14 @@ import { inPod, type Pod, runInPod } from "./cluster.ts";
 export interface Path {
   readonly from: Pod;
   readonly to: Pod;
+  /** Processes that carry the packets between the two; their CPU time counts. */
+  readonly carriers?: readonly number[];
 }
 
 export interface Sample {
   /** Gbit/s, round trips a second, connections a second. */
   readonly rate: number;
-  /** CPU time of client, server and the kernel's softirq threads: seconds per gigabyte, or per million transactions. */
+  /** CPU time of client, server, carriers and the kernel's softirq threads: seconds per gigabyte, or per million transactions. */
   readonly cpu: number;
   /** Latency of one transaction; absent for streams. */
   readonly p50us?: number;
@@ -46,27 +48,27 @@ interface PingPongReport {
 }
 
 /** One TCP stream. */
-export async function stream({ from, to }: Path, seconds: number): Promise<Sample> {
+export async function stream({ from, to, carriers = [] }: Path, seconds: number): Promise<Sample> {
   const server = await Server.start(to, ["iperf3", "--server", "--one-off", "--forceflush", "--port", String(STREAM_PORT)], "listening on");
   try {
-    const before = softirqSeconds();
+    const before = othersSeconds(carriers);
     const text = await runInPod(from, CLIENT_CPU, ["iperf3", "--client", to.ipv4, "--port", String(STREAM_PORT), "--time", String(seconds), "--json"], (seconds + 20) * 1000);
-    const softirq = softirqSeconds() - before;
+    const others = othersSeconds(carriers) - before;
     const { sum_received: received, sum_sent: sent, cpu_utilization_percent: cpu } = (JSON.parse(text) as StreamReport).end;
     const processes = ((cpu.host_total + cpu.remote_total) / 100) * sent.seconds;
-    return { rate: received.bits_per_second / 1e9, cpu: (processes + softirq) / (received.bytes / 1e9) };
+    return { rate: received.bits_per_second / 1e9, cpu: (processes + others) / (received.bytes / 1e9) };
   } finally {
     await server.stop();
   }
 }
 
 /** `rr`: round trips on one connection; `crr`: each on a connection of its own. */
-export async function pingPong({ from, to }: Path, kind: "rr" | "crr", seconds: number): Promise<Sample> {
+export async function pingPong({ from, to, carriers = [] }: Path, kind: "rr" | "crr", seconds: number): Promise<Sample> {
   const server = await Server.start(to, [PINGPONG, "serve", String(PINGPONG_PORT)], "ready");
   try {
-    const before = { softirq: softirqSeconds(), server: server.cpuSeconds() };
+    const before = othersSeconds(carriers) + server.cpuSeconds();
     const text = await runInPod(from, CLIENT_CPU, [PINGPONG, kind, to.ipv4, String(PINGPONG_PORT), String(seconds)], (seconds + 10) * 1000);
-    const others = softirqSeconds() - before.softirq + server.cpuSeconds() - before.server;
+    const others = othersSeconds(carriers) + server.cpuSeconds() - before;
     const report = JSON.parse(text) as PingPongReport;
     return {
       rate: report.count / report.seconds,
@@ -117,8 +119,9 @@ class Server {
 }
 
 /** The kernel works in the sender's and receiver's time, and where that is too long in ksoftirqd's. */
-function softirqSeconds(): number {
-  return readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && nameOf(entry).startsWith("ksoftirqd/")).reduce((sum, pid) => sum + cpuSecondsOf(Number(pid)), 0);
+function othersSeconds(carriers: readonly number[]): number {
+  const softirq = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && nameOf(entry).startsWith("ksoftirqd/"));
+  return [...softirq.map(Number), ...carriers].reduce((sum, pid) => sum + cpuSecondsOf(pid), 0);
 }
 
 function nameOf(pid: string): string {
@@ -129,7 +132,8 @@ function nameOf(pid: string): string {
   }
 }
 
-/** First field of schedstat: time on a processor, in nanoseconds (kernel: Documentation/scheduler/sched-stats.rst). */
-function cpuSecondsOf(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e9;
+/** First field of schedstat: a thread's time on a processor, in nanoseconds (kernel: Documentation/scheduler/sched-stats.rst). */
+export function cpuSecondsOf(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.reduce((sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]), 0) / 1e9;
 }

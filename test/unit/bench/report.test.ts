@@ -28,6 +28,18 @@ test("plain routes are no fair peer of a tunnel: no verdict there; the kernel's 
   assert.match(lines[1] ?? "", /VXLAN.*\*\*met\*\*/);
 });
 
+test("native routing is judged against plain routes; encryption against wireguard-go alone, by rate and by processor time", () => {
+  const samplesOf = (rate: number, cpu: number) => [{ rate, cpu }];
+  const traffic = [
+    ...(["cilium", "ptp"] as const).map((arm) => ({ kind: "stream" as const, place: "natively" as const, arm, samples: samplesOf(arm === "ptp" ? 1 : 0.9, 1) })),
+    ...(["cilium", "wireguard", "vxlan in wireguard"] as const).map((arm) => ({ kind: "stream" as const, place: "encrypted" as const, arm, samples: samplesOf(1, arm === "cilium" ? 1.1 : 1) })),
+  ];
+  const lines = report({ ...results, traffic }).split("\n").filter((line) => line.startsWith("| M1 TCP stream"));
+  assert.match(lines[0] ?? "", /native routing \| ptp, plain routes .* ≥ 0\.98x \| \*\*missed\*\*/);
+  assert.match(lines[1] ?? "", /encrypted .* ptp \+ wireguard-go .* ≥ 0\.97x, CPU ≤ 1\.03x \| \*\*met\*\*, CPU \*\*missed\*\*/);
+  assert.match(lines[2] ?? "", /VXLAN in wireguard-go .* for information/);
+});
+
 test("a slow policy change is written as missed", () => {
   const change = { to: "closed" as const, judged: { new: 21, lasting: 21 }, operator: 4, agent: 11, write: 4, relapses: 0 };
   const text = report({ ...results, changes: [change, { ...change, to: "open" }] });
