@@ -8,7 +8,10 @@ import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { encryptionMetrics } from "./encryption-metrics.ts";
 import type { ReadEncryption } from "./encryption-metrics.ts";
+import { healthMetrics } from "./health-metrics.ts";
+import type { ReadHealth } from "./health-metrics.ts";
 import type { MapFill } from "./map-fill.ts";
+import type { HealthType } from "./node-health.ts";
 
 /** `wantedEntries`: the configured size; a map whose content would not fit keeps its own. */
 export type SizedMap = BatchMap & { readonly wantedEntries: number };
@@ -21,6 +24,8 @@ export interface MetricSources {
   readonly addresses: () => readonly { readonly family: string; readonly used: number; readonly capacity: number }[];
   /** undefined: the node does not encrypt. */
   readonly encryption: ReadEncryption;
+  /** undefined: nobody was asked yet. */
+  readonly health: ReadHealth;
 }
 
 const OWN_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
@@ -51,10 +56,12 @@ export class AgentMetrics {
   readonly #loop = this.metrics.gauge("event_loop_delay_seconds", "Delay of the event loop since the last scrape", ["quantile"]);
 
   readonly #readEncryption: () => Promise<void>;
+  readonly #health: ReturnType<typeof healthMetrics>;
 
   constructor(sources: MetricSources) {
     this.#sources = sources;
     this.#readEncryption = encryptionMetrics(this.metrics, sources.encryption);
+    this.#health = healthMetrics(this.metrics, sources.health);
     this.#delay.enable();
   }
 
@@ -65,6 +72,10 @@ export class AgentMetrics {
 
   observeApply(seconds: number): void {
     this.#applies.observe(seconds);
+  }
+
+  observeHealth(type: HealthType, seconds: number): void {
+    this.#health.observe(type, seconds);
   }
 
   eventsRead(count: number): void {
@@ -89,6 +100,7 @@ export class AgentMetrics {
     this.#delay.reset();
     await this.#readMaps();
     await this.#readEncryption();
+    this.#health.read();
     return await this.metrics.render();
   }
 

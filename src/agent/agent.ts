@@ -18,7 +18,7 @@ import type { Component } from "../lib/lifecycle.ts";
 import type { Logger } from "../lib/log.ts";
 import { queueObserver } from "../lib/metrics.ts";
 import type { QueueObserver } from "../lib/queue.ts";
-import { watchLosses } from "../kernel/index.ts";
+import { EchoSockets, watchLosses } from "../kernel/index.ts";
 import type { Loss } from "../kernel/index.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { openCluster } from "./cluster-access.ts";
@@ -35,6 +35,7 @@ import { awaitLocalNode, movedNode } from "./local-node.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod, isPlacedAlike } from "./objects.ts";
+import { NodeHealth } from "./node-health.ts";
 import { NodePreflight } from "./preflight.ts";
 import { startEncryption } from "./start-encryption.ts";
 import type { RunningEncryption } from "./start-encryption.ts";
@@ -60,6 +61,7 @@ export class Agent {
   #network: NodeNetwork | undefined;
   #routing: NodeRouting | undefined;
   #encryption: RunningEncryption | undefined;
+  #health: NodeHealth | undefined;
   #unreadable: ReadFailure | undefined;
   /** What the agent follows on the API server. */
   #sources: readonly Pick<Component, "name" | "health">[] = [];
@@ -81,6 +83,7 @@ export class Agent {
       appliedRevision: () => this.#core?.enforcer.assignment?.revision ?? 0,
       addresses: () => this.#addressFigures(),
       encryption: async () => await this.#encryption?.facts(),
+      health: () => this.#health?.report(),
     });
     this.#observer = queueObserver(this.#metrics.metrics);
   }
@@ -108,6 +111,7 @@ export class Agent {
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
+    this.#health = this.#askOthers(core);
     await this.#serve(core, network, this.#routing);
     this.#housekeep(core);
     this.#keepLooking(core, preflight);
@@ -140,7 +144,7 @@ export class Agent {
   /** Every table tells the parts that are made of it that it has moved. */
   #follow(core: Core, tables: Tables): void {
     const touch = (): void => (core.enforcer.touch(), core.change.notify());
-    const moved = (name: "identities" | "nodes"): void => (core.state.moved(name), touch());
+    const moved = (name: "identities" | "nodes"): void => (core.state.moved(name), this.#health?.touch(), touch());
     tables.identities.subscribe({ changed: () => (moved("identities"), this.#refreshSoon()), synced: () => moved("identities") });
     tables.apiServers.subscribe({ changed: () => moved("nodes"), synced: () => moved("nodes") });
     tables.endpoints.subscribe({ changed: (_, row, previous) => void (core.state.endpointMoved(row, previous) && core.enforcer.touchPeers()), synced: touch });
@@ -229,13 +233,19 @@ export class Agent {
     });
   }
 
+  #askOthers(core: Core): NodeHealth {
+    const health = new NodeHealth({ echo: new EchoSockets(), logger: this.#logger, nowMs: () => performance.now(), current: () => core.state.healthPeers, onAnswer: (...answer) => this.#metrics.observeHealth(...answer) });
+    health.run(this.#signal);
+    return health;
+  }
+
   async #serve(core: Core, network: NodeNetwork, routing: NodeRouting): Promise<void> {
     const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
     const guarded = routing.run();
     watchLosses((loss) => this.#lost(loss, core, network), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
-    await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, async () => await this.#encryption?.facts()), logger: this.#logger }).listen();
+    await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, { encryption: async () => await this.#encryption?.facts(), routing: () => this.#routing?.facts(this.#health?.report()) }), logger: this.#logger }).listen();
     // No pod before the guard of nftables: what the programs leave to later judgement would reach local sockets unjudged.
     await guarded;
     await replayDeletes(join(paths.state, "cni-del"), core.operations, this.#logger);

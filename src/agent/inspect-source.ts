@@ -6,7 +6,7 @@ import { eventContext } from "./event-context.ts";
 import { clockOffsetNs } from "./events.ts";
 import type { NodeNetwork } from "./node-network.ts";
 
-export async function inspectSource(node: string, core: Core, network: NodeNetwork, encryption: Source["encryption"]): Promise<Source> {
+export async function inspectSource(node: string, core: Core, network: NodeNetwork, { encryption, routing }: Pick<Source, "encryption" | "routing">): Promise<Source> {
   const { maps } = network.port;
   const devices = new Map((await network.links.list()).map(({ ifindex, name }) => [ifindex, name]));
   const facts = {
@@ -16,5 +16,5 @@ export async function inspectSource(node: string, core: Core, network: NodeNetwo
     device: (ifindex: number) => devices.get(ifindex),
     portClass: (number: number) => core.portClass(number),
   };
-  return { maps, state: core.enforcer.assignment?.state, identities: core.state.identities, names: new Names(facts, maps), encryption };
+  return { maps, state: core.enforcer.assignment?.state, identities: core.state.identities, names: new Names(facts, maps), encryption, routing };
 }

@@ -111,6 +111,11 @@ export class LocalState {
     return this.#tablesNow().remoteCidrs;
   }
 
+  /** Where the other nodes can be asked whether they answer, as of now. */
+  get healthPeers(): NodeTables["health"] {
+    return this.#tablesNow().health;
+  }
+
   /** Of each pod CIDR of another node that is somebody else's too, a sentence. */
   get refusedCidrs(): readonly string[] {
     return this.#tablesNow().refusedCidrs;

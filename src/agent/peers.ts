@@ -1,10 +1,11 @@
 /** Which address is a node's or a router's, and where the pods of each node are, from CiliumNode objects. Pure. */
 import { Identity, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
-import { cidrContains, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
+import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
 import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, RoutingStatus } from "./objects.ts";
+import type { HealthAddress, HealthPeer } from "./node-health.ts";
 import { podBlocks } from "./pod-blocks.ts";
 import { mayComeBare, reachOf } from "./reach.ts";
 import type { Reaching } from "./reach.ts";
@@ -32,6 +33,8 @@ export interface NodeTables {
   readonly refusedCidrs: readonly string[];
   /** Of identities of this node's own, and of reserved ones that are more here than everywhere. */
   readonly labels: ReadonlyMap<number, readonly string[]>;
+  /** Of each other node, where it can be asked whether it answers. */
+  readonly health: readonly HealthPeer[];
 }
 
 /** How the addresses of one node's pods are reached, and which those can be. */
@@ -63,6 +66,13 @@ export function isOn(place: Pick<Place, "podCidrs">, ip: string): boolean {
   return place.podCidrs.some((cidr) => cidrContains(cidr, address));
 }
 
+/** Its routers answer by the way that its pods' packets take, one of each family; its own address is the one that this node sends to. */
+function healthOf(name: string, routers: readonly string[], nodeIp: string | undefined): HealthPeer {
+  const address = (type: HealthAddress["type"]) => (ip: string): HealthAddress => ({ type, address: formatAddress(parseAddress(ip)) });
+  const first = [routers.find((ip) => !isIPv6(ip)), routers.find(isIPv6)].flatMap((ip) => ip ?? []);
+  return { name, addresses: [...first.map(address("endpoint")), ...(nodeIp === undefined ? [] : [nodeIp]).map(address("node"))] };
+}
+
 function flagsOf(reaching: Reaching, node: CiliumNodeRow): number {
   if (reachOf(reaching, node.name) === "direct") return PEER_DIRECT;
   return PEER_TUNNEL | (mayComeBare(reaching, node) ? PEER_BARE : 0);
@@ -81,6 +91,7 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   const nodes = new Map<string, NodeTarget>();
   const places = new Map<string, Place>();
   const remoteCidrs: RemoteCidr[] = [];
+  const health: HealthPeer[] = [];
   const rows = [...others];
   const blocks = podBlocks(local, rows);
   for (const node of rows) {
@@ -92,6 +103,7 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
     const identity = identityOfNode(node.internalIps, apiServers);
     const routers = node.routerIps.filter((ip) => isAddress(ip) && isOn(place, ip));
     places.set(node.name, place);
+    health.push(healthOf(node.name, routers, underlay ?? node.internalIps.find(isAddress)));
     const nodeIp = (cidr: string): string | undefined => node.internalIps.find((ip) => isAddress(ip) && isIPv6(ip) === isIPv6(cidr));
     for (const cidr of podCidrs) cidrs.set(cidr, { identity: Identity.UNKNOWN, node: reach.node, flags: PEER_POD_CIDR | reach.flags });
     remoteCidrs.push(...podCidrs.map((cidr) => ({ cidr, nodeName: node.name, nodeIp: nodeIp(cidr), tunnelIp: underlay, mode: node.routing?.mode })));
@@ -112,5 +124,5 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
-  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers) };
+  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers), health };
 }

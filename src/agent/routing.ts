@@ -11,9 +11,11 @@ import type { ReconcileResult, Reconciler } from "../lib/queue.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Core } from "./core.ts";
 import { sentence } from "./encryption-plan.ts";
+import type { RoutingFacts } from "../inspect/index.ts";
+import type { HealthReport } from "./node-health.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { RoutingStatus } from "./objects.ts";
-import { between, reachAll, reachingBy, saidMode } from "./reach.ts";
+import { between, reachAll, reachOf, reachingBy, saidMode } from "./reach.ts";
 import type { Reached } from "./reach.ts";
 
 /** For as long may what others took from the node's network be missing, where nothing tells of it. */
@@ -67,6 +69,16 @@ export class NodeRouting implements Reconciler {
     if (this.#failure === NOT_SET_UP) return undefined;
     const message = [this.#failure, this.#refusedCidrs].filter((text) => text !== undefined && text !== "").join("; ") || undefined;
     return { settings: routingHash(this.#inForce), mode: saidMode(this.#inForce.mode), ...(message === undefined ? {} : { message }) };
+  }
+
+  /** For readers, with what is known of the other nodes' health; undefined: nothing is in force yet. */
+  facts(health: HealthReport = { failure: undefined, peers: [] }): RoutingFacts | undefined {
+    const { status } = this;
+    if (status === undefined) return undefined;
+    const { reaching } = this.#options.core.state;
+    const peers = health.peers.map(({ name, probes }) => ({ peer: name, way: reachOf(reaching, name), probes }));
+    const collator = new Intl.Collator("en", { numeric: true });
+    return { mode: this.#inForce.mode, message: status.message, healthFailure: health.failure, peers: peers.sort((a, b) => collator.compare(a.peer, b.peer)) };
   }
 
   /** What the operator says of this node. The tunnel's port is all nodes', and the one with which this agent started. */

@@ -75,15 +75,18 @@ export function addPolicyTables(policy: Command, surroundings: Surroundings): vo
 /** Who encrypts on each node, and with whom it speaks. */
 export function addEncryption(program: Command, surroundings: Surroundings): void {
   const encryption = program.command("encryption").description("Encryption between nodes");
-  for (const command of ["status", "peers"]) {
-    const table = tableNamed(`encryption-${command}`);
-    show(encryption.command(command).description(table.about), table, surroundings, plainly(table));
-  }
+  for (const command of ["status", "peers"]) addTable(encryption, command, `encryption-${command}`, surroundings);
   encryption.command("rotate").description("Let all nodes replace the keys that they have by now; no packet is lost").action(async (_options: object, command: Command) => {
     const { rotateKeys } = await import("./rotate-keys.ts");
     const at = await surroundings.withCluster(command, (cluster) => rotateKeys(cluster, new Date()));
     surroundings.print(`every key that was made before ${at} is being replaced: \`cilium encryption status\` shows how far it is`);
   });
+}
+
+/** A command that shows one table as it is. */
+export function addTable(group: Command, command: string, name: string, surroundings: Surroundings): void {
+  const table = tableNamed(name);
+  show(group.command(command).description(table.about), table, surroundings, plainly(table));
 }
 
 /** The entries of all rule sets, or of the one that a pod obeys, on the node that it runs on. */

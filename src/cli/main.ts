@@ -9,6 +9,7 @@ import { cliEnvironment, type CliEnvironment } from "./config.ts";
 import { CliError } from "./errors.ts";
 import { addBpf, addEncryption, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
 import { addMissingCommands } from "./missing.ts";
+import { addRouting } from "./routing-commands.ts";
 import { addPolicyQuestions } from "./policy-commands.ts";
 import type { NodeReport } from "./preflight.ts";
 import type { PreflightFormat } from "./preflight-text.ts";
@@ -267,6 +268,7 @@ async function main(): Promise<void> {
   addPolicy(program, surroundings);
   addBpf(program, surroundings);
   addEncryption(program, surroundings);
+  addRouting(program, surroundings);
   addEndpoint(program);
   addVersion(program, environment);
   addUninstall(program);

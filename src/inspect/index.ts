@@ -10,4 +10,6 @@ export { sumStats } from "./stats.ts";
 export type { StatsRow } from "./stats.ts";
 export { Names } from "./names.ts";
 export type { EncryptionFacts, KeyFacts, PeerFacts } from "./encryption.ts";
+export { latenciesText, latencyText, reachedText, stateOf } from "./routing.ts";
+export type { RoutingFacts, RoutingPeer, RoutingProbe, RoutingRow } from "./routing.ts";
 export type { Facts } from "./names.ts";

@@ -4,6 +4,7 @@ import type { NodeState } from "../compile/state.ts";
 import type { BatchMap } from "../kernel/port.ts";
 import type { EncryptionFacts } from "./encryption.ts";
 import type { Names } from "./names.ts";
+import type { RoutingFacts } from "./routing.ts";
 
 /** Plain JSON. Counters of the kernel are decimal text: they may be beyond 2^53. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -34,6 +35,8 @@ export interface Source {
   readonly names: Names;
   /** Read when it is asked for; undefined: the node does not encrypt. */
   readonly encryption: () => Promise<EncryptionFacts | undefined>;
+  /** undefined: not known yet. */
+  readonly routing: () => RoutingFacts | undefined;
 }
 
 /** Rows that are read and named at once; others have their turn in between. */

@@ -6,6 +6,7 @@ import { ct, eventBudget, fragment, quota } from "./flows.ts";
 import { policyEndpoints, policySelectors } from "./loaded.ts";
 import { overviewOf } from "./overview.ts";
 import { block, policy, subject } from "./policy.ts";
+import { routingPeers, routingStatus } from "./routing.ts";
 import { policyStats } from "./stats.ts";
 import type { Table } from "./table.ts";
 
@@ -14,4 +15,4 @@ export const MAP_TABLES: readonly Table[] = [block, cidr, ct, encryption, endpoi
 
 export const OVERVIEW = overviewOf([...MAP_TABLES, policyStats]);
 
-export const TABLES: ReadonlyMap<string, Table> = new Map([OVERVIEW, ...MAP_TABLES, policyStats, policyEndpoints, policySelectors, encryptionStatus, encryptionPeers].map((table) => [table.name, table]));
+export const TABLES: ReadonlyMap<string, Table> = new Map([OVERVIEW, ...MAP_TABLES, policyStats, policyEndpoints, policySelectors, encryptionStatus, encryptionPeers, routingStatus, routingPeers].map((table) => [table.name, table]));

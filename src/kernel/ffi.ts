@@ -156,6 +156,26 @@ function bind<T>(library: string, signatures: Readonly<Record<keyof T & string, 
   return bound as T;
 }
 
+/** Of libc, for echo.ts. */
+export interface Datagrams {
+  socket(domain: number, type: number, protocol: number): number;
+  setOption(fd: number, level: number, name: number, value: Memory, length: number): number;
+  sendTo(fd: number, bytes: Memory, length: number, flags: number, to: Memory, size: number): number | bigint;
+  /** `header`: a struct msghdr. */
+  receiveMessage(fd: number, header: Memory, flags: number): number | bigint;
+  now(clock: number, into: Memory): number;
+  close(fd: number): number;
+}
+
+const DATAGRAM_SIGNATURES: Readonly<Record<keyof Datagrams, string>> = {
+  socket: "int socket(int domain, int type, int protocol)",
+  setOption: "int setsockopt(int fd, int level, int name, void *value, uint32_t length)",
+  sendTo: "int64_t sendto(int fd, void *buffer, size_t length, int flags, void *address, uint32_t size)",
+  receiveMessage: "int64_t recvmsg(int fd, void *header, int flags)",
+  now: "int clock_gettime(int clock, void *into)",
+  close: "int close(int fd)",
+};
+
 /** Of libc, for netlink.ts. */
 export interface Sockets {
   socket(domain: number, type: number, protocol: number): number;
@@ -188,6 +208,7 @@ export function openSockets(): Sockets {
   };
 }
 
+export const openDatagrams = (): Datagrams => bind<Datagrams>("libc.so.6", DATAGRAM_SIGNATURES);
 export const openLibbpf = (): Libbpf => bind<Libbpf>("libbpf.so.1", LIBBPF_SIGNATURES);
 export const openLibc = (): Libc => bind<Libc>("libc.so.6", LIBC_SIGNATURES);
 

@@ -11,6 +11,7 @@ import { containerPid, createPods, type PodObject, type Site } from "./harness/p
 
 const SYSTEM = "kube-system";
 const NET_ADMIN = 12n;
+const NET_RAW = 13n;
 const SYS_ADMIN = 21n;
 
 await readyCluster();
@@ -37,10 +38,10 @@ async function operators(): Promise<readonly PodObject[]> {
 }
 
 describe("our processes", () => {
-  test("the agent has two capabilities under the runtime's seccomp profile; its sockets are its own", async () => {
+  test("the agent has three capabilities under the runtime's seccomp profile; its sockets are its own", async () => {
     const agent = await agentOf(1);
     const status = processOf(agent);
-    for (const set of ["CapEff", "CapBnd"]) assert.equal(BigInt(`0x${status.get(set) ?? ""}`), (1n << NET_ADMIN) | (1n << SYS_ADMIN), set);
+    for (const set of ["CapEff", "CapBnd"]) assert.equal(BigInt(`0x${status.get(set) ?? ""}`), (1n << NET_ADMIN) | (1n << NET_RAW) | (1n << SYS_ADMIN), set);
     assert.equal(status.get("Seccomp"), "2", "a filter");
     const modes = await kubectl("-n", SYSTEM, "exec", agent.metadata.name, "-c", "cilium-agent", "--", "stat", "-c", "%a %u %F", "/var/run/cilium/cni.sock", "/var/run/cilium/monitor.sock");
     assert.deepEqual(modes.trim().split("\n"), ["600 0 socket", "600 0 socket"]);

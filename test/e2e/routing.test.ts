@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { apply, get, inNode, kubectl, namespace, NODES, readyCluster, refused, waitFor } from "./harness/cluster.ts";
+import { apply, command, get, inNode, kubectl, namespace, NODES, readyCluster, refused, waitFor } from "./harness/cluster.ts";
 import { createPods, type Flow, type FlowKind, type Pod } from "./harness/pods.ts";
 import { enforce, policy } from "./harness/policy.ts";
 
@@ -76,6 +76,41 @@ function flows(): readonly (readonly [string, Flow])[] {
     return [`p${from + 1} to ${address}, ${kind}`, pods[from].flow(kind, address, 8080, 50, 600)] as const;
   }));
 }
+
+interface NodeRow { readonly name: string; readonly routing: string; readonly reaches?: { readonly reached: number; readonly known: number; readonly latencySeconds?: { readonly median: number } }; readonly unreachedBy: readonly string[] }
+interface Overview { readonly objects: readonly { readonly name: string; readonly nodes: string }[]; readonly nodes: readonly { readonly node: string; readonly mode: string; readonly reached: number }[] }
+
+/** What the command prints, however it ends. */
+const cilium = async (...args: string[]): Promise<string> => (await command(["cilium", ...args])).stdout;
+const listed = async (): Promise<readonly NodeRow[]> => JSON.parse(await cilium("node", "list", "--output", "json")) as readonly NodeRow[];
+
+/** Who does not reach node-3, by what the command says. */
+async function unreachedBy(nodes: readonly string[]): Promise<void> {
+  await waitFor(`node-3 is not reached by ${nodes.join() || "nobody"}`, async () => {
+    const rows = await listed();
+    const [third] = rows.filter(({ name }) => name === "node-3");
+    return third?.unreachedBy.join() === nodes.join() && (nodes.length > 0 || rows.every(({ reaches }) => reaches?.reached === 2)) ? true : undefined;
+  }, () => cilium("routing", "peers"), { timeoutMs: 120_000, everyMs: 2_000 });
+}
+
+test("cilium routing status and cilium node list: objects, modes, who answers and how fast; a node that answers no more is named by the others, until it does", { timeout: 600_000 }, async () => {
+  await unreachedBy([]);
+  for (const { name, routing: mode, reaches } of await listed()) {
+    assert.deepEqual([mode, reaches?.known], ["Tunnel", 2], name);
+    assert.ok((reaches?.latencySeconds?.median ?? 0) > 0, name);
+  }
+  const { objects, nodes } = JSON.parse(await cilium("routing", "status", "--output", "json")) as Overview;
+  assert.deepEqual(objects.map(({ name, nodes: so }) => `${name} ${so}`), ["default 3/3"]);
+  assert.deepEqual(nodes.map(({ node, mode, reached }) => `${node} ${mode} ${reached}`), NODES.map(({ name }) => `${name} tunnel 2`));
+  const deaf = "add table inet e2e_deaf; add chain inet e2e_deaf in { type filter hook input priority 0; }; add rule inet e2e_deaf in icmp type echo-request drop; add rule inet e2e_deaf in icmpv6 type echo-request drop";
+  await inNode("node-3", ["nft", deaf]);
+  try {
+    await unreachedBy(["node-1", "node-2"]);
+  } finally {
+    await inNode("node-3", ["nft", "delete", "table", "inet", "e2e_deaf"]);
+  }
+  await unreachedBy([]);
+});
 
 describe("objects of users", () => {
   test("running nodes change over to native and back, one by one: connections go on, under policy, and at most what was on its way is lost", { timeout: 600_000 }, async (t) => {

@@ -67,7 +67,7 @@ function suite(): void {
     port = new LibbpfPort(join(fixture.bpffs, "cilium"));
     Datapath.load({ port, objects: join(ROOT, "build/bpf"), pinDir: join(fixture.bpffs, "cilium"), maxEntries: { rule_hits: RULES } });
     socket = join(fixture.folder, "run/inspect.sock");
-    server = await new InspectServer({ path: socket, logger: silent, source: async () => ({ maps: port.maps, state: STATE, identities: IDENTITIES, names: new Names(facts(), port.maps), encryption: async () => undefined }) }).listen();
+    server = await new InspectServer({ path: socket, logger: silent, source: async () => ({ maps: port.maps, state: STATE, identities: IDENTITIES, names: new Names(facts(), port.maps), encryption: async () => undefined, routing: () => undefined }) }).listen();
   });
   after(() => {
     server.close();

@@ -127,11 +127,11 @@ describe("what stands in the manifests", () => {
     assert.deepEqual(securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } });
   });
 
-  it("gives the agent two capabilities; its privileged init container mounts and ends", () => {
+  it("gives the agent three capabilities; its privileged init container mounts and ends", () => {
     const { spec } = find(objects(), "DaemonSet", "cilium").spec.template;
     const [agent] = spec.containers;
     assert.deepEqual(agent.securityContext, {
-      capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "SYS_ADMIN"] },
+      capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "SYS_ADMIN", "NET_RAW"] },
       seccompProfile: { type: "RuntimeDefault" },
       appArmorProfile: { type: "Unconfined" },
     });

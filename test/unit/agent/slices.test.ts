@@ -104,7 +104,7 @@ it("who asks for a look while one is under way gets that one", async () => {
 
 it("a scrape of ten thousand rules' counters reads them in slices", async () => {
   const map = filled("rule_hits", ruleHitCodec.size);
-  const metrics = new AgentMetrics({ map: (name) => (name === "rule_hits" ? map : undefined), fills: () => [], endpoints: () => ({ total: 0, ready: 0 }), appliedRevision: () => 1, addresses: () => [], encryption: () => Promise.resolve(undefined) });
+  const metrics = new AgentMetrics({ map: (name) => (name === "rule_hits" ? map : undefined), fills: () => [], endpoints: () => ({ total: 0, ready: 0 }), appliedRevision: () => 1, addresses: () => [], encryption: () => Promise.resolve(undefined), health: () => undefined });
   let body = "";
   await watched([map], async () => {
     ({ body } = await metrics.render());

@@ -56,6 +56,10 @@ export async function rowsOf(table: string, ...maps: readonly TestMap[]): Promis
 
 /** The same on a node that encrypts. */
 export async function rowsWith(table: string, encryption: Source["encryption"], ...maps: readonly TestMap[]): Promise<Row[]> {
+  return await rowsFrom(table, { encryption, routing: () => undefined }, ...maps);
+}
+
+export async function rowsFrom(table: string, { encryption, routing }: Pick<Source, "encryption" | "routing">, ...maps: readonly TestMap[]): Promise<Row[]> {
   const byName = new Map(maps.map((map) => [map.name, map]));
   const names = new Names({
     node: "node-1",
@@ -69,7 +73,7 @@ export async function rowsWith(table: string, encryption: Source["encryption"], 
     device: (ifindex) => (ifindex === 12 ? "lxc00000000" : undefined),
     portClass: (number) => (number === types.CLASS_PORTS + 1 ? { identity: 300, ports: [{ name: "http", port: 8080, protocol: 6 }] } : undefined),
   }, byName);
-  const source: Source = { maps: byName, state: STATE, identities: LABELS, names, encryption };
+  const source: Source = { maps: byName, state: STATE, identities: LABELS, names, encryption, routing };
   const rows: Row[] = [];
   for await (const batch of (TABLES.get(table) ?? failed(table)).rows(source)) rows.push(...batch);
   return rows;
