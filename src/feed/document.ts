@@ -40,6 +40,7 @@ type RecordText = readonly [kind: string, key: string | number, ...rest: Json[]]
 
 const PART_BYTES = 64 * 1024;
 const MAX_PARTS = 4096;
+const MOST_BUCKETS = 1 << 20;
 /** The CRD's limit. A record that alone would pass it travels in pieces. */
 const MAX_PART_BYTES = 1024 * 1024;
 /** Characters; with what JSON adds to them mostly less than a part. */
@@ -57,8 +58,9 @@ export function encodeDocument(document: Document): readonly Part[] {
   for (let count = 1; ; count *= 2) {
     const buckets = Array.from({ length: count }, (): string[] => []);
     for (const { bucket, text } of texts) buckets[bucket % count]?.push(text);
-    const fits = buckets.every((bucket) => bucket.length <= 1 || sizeOf(bucket) <= PART_BYTES);
-    if (fits || count >= MAX_PARTS) return buckets.filter((bucket) => bucket.length > 0).map((bucket) => partOf(bucket));
+    const isWithin = (most: number): boolean => buckets.every((bucket) => bucket.length <= 1 || sizeOf(bucket) <= most);
+    // Two long records that meet in one of so many buckets must not stop all that the node is told.
+    if (isWithin(PART_BYTES) || (count >= MAX_PARTS && (isWithin(MAX_PART_BYTES) || count >= MOST_BUCKETS))) return buckets.filter((bucket) => bucket.length > 0).map((bucket) => partOf(bucket));
   }
 }
 

@@ -137,7 +137,7 @@ export class CiliumOperator extends SafeOperator {
       policyChanged: (key) => this.#addPolicy(key),
     });
     const onDenials = (namespace: string): void => this.#addAll(namespace === "" ? this.#policies.keys() : this.#policies.keysOf(namespace));
-    this.#warnings = new PolicyWarnings({ policyOptions: options.policyOptions, policies: this.#policies.effective, onDenials });
+    this.#warnings = new PolicyWarnings({ policyOptions: options.policyOptions, policies: () => this.#policies.effective, onDenials });
   }
 
   /** Follows all sources; called by the base class's start(). */

@@ -63,7 +63,10 @@ export class PolicyBook {
   readonly #entries = new Map<PolicyKey, PolicyEntry>();
   readonly #byUid = new Map<string, PolicyKey>();
   readonly #byNamespace = new Map<string, Set<PolicyKey>>();
+  readonly #rows = new Map<string, PolicyRow[]>();
   readonly #effective = new Map<string, readonly PolicyRow[]>();
+  /** Namespaces whose array of `#effective` is older than their rows. */
+  readonly #stale = new Set<string>();
   readonly #groups = new Map<string, CidrGroup>();
   readonly #nodes = new Map<string, NodePeer>();
   readonly #services = new Map<string, Map<string, ServicePeer>>();
@@ -79,8 +82,16 @@ export class PolicyBook {
     this.#quota = quota;
   }
 
-  /** Namespace -> enforced policies by uid, under "" those of the whole cluster; a change makes a new array. */
+  /**
+   * Namespace -> enforced policies by uid, under "" those of the whole cluster; to be asked for anew after a change, when a
+   * namespace whose policies changed has a new array: one for many changes, as there may be very many policies.
+   */
   get effective(): ReadonlyMap<string, readonly PolicyRow[]> {
+    for (const namespace of this.#stale) {
+      const rows = this.#rows.get(namespace);
+      put(this.#effective, namespace, rows && [...rows]);
+    }
+    this.#stale.clear();
     return this.#effective;
   }
 
@@ -210,11 +221,13 @@ export class PolicyBook {
   }
 
   #replace(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
-    const before = this.#effective.get(namespace) ?? [];
-    const rest = before.filter((row) => row !== previous);
-    const rows = current === undefined ? rest : rest.toSpliced(placeOf(current, rest), 0, current);
-    if (rows.length === 0) this.#effective.delete(namespace);
-    else this.#effective.set(namespace, rows);
+    const rows = this.#rows.get(namespace) ?? [];
+    const at = previous === undefined ? -1 : rows.indexOf(previous, placeOf(previous, rows));
+    if (at >= 0) rows.splice(at, 1);
+    if (current !== undefined) rows.splice(placeOf(current, rows), 0, current);
+    if (rows.length === 0) this.#rows.delete(namespace);
+    else this.#rows.set(namespace, rows);
+    this.#stale.add(namespace);
     this.#listener.policiesChanged(namespace, previous, current);
   }
 }

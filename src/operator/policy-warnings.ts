@@ -15,7 +15,7 @@ import type { NodeRow } from "./rows.ts";
 export interface PolicyWarningsOptions {
   readonly policyOptions: PolicyOptions;
   /** Namespace -> policies in force; a change makes a new array. */
-  readonly policies: ReadonlyMap<string, readonly PolicyRow[]>;
+  readonly policies: () => ReadonlyMap<string, readonly PolicyRow[]>;
   /** What the policies of the namespace deny has changed; of "" those of the whole cluster. */
   readonly onDenials: (namespace: string) => void;
 }
@@ -64,7 +64,7 @@ export class PolicyWarnings {
     const known = this.#found.get(policy);
     if (known !== undefined && known.addresses === this.#addresses && known.denials.every((one, index) => one === denials[index])) return known.warnings;
     const { policyOptions, policies } = this.#options;
-    const limit = Math.min(MOST_FOR_ONE, Math.ceil(COMPARISONS / (policies.get(policy.namespace)?.length ?? 1)));
+    const limit = Math.min(MOST_FOR_ONE, Math.ceil(COMPARISONS / (policies().get(policy.namespace)?.length ?? 1)));
     const warnings = distinct([...policyWarnings(policy, this.#addresses, policyOptions), ...shadowWarnings(policy, denials, policyOptions, limit)]);
     this.#found.set(policy, { addresses: this.#addresses, denials, warnings });
     return warnings;
@@ -72,7 +72,7 @@ export class PolicyWarnings {
 
   /** The same object as long as the same versions deny. To be asked for as well when a policy is gone. */
   denialsIn(namespace: string): Denials {
-    const all = this.#options.policies.get(namespace) ?? NONE;
+    const all = this.#options.policies().get(namespace) ?? NONE;
     const known = this.#denying.get(namespace);
     if (known?.all === all) return known.denials;
     const rows = all.filter(denies);

@@ -6,6 +6,7 @@ import type { NodeState, PeerSelector, PolicyRef, PortMatch, Rule, RuleName } fr
 import { decodeDocument, encodeDocument, hasPieces, hashOf, manifestHash, nextDocument } from "../../../src/feed/document.ts";
 import type { Document } from "../../../src/feed/document.ts";
 import { formatOf } from "../../../src/feed/formats.ts";
+import { hash32 } from "../../../src/lib/hash.ts";
 import { nodeKey } from "../../../src/feed/names.ts";
 
 /** Plain objects, as the decoder makes them. */
@@ -210,4 +211,15 @@ test("what is too long for a part travels in pieces, which an older agent is not
   assert.throws(() => decodeDocument(parts.slice(1).map(({ data }) => data)), /pieces of|no routing|rules of/);
   const plain = encodeDocument({ ...original, state: { ...original.state, selectors: new Map([...selectors].slice(2)) } });
   assert.equal(hasPieces(plain), false, "text that looks like it is none");
+});
+
+test("two long records that meet in one part of thousands go on: what one user writes stops no node's state", () => {
+  const bucketOf = (id: string): number => hash32(`selector/${id}`) % 4096;
+  const ids = Array.from({ length: 20_000 }, (_, at) => at.toString(16).padStart(16, "0"));
+  const first = "f".repeat(16);
+  const second = ids.find((id) => bucketOf(id) === bucketOf(first)) ?? assert.fail("no such id");
+  const blocks = Array.from({ length: 30_000 }, (_, at) => ({ cidr: `10.${at >> 8}.${at & 255}.0/24`, except: [] }));
+  const selectors = new Map<string, PeerSelector>([[second, { kind: "cidrs", blocks, scopes: ["world"] }], [first, { kind: "cidrs", blocks: blocks.slice(1), scopes: ["world"] }]]);
+  const parts = encodeDocument({ ...large(1, ""), state: { ...large(1, "").state, selectors } });
+  assert.deepEqual(decodeDocument(parts.map(({ data }) => data)).state.selectors, selectors);
 });

@@ -38,7 +38,7 @@ test(`${NODES} nodes acknowledge ${POLICIES} policies one after the other: the w
       policies.changed(KIND, `ns/${name}`, object(name, status)); // the watch shows it
     },
   } as unknown as KubeClient;
-  const warnings = new PolicyWarnings({ policyOptions: { cidrMatchMode: new Set() }, policies: policies.effective, onDenials: () => undefined });
+  const warnings = new PolicyWarnings({ policyOptions: { cidrMatchMode: new Set() }, policies: () => policies.effective, onDenials: () => undefined });
   const statuses = new PolicyStatuses({ client, policies, standings, warnings, events: { record: () => Promise.resolve() }, now: () => new Date() });
   const ended = new AbortController();
   const startedMs = performance.now();
