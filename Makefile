@@ -22,7 +22,7 @@ help: ## Show this list
 demo: $(SETUP_STAMP) ## The whole story on a real cluster: install, a policy, who reached whom before and after
 	@$(NODE) src/demo/main.ts
 TIERS ?=
-test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf node e2e, and kernels only by name)
+test: $(SETUP_STAMP) ## All tests; the last line is the sum. TIERS="unit node" runs some (lint verify unit bpf kernels node e2e)
 	@$(NODE) test/run.ts $(TIERS)
 setup: ## Install what the machine and the checkout lack (Debian 12 and 13, Ubuntu 24.04)
 	@src/cluster/setup.sh
@@ -110,7 +110,7 @@ verify: $(SETUP_STAMP) ## Fail when something generated is not what its source s
 TEST_LIMIT_MS = 300000
 TEST = $(NODE) --test --test-timeout=$(TEST_LIMIT_MS) --test-reporter=./test/reporter.ts
 test-e2e: TEST_LIMIT_MS = 900000
-test-kernels record-instructions: TEST_LIMIT_MS = 900000
+test-kernels record-instructions: TEST_LIMIT_MS = 1500000
 lint: $(SETUP_STAMP) ## Types, type-aware lint, import direction, nothing of this machine in the repository
 	@node_modules/.bin/tsc --noEmit
 	@node_modules/.bin/oxlint -c config/oxlint.json --type-aware --quiet src test
@@ -132,10 +132,10 @@ test-e2e: programs image cli build/bin/e2e-probe ## Real clusters (root)
 build/bin/argocd-sync: $(wildcard test/e2e/argocd/*)
 	@mkdir -p $(@D)
 	go=$$($(NODE) src/cluster/binaries/go.ts argocd-sync) && cd test/e2e/argocd && CGO_ENABLED=0 GOWORK=off $$go build -trimpath -buildvcs=false -o $(CURDIR)/$@ .
-test-nightly: TEST_LIMIT_MS = 3600000
+test-nightly test-oracle: export RECORD_NIGHTLY = 1
+test-nightly test-oracle: TEST_LIMIT_MS = 3600000
 test-nightly: programs image cli build/bin/e2e-probe ## What takes too long for `make test`, on clusters of its own (root)
-	@$(TEST) --test-concurrency=1 'test/nightly/**/*.test.ts'
-test-oracle: TEST_LIMIT_MS = 3600000
+	@$(TEST) --test-concurrency=1 'test/nightly/**/*.test.ts' test/e2e/upgrade.test.ts
 test-oracle: $(SETUP_STAMP) bpf build/bpf-test/outer.o ## 100,000 random policy sets against the naive reading of the languages, some in the kernel (part of test-nightly; root)
 	@$(TEST) test/nightly/oracle.test.ts
 build/bin/e2e-probe: test/e2e/harness/probe.c $(wildcard test/e2e/harness/*.h)

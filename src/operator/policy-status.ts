@@ -52,6 +52,7 @@ export function policyStatus(entry: PolicyEntry, findings: Findings, now: string
   const conditions = verdicts.map(([type, verdict]) => condition(type, verdict, object, now));
   if (entry.kind === "ClusterNetworkPolicy") return { conditions }; // its schema has no more
   return {
+    observedGeneration: object.metadata.generation ?? 0,
     enforced: `${isWatching ? "audit " : ""}${enforced}/${findings.nodes.length}`,
     endpoints: findings.endpoints,
     ...(failing.length === 0 ? {} : { failingNodes: failing.map(({ node, message }) => ({ node, message })) }),

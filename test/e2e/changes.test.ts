@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 
-import { apply, get, inNode, kubectl, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, get, kubectl, namespace, NODES, readyCluster, waitFor } from "./harness/cluster.ts";
+import { kernelKnows } from "./harness/faults.ts";
 import { containerPid, createPods, type Pod, type PodObject } from "./harness/pods.ts";
 import { enforce, policy, remove, settled, waitCondition } from "./harness/policy.ts";
 import { traffic } from "./harness/traffic.ts";
@@ -76,13 +77,8 @@ test("a namespace that goes leaves nothing: no endpoint, no address in a kernel,
   const short = Object.values(await createPods(gone.name, [{ name: "a", node: 1, labels: { app: "a" } }, { name: "b", node: 2, labels: { app: "b" } }]));
   await enforce(gone.name, policy("a", { endpointSelector: selects("a"), ingress: [from("b", 8080)] }));
   await kubectl("delete", "namespace", gone.name, "--timeout=270s");
-  const addresses = short.map(({ ipv4 }) => ipv4.split(".").join(","));
   for (const { name } of NODES) {
-    const dump = ["sh", "-c", "for map in ipcache endpoints flows; do bpftool map dump pinned $(ls -d /sys/fs/bpf/cilium/${map}_*); done | tr -d ' \\n'"];
-    await waitFor(`no address of ${gone.name} on ${name}`, async () => {
-      const maps = await inNode(name, dump);
-      return addresses.some((address) => maps.includes(`255,255,${address}]`)) ? undefined : true;
-    }, async () => addresses.join(" "), { timeoutMs: 30_000 });
+    for (const { ipv4 } of short) await waitFor(`no ${ipv4} of ${gone.name} on ${name}`, async () => ((await kernelKnows(name, ipv4)) ? undefined : true), async () => ipv4, { timeoutMs: 30_000 });
   }
   const { items } = await get<{ items: { metadata: { namespace: string } }[] }>("cep", "-A");
   assert.deepEqual(items.filter(({ metadata }) => metadata.namespace === gone.name), []);

@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { apply, command, get, inNode, kubectl, namespace, node, readyCluster, waitFor } from "./harness/cluster.ts";
-import { agentDies, agentPod, killApiServer, killContainerd, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
+import { agentDies, agentPod, kernelKnows, killApiServer, killContainerd, kubeProxy, onDisk, power, repairCluster, scaleOperator, withoutAgent } from "./harness/faults.ts";
 import { containerPid, createPods, type Pod, type PodObject, podObject, type PodSpec, readyPods } from "./harness/pods.ts";
 import { conditionOf, enforce, getPolicy, policy } from "./harness/policy.ts";
 import { type Traffic, traffic } from "./harness/traffic.ts";
@@ -193,13 +193,22 @@ describe("CNI DEL without an agent", () => {
 });
 
 describe("nodes", () => {
-  test("a node whose power is cut makes Enforced Unknown and is named; it comes back under policy", { timeout: 900_000 }, async () => {
-    await createPods(ns.name, [{ name: "on-3", node: 3, labels: { app: "lonely" } }, { name: "on-1", node: 1, labels: { app: "lonely" } }]);
+  test("a node dies under traffic: its pod's address means nobody before the node can give it again, Enforced is Unknown and names it; it comes back under policy, and the others notice nothing", { timeout: 900_000 }, async () => {
+    const moving: PodSpec = { name: "moving", node: 3, labels: { app: "frontend" } };
+    const { moving: dying } = await createPods(ns.name, [{ name: "on-3", node: 3, labels: { app: "lonely" } }, { name: "on-1", node: 1, labels: { app: "lonely" } }, moving]);
+    assert.ok(dying);
     const lonely = { endpointSelector: selects("lonely"), ingress: [{ fromEndpoints: [selects("frontend")] }] };
     await enforce(ns.name, policy("lonely", lonely));
+    assert.ok(await kernelKnows("node-1", dying.ipv4) && await kernelKnows("node-2", dying.ipv4), "the pod's address is known before");
+    const running = await startTraffic(600);
     await power(3, false);
     try {
       await apply(policy("lonely", { ...lonely, ingress: [{ fromEndpoints: [selects("other")] }] }), "-n", ns.name);
+      // As a controller replaces what was lost with a node.
+      await kubectl("delete", "pod", "moving", "-n", ns.name, "--force", "--grace-period=0");
+      for (const each of ["node-1", "node-2"]) await waitFor(`${dying.ipv4} is nobody's on ${each}`, async () => ((await kernelKnows(each, dying.ipv4)) ? undefined : true), () => kubectl("get", "cep", "-n", ns.name), { timeoutMs: 120_000 });
+      const { moving: moved } = await createPods(ns.name, [{ ...moving, node: 1 }]);
+      await moved?.reaches("tcp", (await current())("api-far").ipv4, 8080);
       const object = await waitFor("Enforced is Unknown and names node-3", async () => {
         const found = await getPolicy(ns.name, "lonely");
         return conditionOf(found, "Enforced")?.status === "Unknown" ? found : undefined;
@@ -215,7 +224,9 @@ describe("nodes", () => {
     const { "on-3": back } = await readyPods(ns.name, ["on-3"]);
     await pod("other").reaches("tcp", back?.ipv4 ?? "", 8080);
     await pod("frontend").isCutFrom("tcp", back?.ipv4 ?? "", 8080);
-    await kubectl("delete", "pod", "on-3", "on-1", "-n", ns.name, "--wait=false");
+    for (const each of ["node-1", "node-2"]) assert.ok(!(await kernelKnows(each, dying.ipv4)), `the node that is back does not speak for ${dying.ipv4} on ${each}`);
+    await running.judge();
+    await kubectl("delete", "pod", "on-3", "on-1", "moving", "-n", ns.name, "--wait=false");
   });
 
   test("a cold boot of all nodes: no DNS, no kube-proxy, and the operator last", { timeout: 1_260_000 }, async () => {

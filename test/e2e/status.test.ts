@@ -1,5 +1,8 @@
 /** What the user reads about a policy: columns, conditions, events, and who must have applied it. */
 import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, describe, test } from "node:test";
 
 import { apply, command, get, kubectl, must, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
@@ -46,6 +49,36 @@ describe("the status of a policy", { concurrency: 3 }, () => {
       return /Events:\s+Type\s+Reason/.test(text) && /Enforced/.test(text.slice(text.indexOf("Events:"))) ? text : undefined;
     }, () => kubectl("describe", "cnp", "three", "-n", ns.name), { timeoutMs: 15_000 });
     for (const word of ["Conditions:", "Enforced", "Valid", "Ready", "Observed Generation"]) assert.ok(described.includes(word), word);
+  });
+
+  test("helm --wait ends when the policy that it applies is in force, and fails with one that is not valid", { timeout: 300_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "status-chart-"));
+    const helm = (...args: string[]): ReturnType<typeof command> => command(["helm", ...args, "waits", folder, "--namespace", ns.name, "--wait"]);
+    const write = (ingress: readonly object[]): Promise<void> => writeFile(join(folder, "templates/waits.yaml"), JSON.stringify(policy("waits", { endpointSelector: selects("a"), ingress })));
+    const enforced = async (): Promise<readonly unknown[]> => {
+      const object = await getPolicy(ns.name, "waits");
+      return [object.metadata.generation, object.status?.observedGeneration, object.status?.enforced, conditionOf(object, "Ready")?.status];
+    };
+    try {
+      await mkdir(join(folder, "templates"));
+      await writeFile(join(folder, "Chart.yaml"), JSON.stringify({ apiVersion: "v2", name: "waits", version: "0.0.1" }));
+      await write([{ fromEndpoints: [selects("b")] }]);
+      const installed = await helm("install", "--timeout=120s");
+      assert.equal(installed.code, 0, installed.stderr);
+      assert.deepEqual(await enforced(), [1, 1, "3/3", "True"]);
+      await write([{ fromEndpoints: [selects("client")] }]);
+      const upgraded = await helm("upgrade", "--timeout=120s");
+      assert.equal(upgraded.code, 0, upgraded.stderr);
+      assert.deepEqual(await enforced(), [2, 2, "3/3", "True"]);
+      await write([{ fromEndpoints: [selects("b")], toPort: [] }]);
+      const refused = await helm("upgrade", "--timeout=20s");
+      assert.notEqual(refused.code, 0, "a policy that is not valid is not waited for with success");
+      assert.match(refused.stderr, /not ready|deadline/i);
+      assert.deepEqual(await enforced(), [3, 3, "3/3", "False"]);
+    } finally {
+      await command(["helm", "uninstall", "waits", "--namespace", ns.name]);
+      await rm(folder, { recursive: true });
+    }
   });
 
   test("a change moves the generation, and the conditions follow it", async () => {

@@ -17,14 +17,14 @@ import { plainName } from "./sources.ts";
 
 const RECORDS = join(import.meta.dirname, "instructions.json");
 const RECORD = process.env["RECORD_INSTRUCTIONS"] !== undefined;
-const BOOT_LIMIT_MS = 780_000;
+const BOOT_LIMIT_MS = 1_320_000;
 const SUM = /^(\d+) passed, 0 failed, \d+ skipped\r?$/gm;
 const STATUS = /^rows of (\S+): exit status (\d+)\r?$/gm;
 const END = /^rows: the end\r?$/m;
 const SKIP = /^ {2}SKIP \S+: (.+): (.+?)\r?$/gm;
-/** An emulated machine has no time for packets by the hundred thousand. */
-const TOO_MANY_PACKETS = "test/bpf/pressure.test.ts";
-const ROWS = readdirSync(join(import.meta.dirname, "../bpf")).filter((file) => file.endsWith(".test.ts")).map((file) => `test/bpf/${file}`).filter((file) => file !== TOO_MANY_PACKETS).toSorted();
+/** An emulated machine has no time for packets by the thousand, and for what is told of each. */
+const TOO_MANY_PACKETS: readonly string[] = ["test/bpf/pressure.test.ts", "test/bpf/loss.test.ts"];
+const ROWS = readdirSync(join(import.meta.dirname, "../bpf")).filter((file) => file.endsWith(".test.ts")).map((file) => `test/bpf/${file}`).filter((file) => !TOO_MANY_PACKETS.includes(file)).toSorted();
 
 type Records = Record<string, Instructions>;
 
@@ -90,7 +90,7 @@ for (const { release, missing, booted } of machines) {
       const sums = [...said.matchAll(SUM)].map(([, count]) => Number(count));
       assert.equal(sums.filter((count) => count > 0).length, ROWS.length, `a file of which no row ran:\n${said}`);
       process.stderr.write(`  Linux ${release.version}: ${sums.reduce((sum, count) => sum + count, 0)} packet rows passed\n`);
-      await t.test(TOO_MANY_PACKETS, { skip: "an emulated machine has no time for packets by the hundred thousand" }, () => undefined);
+      for (const file of TOO_MANY_PACKETS) await t.test(file, { skip: "an emulated machine has no time for packets by the thousand" }, () => undefined);
       for (const [, name = "", reason = ""] of said.matchAll(SKIP)) await t.test(name, { skip: reason }, () => undefined);
     });
   });

@@ -7,6 +7,8 @@ import { capture } from "../../src/cluster/process.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const FILE = join(ROOT, "test/bench/NIGHTLY.md");
+/** `make test-nightly` and `make test-oracle` write down what they count; a run of one test by hand, and `make test`, change no file. */
+const RECORDS = process.env["RECORD_NIGHTLY"] !== undefined;
 const HEAD = `# What the nightly tests counted
 
 Written by \`make test-nightly\`, each test its own row; do not edit.
@@ -29,6 +31,7 @@ export async function recorded(test: string, run: () => Promise<string>): Promis
 const firstLine = (error: unknown): string => (String(error).split("\n")[0] ?? "").replaceAll("|", "\\|").slice(0, 300);
 
 async function write(test: string, result: string, startedMs: number): Promise<void> {
+  if (!RECORDS) return;
   const { stdout: commit } = await capture(["git", "-C", ROOT, "describe", "--always", "--dirty"]);
   const machine = `commit ${commit.trim()}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? "?"}, load average ${(loadavg()[0] ?? 0).toFixed(1)} at the end`;
   const run = `${new Date(startedMs).toISOString()}, ${Math.ceil((Date.now() - startedMs) / 60_000)} min, ${machine}`;

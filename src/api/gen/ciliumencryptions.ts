@@ -80,7 +80,7 @@ export interface CiliumEncryption {
    */
   status?: {
     /**
-     * Generation of the object that this status is about.
+     * Generation of the object that this status is about; -1 as long as the operator has not looked at it.
      */
     observedGeneration?: number;
     /**

@@ -2561,6 +2561,10 @@ export interface CiliumNetworkPolicy {
    */
   status?: {
     /**
+     * metadata.generation that this status speaks of; -1 as long as the operator has not looked at the object.
+     */
+    observedGeneration?: number;
+    /**
      * Nodes that enforce this generation / nodes that run a selected pod, such as 3/3.
      */
     enforced?: string;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { findNode } from "../../../src/cluster/config.ts";
 import { isAlive, readPidFile } from "../../../src/cluster/process.ts";
-import { CONFIG, get, kubectl, must, ROOT, shell, waitFor } from "./cluster.ts";
+import { CONFIG, get, inNode, kubectl, must, ROOT, shell, waitFor } from "./cluster.ts";
 import { containerPid, isReady, type PodObject } from "./pods.ts";
 
 const SYSTEM = "kube-system";
@@ -116,4 +116,10 @@ export async function onDisk(node: number, folder: string): Promise<string[]> {
   const { disk } = findNode(CONFIG, `node-${node}`);
   const { stdout } = await shell(`ls -1 ${disk}/var/lib/cilium/${folder} 2>/dev/null`);
   return stdout.split("\n").filter((name) => name !== "");
+}
+
+/** Whether an entry of the node's addresses, endpoints or flows holds the IPv4 address. */
+export async function kernelKnows(node: string, ipv4: string): Promise<boolean> {
+  const dump = ["sh", "-c", "for map in ipcache endpoints flows; do bpftool map dump pinned $(ls -d /sys/fs/bpf/cilium/${map}_*); done | tr -d ' \\n'"];
+  return (await inNode(node, dump)).includes(`255,255,${ipv4.split(".").join(",")}]`);
 }

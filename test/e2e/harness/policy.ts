@@ -17,6 +17,7 @@ export interface Condition {
 export interface PolicyObject {
   readonly metadata: { readonly name: string; readonly generation: number };
   readonly status?: {
+    readonly observedGeneration?: number;
     readonly enforced?: string;
     readonly endpoints?: number;
     readonly failingNodes?: readonly { readonly node: string; readonly message: string }[];

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { load } from "js-yaml";
+import { RELEASES } from "../../kernels/kernels.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
 const files = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" })
@@ -74,4 +75,17 @@ test("the first sample is the article's first manifest, byte for byte", () => {
     "",
   ];
   assert.equal(read("samples/allow-frontend-to-api.yaml"), article.join("\n"));
+});
+
+test("what README says is tested is what the tests run on, and kind's file is what the chart needs", () => {
+  const readme = read("README.md");
+  const row = (name: string): string => readme.split("\n").find((line) => line.startsWith(`| ${name} |`)) ?? "";
+  const versions = [/"(1\.\d+\.\d+)"/.exec(read("test/e2e/oldest-kubernetes.test.ts"))?.[1], /^K8S \?= (\S+)$/m.exec(read("Makefile"))?.[1]];
+  assert.ok(row("Kubernetes").endsWith(`| ${versions.join(", ")} |`), row("Kubernetes"));
+  const oldest = />=(\d+\.\d+)/.exec(read("config/helm/cilium/Chart.yaml"))?.[1] ?? "";
+  assert.ok(row("Kubernetes").startsWith(`| Kubernetes | ${oldest} and newer`), `the chart wants ${oldest}`);
+  assert.ok((versions[0] ?? "").startsWith(`${oldest}.`), "the oldest that the chart admits is tested");
+  for (const { version } of RELEASES) assert.match(row("Linux on the nodes"), new RegExp(`\\b${version.replace(".", "\\.")}\\b`));
+  const kind = load(read("config/kind.yaml")) as { networking: { disableDefaultCNI: boolean; ipFamily: string; kubeProxyMode?: string }; nodes: { role: string }[] };
+  assert.deepEqual([kind.networking.disableDefaultCNI, kind.networking.ipFamily, kind.networking.kubeProxyMode, kind.nodes.length], [true, "dual", undefined, 3]);
 });

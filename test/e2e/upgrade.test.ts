@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
-import { CURRENT, earlier, whyNotInHistory } from "../e2e/harness/earlier.ts";
-import { sideCluster } from "../e2e/harness/side-cluster.ts";
-import { recorded } from "./record.ts";
+import { CURRENT, earlier, whyNotInHistory } from "./harness/earlier.ts";
+import { sideCluster } from "./harness/side-cluster.ts";
+import { recorded } from "../nightly/record.ts";
 
 /** Node states of format 1 only; every map has another layout, or a pin without its size in the name. */
 const OLDEST = "545c3270f9564681be9413d8badabdf610ec04f9";
@@ -16,14 +16,14 @@ const FORMER = "dea2f754d9febca316ddc9bb9c831ac82d0d3562";
 
 const missing = await whyNotInHistory(OLDEST, FORMER);
 
-test("helm upgrade from the oldest version to this one, and back to a former one, under traffic: no connection is lost, nothing forbidden passes", { skip: missing ?? false, timeout: 900_000 }, async () => {
+test("helm upgrade from the oldest version to this one, and back to a former one, under traffic: no connection is lost, nothing forbidden passes", { skip: missing ?? false, timeout: 900_000 }, async (context) => {
   const [oldest, former] = [await earlier(OLDEST), await earlier(FORMER)];
   const cluster = sideCluster("upgr", 81, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
   cluster.adopt();
   after(() => cluster.remove());
   await cluster.make("cluster");
-  const { Story } = await import("../e2e/harness/upgrade-story.ts");
-  const { inWords, sumOf } = await import("../e2e/harness/traffic.ts");
+  const { Story } = await import("./harness/upgrade-story.ts");
+  const { inWords, sumOf } = await import("./harness/traffic.ts");
   await recorded("M12, M13: helm upgrade from the oldest version, and back to a former one, under traffic", async () => {
     const story = await Story.begin(oldest, [former, CURRENT]);
     const installed = await story.kept((format) => format === 1);
@@ -34,6 +34,8 @@ test("helm upgrade from the oldest version to this one, and back to a former one
     const back = await story.upgrade(former);
     const downgraded = await story.kept((format) => format === 2);
     assert.notDeepEqual(downgraded.maps, upgraded.maps);
-    return `2 nodes, there and back: ${inWords(sumOf([there, back]))}`;
+    const counted = `2 nodes, there and back: ${inWords(sumOf([there, back]))}`;
+    context.diagnostic(counted);
+    return counted;
   });
 });
