@@ -45,14 +45,15 @@ export interface Results {
 }
 
 const FINDINGS = join(import.meta.dirname, "FINDINGS.md");
+const NIGHTLY = join(import.meta.dirname, "NIGHTLY.md");
 const UNITS: Readonly<Record<Kind, string>> = { "stream": "Gbit/s", "round trips": "/s", "connections": "/s" };
 const CPU_UNITS: Readonly<Record<Kind, string>> = { "stream": "CPU s/GB", "round trips": "CPU µs each", "connections": "CPU µs each" };
 const NAMES: Readonly<Record<Kind, string>> = { "stream": "M1 TCP stream", "round trips": "M2 TCP round trips", "connections": "M8 new TCP connections" };
 /** The lower end of the interval of the ratio must reach it. */
-const RATIO_BARS: Readonly<Record<Kind, number>> = { "stream": 0.98, "round trips": 0.98, "connections": 0.95 };
+const RATIO_BARS: Readonly<Record<Kind, number>> = { "stream": 1, "round trips": 0.98, "connections": 0.95 };
 
 export function report(results: Results): string {
-  const sections = [heading(results), failures(results.problems), traffic(results), policy(results.changes), cni(results.adds), rss(results.memory), findings(), raw(results)];
+  const sections = [heading(results), failures(results.problems), traffic(results), policy(results.changes), cni(results.adds), rss(results.memory), nightly(), findings(), raw(results)];
   return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
 }
 
@@ -212,6 +213,12 @@ function rss(result: MemoryResult | undefined): string {
 
 function failures(problems: readonly string[]): string {
   return problems.length === 0 ? "" : ["## Not measured", "", ...problems.map((problem) => `- ${problem}`)].join("\n");
+}
+
+/** What the nightly tests counted when they ran last: M12 and M13 are counts of packets, no rates. */
+function nightly(): string {
+  const counts = readFileSync(NIGHTLY, "utf8").split("\n").filter((line) => line.startsWith("| M1"));
+  return ["## M12, M13: packets wrongly passed or lost", "", "As `make test-nightly` counted them, from NIGHTLY.md.", "", "| test | result | run |", "|---|---|---|", ...counts].join("\n");
 }
 
 function findings(): string {
