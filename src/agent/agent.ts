@@ -112,6 +112,7 @@ export class Agent {
     this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
     this.#health = this.#askOthers(core);
+    watchLosses((loss) => this.#lost(loss, core, network, cluster), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
     await this.#serve(core, network, this.#routing);
     this.#housekeep(core);
     this.#keepLooking(core, preflight);
@@ -242,7 +243,6 @@ export class Agent {
   async #serve(core: Core, network: NodeNetwork, routing: NodeRouting): Promise<void> {
     const { paths, cniBinPath: binPath, cniConfPath: confPath, cniExclusive: exclusive } = this.#config;
     const guarded = routing.run();
-    watchLosses((loss) => this.#lost(loss, core, network), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
     core.enforcer.applyNow();
     await this.#monitor(core, network);
     await new InspectServer({ path: join(paths.run, "inspect.sock"), source: () => inspectSource(this.#config.nodeName, core, network, { encryption: async () => await this.#encryption?.facts(), routing: () => this.#routing?.facts(this.#health?.report()) }), logger: this.#logger }).listen();
@@ -256,9 +256,11 @@ export class Agent {
   }
 
   /** Somebody took away, or changed, what the node's network needs. */
-  #lost(loss: Loss, core: Core, network: NodeNetwork): void {
+  #lost(loss: Loss, core: Core, network: NodeNetwork, cluster: ClusterAccess): void {
     if (loss.of === "programs") return this.#programsLost(core, network);
     if (loss.of === "pod" && !core.links.isAttached(loss.address)) return;
+    // No answer comes to an address that is gone, and the silence would be waited out: the API server is asked anew.
+    if (loss.of === "address" && core.state.local.internalIps.includes(loss.address)) cluster.transport.close();
     this.#routing?.touch();
     this.#encryption?.touch();
   }

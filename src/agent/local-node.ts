@@ -1,6 +1,7 @@
 /** Who this node is: its addresses and pod CIDRs, as its Node object says. */
 import { isDeepStrictEqual } from "node:util";
 import { AddressPool } from "../cni/index.ts";
+import type { AddressedDevice, DeviceAddress } from "../kernel/index.ts";
 import { familyOf, formatAddress, parseCidr } from "../lib/ip.ts";
 import { sleep } from "../lib/backoff.ts";
 import { AbortedError } from "../lib/errors.ts";
@@ -10,19 +11,13 @@ import type { KeptTable } from "./kept-table.ts";
 import type { NodeRow } from "./objects.ts";
 import type { LocalNode } from "./peers.ts";
 
-/** A device as `ip -json address show` tells of it. */
-export interface ShownAddress {
-  readonly ifname: string;
-  readonly addr_info: readonly { readonly local?: string; readonly prefixlen?: number; readonly scope?: string }[];
-}
-
 /**
- * Of these devices, what the Node object does not name. A whole-length prefix is how a service's address comes to a node
+ * Of the underlay devices, what the Node object does not name. A whole-length prefix is how a service's address comes to a node
  * and goes (keepalived): not the node's own.
  */
-export function furtherAddresses(shown: readonly ShownAddress[], devices: readonly string[], named: readonly string[]): readonly string[] {
-  const infos = shown.filter(({ ifname }) => devices.includes(ifname)).flatMap(({ addr_info }) => addr_info);
-  return infos.flatMap(({ local = "", scope, prefixlen }) => (scope === "global" && prefixlen !== (local.includes(":") ? 128 : 32) && !named.includes(local) ? [local] : []));
+export function furtherAddresses(underlay: readonly Pick<AddressedDevice, "addresses">[], named: readonly string[]): readonly string[] {
+  const isFurther = ({ address, prefix, scope }: DeviceAddress): boolean => scope === "global" && prefix !== (address.includes(":") ? 128 : 32) && !named.includes(address);
+  return underlay.flatMap(({ addresses }) => addresses.filter(isFurther).map(({ address }) => address));
 }
 
 /** How long the API server may take before what was kept on disk counts. */

@@ -5,7 +5,7 @@
 import { dirname, join } from "node:path";
 import { check } from "../kernel/command.ts";
 import { Datapath, Host, LibbpfPort, Links, Nft, POD_DEVICE_PREFIX, Sysctl, SysctlLedger, WIREGUARD_DEVICES, detachStubs, kernelOptions, mountBpfFs, runCommand } from "../kernel/index.ts";
-import type { Device, HostDevices, HostSpec, NftSpec } from "../kernel/index.ts";
+import type { AddressedDevice, Device, HostDevices, HostSpec, NftSpec } from "../kernel/index.ts";
 import type { Attachment } from "../cni/index.ts";
 import { ConfigError, describeError } from "../lib/errors.ts";
 import { parseAddress } from "../lib/ip.ts";
@@ -16,12 +16,13 @@ import type { AgentConfig } from "./config.ts";
 import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
 import { furtherAddresses } from "./local-node.ts";
-import type { ShownAddress } from "./local-node.ts";
 import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import { packetSizes } from "./packet-sizes.ts";
 import type { PacketSizes } from "./packet-sizes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
 import type { Ground, Reached } from "./reach.ts";
+
+const UNDERLAY_HOOKS = ["FROM_NETDEV", "TO_NETDEV"] as const;
 
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
@@ -32,8 +33,7 @@ export interface NodeNetworkOptions {
 interface Parts {
   readonly host: Host;
   readonly links: Links;
-  readonly underlay: readonly Device[];
-  readonly deviceIps: readonly string[];
+  readonly underlay: readonly AddressedDevice[];
   readonly port: LibbpfPort;
   readonly programs: Datapath;
   readonly mtu: PacketSizes;
@@ -45,8 +45,6 @@ export class NodeNetwork {
   readonly links: Links;
   readonly port: LibbpfPort;
   readonly programs: Datapath;
-  /** Addresses of the underlay devices beside those that the Node object names, as they were at the start. */
-  readonly deviceIps: readonly string[];
   readonly #mtu: PacketSizes;
   readonly #spec: HostSpec;
   readonly #devices: HostDevices;
@@ -54,7 +52,7 @@ export class NodeNetwork {
   readonly #options: NodeNetworkOptions;
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
-  readonly #underlay: readonly Device[];
+  #underlay: readonly AddressedDevice[];
 
   private constructor(options: NodeNetworkOptions, parts: Parts) {
     this.#options = options;
@@ -66,13 +64,17 @@ export class NodeNetwork {
     this.#spec = parts.spec;
     this.#devices = parts.devices;
     this.#settings = ledger(options.config, new Sysctl(join(options.config.paths.hostProc, "sys")));
-    this.deviceIps = parts.deviceIps;
     this.#mtu = parts.mtu;
   }
 
   /** Always there, whichever way this node sends: another one may still send by it. Only with native routing a node can be without. */
   get hasTunnel(): boolean {
     return this.#devices.tunnel !== undefined;
+  }
+
+  /** Addresses of the underlay devices beside those that the Node object names. */
+  furtherAddresses({ internalIps }: LocalNode): readonly string[] {
+    return furtherAddresses(this.#underlay, internalIps);
   }
 
   get encryptedMtu(): number {
@@ -92,8 +94,7 @@ export class NodeNetwork {
     const sysctl = new Sysctl(join(config.paths.hostProc, "sys"));
     const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
-    const shown = JSON.parse(await check(runCommand, ["ip", "-json", "address", "show"])) as readonly ShownAddress[];
-    const underlay = underlayDevices(await links.list(), shown, config, local);
+    const underlay = underlayDevices(await links.addressed(), config, local);
     const mtu = mtuOf(underlay, config, local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
@@ -105,7 +106,7 @@ export class NodeNetwork {
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, deviceIps: furtherAddresses(shown, underlay.map(({ name }) => name), local.internalIps), port, programs, mtu, spec, devices });
+    return new NodeNetwork(options, { host, links, underlay, port, programs, mtu, spec, devices });
   }
 
   /** Programs on the node's own devices, where somebody took them off. @returns why they cannot be */
@@ -118,11 +119,25 @@ export class NodeNetwork {
     }
   }
 
-  /** Puts the node's devices and settings back where others changed them. @returns what was wrong, in words */
-  async keep(): Promise<readonly string[]> {
+  /** Puts the node's devices and settings back where others changed them, and follows its addresses to other devices. @returns what was wrong, in words */
+  async keep(local: LocalNode): Promise<readonly string[]> {
+    const present = await this.links.addressed();
+    const moved = this.#follow(present, local);
     const settings = await this.#settings.write(this.#host.wantedSysctls(this.#underlay.map((device) => device.name)));
-    const devices = await this.#host.restoreDevices(this.#spec, this.#devices, await this.links.addressed(), () => attachPrograms(this.programs, this.#devices, this.#underlay));
-    return [...settings.map((path) => `the setting ${path} was another`), ...devices];
+    const devices = await this.#host.restoreDevices(this.#spec, this.#devices, present, () => attachPrograms(this.programs, this.#devices, this.#underlay));
+    return [...moved, ...settings.map((path) => `the setting ${path} was another`), ...devices];
+  }
+
+  /** Programs first: a device of another node's packets is ours before they are believed. */
+  #follow(present: readonly AddressedDevice[], local: LocalNode): readonly string[] {
+    const underlay = underlayNow(present, this.#options.config, local) ?? this.#underlay;
+    const without = (all: readonly Device[], others: readonly Device[]): readonly Device[] => all.filter(({ ifindex }) => !others.some((other) => other.ifindex === ifindex));
+    const [fresh, gone] = [without(underlay, this.#underlay), without(this.#underlay, underlay)];
+    attachPrograms(this.programs, { host: undefined, tunnel: undefined }, fresh);
+    if (fresh.length + gone.length > 0) followUnderlays(this.port, underlay);
+    for (const { ifindex } of gone) for (const hook of UNDERLAY_HOOKS) this.programs.detach(hook, ifindex);
+    this.#underlay = underlay;
+    return fresh.length + gone.length === 0 ? [] : [`the node's addresses are on ${underlay.map(({ name }) => name).join(", ")} now`];
   }
 
   /** What is known of the ways to the other nodes, where it matters. */
@@ -188,10 +203,10 @@ async function makeDevices(host: Host, spec: HostSpec, mtu: PacketSizes, { confi
   }
 }
 
-function attachPrograms(programs: Datapath, devices: HostDevices, underlay: readonly Device[]): void {
-  if (devices.tunnel !== undefined) programs.attach("FROM_OVERLAY", devices.tunnel.ifindex);
-  programs.attach("FROM_HOST", devices.host.ifindex);
-  for (const { ifindex } of underlay) for (const hook of ["FROM_NETDEV", "TO_NETDEV"] as const) programs.attach(hook, ifindex);
+function attachPrograms(programs: Datapath, { host, tunnel }: { readonly [Each in keyof HostDevices]: Device | undefined }, underlay: readonly Device[]): void {
+  if (tunnel !== undefined) programs.attach("FROM_OVERLAY", tunnel.ifindex);
+  if (host !== undefined) programs.attach("FROM_HOST", host.ifindex);
+  for (const { ifindex } of underlay) for (const hook of UNDERLAY_HOOKS) programs.attach(hook, ifindex);
 }
 
 /** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */
@@ -260,8 +275,18 @@ function ledger(config: AgentConfig, sysctl: Sysctl): SysctlLedger {
   return new SysctlLedger(sysctl, join(config.paths.state, "sysctls.json"));
 }
 
-function underlayDevices(devices: readonly Device[], shown: readonly ShownAddress[], config: AgentConfig, local: LocalNode): readonly Device[] {
-  const withAddress = shown.filter((item) => item.addr_info.some((address) => local.internalIps.includes(address.local ?? ""))).map((item) => item.ifname);
+/** undefined: there is none at the moment, as between two addresses of the node. */
+function underlayNow(...now: Parameters<typeof underlayDevices>): ReturnType<typeof underlayDevices> | undefined {
+  try {
+    return underlayDevices(...now);
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) return undefined;
+    throw thrown;
+  }
+}
+
+function underlayDevices(devices: readonly AddressedDevice[], config: AgentConfig, local: LocalNode): readonly AddressedDevice[] {
+  const withAddress = devices.filter(({ addresses }) => addresses.some(({ address }) => local.internalIps.includes(address))).map(({ name }) => name);
   const wanted = config.devices.length > 0 ? config.devices : withAddress;
   const found = devices.filter((device) => wanted.includes(device.name));
   const missing = wanted.filter((name) => !found.some((device) => device.name === name));

@@ -134,8 +134,7 @@ export class NodeRouting implements Reconciler {
     const decision = refused === undefined ? this.#wanted : this.#inForce;
     await network.guard(decision, remote.map(({ cidr }) => cidr));
     this.#guarded.resolve();
-    const kept = await network.keep();
-    if (kept.length > 0) logger.warn("others had changed the node's network: it is put back", { what: kept.join("; ") });
+    await this.#keep(() => network.guard(decision, remote.map(({ cidr }) => cidr)));
     const ground = await network.ground(decision, remote);
     const { reach, failures } = reachAll(decision, remote, ground);
     if (decision.mode !== this.#inForce.mode) this.#sinceMs = performance.now();
@@ -149,6 +148,20 @@ export class NodeRouting implements Reconciler {
       onChanged();
     }
     return [...(refused === undefined ? [] : [refused]), ...failures, ...missing];
+  }
+
+  /** @param guard once more, as devices are named there */
+  async #keep(guard: () => Promise<void>): Promise<void> {
+    const { core, network, logger } = this.#options;
+    const changed = await network.keep(core.state.local);
+    const deviceIps = network.furtherAddresses(core.state.local);
+    if (deviceIps.join() !== core.state.local.deviceIps?.join()) {
+      core.state.local = { ...core.state.local, deviceIps };
+      core.enforcer.touch();
+    }
+    if (changed.length === 0) return;
+    logger.warn("others had changed the node's network: it is followed and put back", { what: changed.join("; ") });
+    await guard();
   }
 
   #reach({ mode }: RoutingDecision, reach: Reached["reach"], isFresh: boolean): void {

@@ -245,7 +245,7 @@ function changes(device: AddressedDevice | undefined, name: string, { mtu, route
   return [
     ...(device.up ? [] : [`${name} was down`]),
     ...(device.mtu === mtu ? [] : [`${name} had the MTU ${device.mtu}`]),
-    ...routers.filter((address) => !device.addresses.includes(address)).map((address) => `${name} had lost ${address}`),
+    ...routers.filter((address) => !device.addresses.some((own) => own.address === address)).map((address) => `${name} had lost ${address}`),
   ];
 }
 

@@ -18,7 +18,7 @@ export { KernelError } from "./errors.ts";
 export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";
 export type { HostDevices, HostSpec, Neighbour, Route, Way } from "./host.ts";
 export { Links, POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links.ts";
-export type { Device } from "./links.ts";
+export type { AddressedDevice, Device, DeviceAddress } from "./links.ts";
 export { Netlink } from "./netlink.ts";
 export { networkNamespaceProbe } from "./netns.ts";
 export { PodVeths } from "./pod-link.ts";

@@ -20,9 +20,15 @@ export interface Device {
   readonly port: number | undefined;
 }
 
-/** Of one that may have addresses of the network layer. */
+export interface DeviceAddress {
+  readonly address: string;
+  readonly prefix: number;
+  /** `global`, `link`, `host`. */
+  readonly scope: string;
+}
+
 export interface AddressedDevice extends Device {
-  readonly addresses: readonly string[];
+  readonly addresses: readonly DeviceAddress[];
 }
 
 interface IpLink {
@@ -58,10 +64,11 @@ export class Links {
   }
 
   async addressed(): Promise<readonly AddressedDevice[]> {
-    interface Shown { readonly addr_info: readonly { readonly local?: string }[] }
+    interface Shown { readonly addr_info: readonly { readonly local?: string; readonly prefixlen?: number; readonly scope?: string }[] }
     const json = await check(this.#run, ["ip", "-json", "-details", "address", "show"]);
-    const shown = JSON.parse(json) as readonly Shown[];
-    return parseDevices(json).map((device, index) => ({ ...device, addresses: (shown[index]?.addr_info ?? []).flatMap(({ local }) => local ?? []) }));
+    const addresses = (JSON.parse(json) as readonly Shown[]).map(({ addr_info }) =>
+      addr_info.flatMap(({ local, prefixlen = 0, scope = "" }) => (local === undefined ? [] : [{ address: local, prefix: prefixlen, scope }])));
+    return parseDevices(json).map((device, index) => ({ ...device, addresses: addresses[index] ?? [] }));
   }
 
   /** undefined: there is no such device. */

@@ -11,9 +11,10 @@ import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links
 
 /**
  * `pod`: the route to a pod of that address, or its neighbour entry; with the pod they go too, which is none of anybody's
- * business. `programs`: those of a device; with the device they go without a word. `network`: anything else.
+ * business. `programs`: those of a device; with the device they go without a word. `address`: one of a device that is no
+ * pod's. `network`: anything else.
  */
-export type Loss = { readonly of: "pod"; readonly address: string } | { readonly of: "programs" | "network" };
+export type Loss = { readonly of: "pod" | "address"; readonly address: string } | { readonly of: "programs" | "network" };
 
 const AGAIN_MS = 1000;
 const OWN_DEVICES = [HOST_DEVICE, HOST_PEER, TUNNEL_DEVICE].join("|");
@@ -25,11 +26,14 @@ const NETWORK = new RegExp([
   // Settings. The kernel tells no others of those that we need.
   `^inet6? (all|default|${OWN_DEVICES}) (forwarding|rp_filter) `,
 ].join("|"));
+const ADDRESS = new RegExp(`^Deleted \\d+: (?!${POD_DEVICE_PREFIX}|tmp)\\S+\\s+inet6? ([^/\\s]+)`);
 const PROGRAMS = /^deleted (qdisc clsact|filter) /;
 
 function lossOfNetwork(line: string): Loss | undefined {
-  const address = POD.exec(line)?.[1];
-  if (address !== undefined) return { of: "pod", address };
+  const pod = POD.exec(line)?.[1];
+  if (pod !== undefined) return { of: "pod", address: pod };
+  const address = ADDRESS.exec(line)?.[1];
+  if (address !== undefined) return { of: "address", address };
   return NETWORK.test(line) ? { of: "network" } : undefined;
 }
 

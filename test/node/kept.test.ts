@@ -41,9 +41,11 @@ describe("a node whose network others change", { timeout: 600_000 }, () => {
   let pod = "";
   before(async () => {
     await lab.setUp();
-    inNetns("route", "add", "203.0.113.0/24", "dev", "eth0");
+    inNetns("link", "add", "others0", "type", "veth", "peer", "name", "others1");
+    for (const device of ["others0", "others1"]) inNetns("link", "set", device, "up");
+    inNetns("route", "add", "203.0.113.0/24", "dev", "others0");
     inNetns("rule", "add", "pref", "77", "to", "203.0.113.0/24", "lookup", "77");
-    inNetns("neighbour", "add", "198.51.100.77", "lladdr", "02:00:00:00:00:77", "dev", "eth0", "nud", "permanent");
+    inNetns("neighbour", "add", "203.0.113.77", "lladdr", "02:00:00:00:00:77", "dev", "others0", "nud", "permanent");
     await lab.ready("web", ["web"]);
     const addresses = [{ type: "InternalIP", ip: OTHER.ip }, { type: "CiliumInternalIP", ip: "10.80.0.1" }, { type: "CiliumInternalIP", ip: "fd80::1" }];
     await lab.client.create(CILIUM_NODES, { metadata: { name: OTHER.name }, spec: { addresses, ipam: { podCIDRs: [...OTHER.cidrs] } } } as never);
@@ -103,13 +105,22 @@ describe("a node whose network others change", { timeout: 600_000 }, () => {
     POD.forEach((address) => ping(lab.nodeNs, address));
   });
 
+  it("follows its address to another device: programs there, none where it was; further addresses are its own too", async () => {
+    const has = (device: string): boolean => filters(device, "ingress").includes("stub_") && filters(device, "egress").includes("stub_");
+    assert.ok(has("eth0") && !has("wire"));
+    const at = `${lab.nodeIp}/24`;
+    await back("programs on the other device", () => (inNetns("address", "delete", at, "dev", "eth0"), inNetns("address", "add", at, "dev", "wire")), () => has("wire") && !has("eth0"));
+    await back("programs on the first device", () => (inNetns("address", "add", "198.51.100.9/24", "dev", "eth0"), inNetns("address", "delete", at, "dev", "wire"), inNetns("address", "add", at, "dev", "eth0")), () => has("eth0") && !has("wire"));
+    POD.forEach((address) => ping(lab.nodeNs, address));
+  });
+
   it("takes away what it no longer wants, and leaves what is others'", async () => {
     inNetns("route", "add", "10.99.0.0/24", "dev", "eth0", "proto", "193");
     await back("a route under our number that nobody wants is gone", () => lab.client.delete(CILIUM_NODES, { name: OTHER.name }), () => ["10.99.0.0", ...OTHER.cidrs].every((cidr) => !routes().includes(cidr)));
     const others = (): void => {
-      assert.match(routes(), /^203\.0\.113\.0\/24 dev eth0/m);
+      assert.match(routes(), /^203\.0\.113\.0\/24 dev others0/m);
       assert.match(inNetns("rule"), /^77:.*203\.0\.113\.0\/24/m);
-      assert.match(inNetns("neighbour", "show", "dev", "eth0"), /198\.51\.100\.77 lladdr 02:00:00:00:00:77 PERMANENT/);
+      assert.match(inNetns("neighbour", "show", "dev", "others0"), /203\.0\.113\.77 lladdr 02:00:00:00:00:77 PERMANENT/);
     };
     others();
     await lab.killAgent();

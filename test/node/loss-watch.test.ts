@@ -75,7 +75,7 @@ test("a setting, a device, an address and the programs of a device are noticed",
   const device = ["cilium_watched", "type", "veth", "peer", "name", "cilium_peer"];
   await noticed("device", "network", () => ip("link", "add", ...device), () => ip("link", "delete", "cilium_watched"));
   const address = ["198.18.78.1/32", "dev", "lo"];
-  await noticed("address", "network", () => ip("address", "add", ...address), () => ip("address", "delete", ...address));
+  await noticed("address", "address 198.18.78.1", () => ip("address", "add", ...address), () => ip("address", "delete", ...address));
   const clsact = ["dev", "lxcwatched", "clsact"];
   await noticed("programs", "programs", () => inside("tc", "qdisc", "add", ...clsact), () => inside("tc", "qdisc", "delete", ...clsact));
 });

@@ -17,8 +17,8 @@ export interface SideCluster {
   make(...args: string[]): Promise<string>;
   kubectl(...args: string[]): Promise<string>;
   helm(...args: string[]): Promise<string>;
-  /** The cluster, with our image on its nodes. */
-  start(): Promise<void>;
+  /** The cluster, with our image on its nodes; `nodes`: so many at first, and more by `make("cluster")`. */
+  start(nodes?: number): Promise<void>;
   /** `helm repo add` and `helm install` of the chart, and both workloads rolled out. */
   install(...values: string[]): Promise<void>;
   /** From here on this process's harness (cluster.ts, which must not have been imported yet) speaks to this cluster. */
@@ -41,13 +41,13 @@ export function sideCluster(name: string, number: number, settings: Readonly<Rec
   };
   // On the command line, where they win over what the caller's make has.
   const variables = ["NODES", "K8S", "CNI", "KUBE_PROXY", "CHART_REPO_PORT"].flatMap((key) => (key in all ? [`${key}=${String(all[key as keyof typeof all])}`] : []));
-  const make = (...args: string[]): Promise<string> => run(["make", "-s", "-C", ROOT, ...args, ...variables], { env, timeoutMs: 900_000 });
+  const make = (...args: string[]): Promise<string> => run(["make", "-s", "-C", ROOT, ...variables, ...args], { env, timeoutMs: 900_000 });
   const kubectl = (...args: string[]): Promise<string> => run(["kubectl", ...args], { env, timeoutMs: 400_000 });
   const helm = (...args: string[]): Promise<string> => run(["helm", ...args], { env, timeoutMs: 400_000 });
   return {
     work, config, env, make, kubectl, helm,
-    start: async () => {
-      await make("cluster");
+    start: async (nodes = config.nodes) => {
+      await make("cluster", `NODES=${nodes}`);
       await make("cluster-load", `ARCHIVE=${join(ROOT, "build/image/cilium.tar")}`);
     },
     install: async (...values) => {

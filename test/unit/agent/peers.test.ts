@@ -65,12 +65,12 @@ describe("peers", () => {
   });
 
   it("knows the node by every address of its underlay devices, but not by what services bring there", () => {
-    const shown = [
-      { ifname: "eth0", addr_info: [{ local: "192.168.0.1", prefixlen: 24, scope: "global" }, { local: "192.168.0.100", prefixlen: 32, scope: "global" }, { local: "fe80::1", prefixlen: 64, scope: "link" }] },
-      { ifname: "eth1", addr_info: [{ local: "172.20.0.1", prefixlen: 16, scope: "global" }, { local: "fd77::1", prefixlen: 64, scope: "global" }, { local: "fd77::100", prefixlen: 128, scope: "global" }, {}] },
-      { ifname: "docker0", addr_info: [{ local: "172.17.0.1", prefixlen: 16, scope: "global" }] },
+    const at = (address: string, prefix: number, scope = "global") => ({ address, prefix, scope });
+    const underlay = [
+      { addresses: [at("192.168.0.1", 24), at("192.168.0.100", 32), at("fe80::1", 64, "link")] },
+      { addresses: [at("172.20.0.1", 16), at("fd77::1", 64), at("fd77::100", 128)] },
     ];
-    const deviceIps = furtherAddresses(shown, ["eth0", "eth1"], local.internalIps);
+    const deviceIps = furtherAddresses(underlay, local.internalIps);
     assert.deepEqual(deviceIps, ["172.20.0.1", "fd77::1"]);
     const { peers, nodes } = nodeTables({ ...local, deviceIps }, [{ ...other, internalIps: ["192.168.0.2", "172.20.0.1"] }], reachingBy("tunnel"));
     assert.deepEqual(peers.get("172.20.0.1"), { identity: Identity.HOST, node: undefined, flags: 0 });
