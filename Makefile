@@ -157,6 +157,8 @@ bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy cha
 	@$(NODE) test/bench/scale.ts
 bench-nodes: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## What 1,000 simulated nodes cost a node, into test/bench/NODES.md (smaller: SIMULATED_NODES, CHANGES)
 	@$(NODE) test/bench/nodes.ts
+bench-policy: ## What the operator computes of large worlds, and of one change in them, into test/bench/POLICY.md
+	@$(NODE) test/bench/policy.ts
 build/bench/kwok:
 	@mkdir -p $(@D)
 	go=$$($(NODE) src/cluster/binaries/go.ts kwok) && GOBIN=$(CURDIR)/$(@D) GOWORK=off $$go install -trimpath -buildvcs=false sigs.k8s.io/kwok/cmd/kwok@v0.8.0
@@ -164,4 +166,4 @@ build/bench/%: test/bench/programs/%.c
 	@mkdir -p $(@D)
 	$(STATIC_CC) -pthread -o $@ $<
 
-.PHONY: bench bench-kernel bench-scale bench-nodes
+.PHONY: bench bench-kernel bench-policy bench-scale bench-nodes

@@ -11,145 +11,28 @@
  * the same function computes everything anew and after one change.
  */
 import { canonicalJson } from "../lib/hash.ts";
-import { Interner } from "../lib/interner.ts";
-import { HOST_LABEL, NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
+import { NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
-import { clausesOf, numbered, plainNumbers } from "./clauses.ts";
-import type { Clauses, RuleNumbers } from "./clauses.ts";
-import type { PolicyDraft } from "./draft.ts";
-import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
-import type { PolicyOptions } from "./policy.ts";
-import { DEFAULT_FAILSAFE, HOST_IDENTITY, failsafeRules } from "./host.ts";
-import type { FailsafeRule } from "./host.ts";
-import { Runs } from "./runs.ts";
-import type { Run } from "./runs.ts";
-import { selectorId, selects } from "./selectors.ts";
-import { composeSubject, isSameRule, portionOf } from "./subject.ts";
-import type { CompiledSubject, Portion } from "./subject.ts";
-import type { LabelPeers, NodeState, PeerSelector, RoutingDecision, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
-
-/** The policies that may select an identity: of its namespace and of the whole cluster. A new array stands for a change. */
-type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwide: readonly PolicyRow[]];
-
-/** How a subject came about. */
-interface Composition {
-  readonly lists: PolicyLists;
-  readonly portions: ReadonlyMap<Run, Portion | undefined>;
-  readonly subject: CompiledSubject;
-}
-
-/** Results by what they were made of, kept until that is gone. No result ever depends on what is kept. */
-export class SubjectCompiler {
-  readonly #options: PolicyOptions;
-  readonly #failsafe: readonly FailsafeRule[];
-  readonly #runs = new Runs();
-  readonly #selectors = new Interner<LabelPeers>();
-  readonly #clauses = new WeakMap<PolicyRow, readonly Clauses[]>();
-  readonly #subjects = new WeakMap<Labels, Composition>();
-  readonly #serials = new WeakMap<object, number>();
-  readonly #states = new Map<string, WeakRef<NodeState>>();
-  #lastSerial = 0;
-
-  constructor(options: PolicyOptions = PLAIN_OPTIONS) {
-    this.#options = options;
-    this.#failsafe = failsafeRules(options.failsafe ?? DEFAULT_FAILSAFE);
-  }
-
-  compile(labels: Labels, lists: PolicyLists): CompiledSubject {
-    const known = this.#subjects.get(labels);
-    if (known?.lists[0] === lists[0] && known.lists[1] === lists[1]) return known.subject;
-    const meets = matcher(labels);
-    const portions = new Map<Run, Portion | undefined>();
-    for (const run of lists.flatMap((list) => this.#runs.of(list))) {
-      portions.set(run, known?.portions.has(run) === true ? known.portions.get(run) : portionOf(labels, run.flatMap((row) => this.#clausesOf(row)), meets));
-    }
-    const selecting = present(portions);
-    const isSame = known !== undefined && equal(selecting, present(known.portions));
-    const subject = isSame ? known.subject : composeSubject(selecting, plainNumbers, this.#failsafeOf(labels));
-    this.#subjects.set(labels, { lists, portions, subject });
-    return subject;
-  }
-
-  /** As `compile`, with other numbers for rules than their hashes. */
-  renumbered(labels: Labels, lists: PolicyLists, numbers: RuleNumbers): CompiledSubject {
-    const drafts = lists.flatMap((list) => this.#runs.of(list).flat()).flatMap((row) => this.draft(row));
-    const portion = portionOf(labels, drafts.map((draft) => clausesOf(draft, numbers)), matcher(labels));
-    return composeSubject(portion === undefined ? [] : [portion], numbers, this.#failsafeOf(labels));
-  }
-
-  draft(row: PolicyRow): readonly PolicyDraft[] {
-    return this.#clausesOf(row).map(({ draft }) => draft);
-  }
-
-  /** One state for all nodes on which the same runs: of many nodes with few identities most have none of their own. */
-  shared(parts: readonly (object | string | number)[], make: () => NodeState): NodeState {
-    const key = parts.map((part) => (typeof part === "object" ? this.#serialOf(part) : part)).join();
-    const known = this.#states.get(key)?.deref();
-    if (known !== undefined) return known;
-    const state = make();
-    if (this.#states.size >= MOST_SHARED) this.#states.clear();
-    this.#states.set(key, new WeakRef(state));
-    return state;
-  }
-
-  #failsafeOf(labels: Labels): readonly FailsafeRule[] {
-    return labels.has(HOST_LABEL) ? this.#failsafe : [];
-  }
-
-  #clausesOf(row: PolicyRow): readonly Clauses[] {
-    const known = this.#clauses.get(row);
-    if (known !== undefined) return known;
-    const clauses = draftPolicy(row, this.#options).map((draft) => clausesOf({ ...draft, subject: this.#selectors.of(selectorId(draft.subject), () => draft.subject) }, plainNumbers));
-    this.#clauses.set(row, clauses);
-    return clauses;
-  }
-
-  #serialOf(part: object): number {
-    const serial = this.#serials.get(part) ?? ++this.#lastSerial;
-    this.#serials.set(part, serial);
-    return serial;
-  }
-}
-
-/** Beyond so many all are forgotten: only sharing is lost. */
-const MOST_SHARED = 16_384;
-
-/** Whether these labels meet a selector; of one that several policies have it is asked once. */
-function matcher(labels: Labels): (subject: LabelPeers) => boolean {
-  const known = new Map<LabelPeers, boolean>();
-  return (subject) => {
-    const met = known.get(subject) ?? selects(subject, labels);
-    known.set(subject, met);
-    return met;
-  };
-}
-
-function present(portions: ReadonlyMap<Run, Portion | undefined>): readonly Portion[] {
-  return [...portions.values()].filter((portion) => portion !== undefined);
-}
-
-/** Whether both say the same: of a run that is made anew what is selected may be as before. */
-function equal(a: readonly Portion[], b: readonly Portion[]): boolean {
-  return haveSame(a, b, (one, other) => one === other || haveSame(one.clauses, other.clauses, Object.is));
-}
-
-function haveSame<T>(a: readonly T[], b: readonly T[], isSame: (one: T, other: T) => boolean): boolean {
-  return a.length === b.length && a.every((one, at) => isSame(one, b[at] as T));
-}
+import { numbered, plainNumbers } from "./clauses.ts";
+import type { RuleNumbers } from "./clauses.ts";
+import { HOST_IDENTITY } from "./host.ts";
+import { isSameRule } from "./subject.ts";
+import type { CompiledSubject } from "./subject.ts";
+import { SubjectCompiler } from "./subject-compiler.ts";
+import type { PolicyLists } from "./subject-compiler.ts";
+import type { NodeState, RoutingDecision, RuleId, RuleSet, RuleSetId } from "./state.ts";
 
 const NO_POLICIES: readonly PolicyRow[] = [];
 
 /** The state of one node. An identity without labels in the snapshot is left out: the agent keeps such a pod closed. */
 export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDecision, compiler = new SubjectCompiler()): NodeState {
-  const identities = subjectsOf(snapshot, node);
-  const compiled = identities.map(({ identity, labels, lists }) => [identity, compiler.compile(labels, lists)] as const);
-  const subjects = new Map(compiled.filter(([identity, { policies }]) => identity !== HOST_IDENTITY || policies.length > 0));
-  return compiler.shared([canonicalJson(routing), ...[...subjects].flat()], () => {
-    const named = namedIn(identities.map(({ labels }) => labels));
+  const subjects = subjectsOf(snapshot, node, compiler);
+  return compiler.states.of([canonicalJson(routing), ...subjects.flatMap(({ identity, compiled }) => [identity, compiled])], () => {
+    const named = namedIn(subjects.map(({ labels }) => labels));
     const state = assemble(subjects, routing);
     if (state !== undefined) return { ...state, ...named };
-    const renumbered = (numbers: RuleNumbers): Map<number, CompiledSubject> => new Map(identities.map(({ identity, labels, lists }) => [identity, compiler.renumbered(labels, lists, numbers)]));
+    const renumbered = (numbers: RuleNumbers): readonly Subject[] => subjects.map((subject) => ({ ...subject, compiled: compiler.renumbered(subject.labels, subject.lists, numbers) }));
     const keys = new Set<string>();
     renumbered((key) => (keys.add(key), plainNumbers(key)));
     const unambiguous = assemble(renumbered(collisionFree(keys)), routing);
@@ -162,14 +45,18 @@ interface Subject {
   readonly identity: number;
   readonly labels: Labels;
   readonly lists: PolicyLists;
+  readonly compiled: CompiledSubject;
 }
 
-/** By number; the node itself is the first. */
-function subjectsOf(snapshot: Snapshot, node: string): readonly Subject[] {
+/** By number. The node itself is the first, where a policy selects it. */
+function subjectsOf(snapshot: Snapshot, node: string, compiler: SubjectCompiler): readonly Subject[] {
   const pods = [...(snapshot.subjects.get(node) ?? [])].sort((a, b) => a - b);
   return [HOST_IDENTITY, ...pods].flatMap((identity) => {
     const labels = identity === HOST_IDENTITY ? snapshot.hosts?.get(node) : snapshot.identities.get(identity);
-    return labels === undefined ? [] : [{ identity, labels, lists: policiesOf(snapshot, labels) }];
+    if (labels === undefined) return [];
+    const lists = policiesOf(snapshot, labels);
+    const compiled = compiler.compile(labels, lists);
+    return identity === HOST_IDENTITY && compiled.policies.size === 0 ? [] : [{ identity, labels, lists, compiled }];
   });
 }
 
@@ -189,44 +76,33 @@ function policiesOf({ policies }: Snapshot, labels: Labels): PolicyLists {
 }
 
 /** undefined: two rules of the node have one number, as happens 1 in 4 billion times for each pair. */
-function assemble(subjects: ReadonlyMap<number, CompiledSubject>, routing: RoutingDecision): NodeState | undefined {
-  const all = [...subjects.values()];
-  const ruleNames = namesOf(all);
+function assemble(subjects: readonly Subject[], routing: RoutingDecision): NodeState | undefined {
+  const all = [...new Set(subjects.map(({ compiled }) => compiled))];
+  const ruleNames = all.some(({ isAmbiguous }) => isAmbiguous) ? undefined : union(all.map(({ names }) => names), isSameRule);
   if (ruleNames === undefined) return undefined;
-  const audits = new Map<number, RuleSetId>();
-  const state = {
-    subjects: new Map<number, RuleSetId>(),
-    ruleSets: new Map<RuleSetId, RuleSet>(),
-    selectors: new Map<SelectorId, PeerSelector>(all.flatMap(({ selectors }) => [...selectors])),
-    ruleNames,
-    policies: new Map<string, number>(),
-    routing,
-  };
-  for (const [identity, { id, ruleSet, audit, policies }] of subjects) {
-    state.subjects.set(identity, id);
-    state.ruleSets.set(id, ruleSet);
-    if (audit !== undefined) {
-      audits.set(identity, audit.id);
-      state.ruleSets.set(audit.id, audit.ruleSet);
-    }
-    for (const ref of policies) state.policies.set(ref.uid, ref.generation);
+  const selectors = union(all.map((each) => each.selectors)) ?? new Map();
+  const policies = union(all.map((each) => each.policies)) ?? new Map();
+  const ruleSets = new Map<RuleSetId, RuleSet>();
+  for (const { id, ruleSet, audit } of all) {
+    ruleSets.set(id, ruleSet);
+    if (audit !== undefined) ruleSets.set(audit.id, audit.ruleSet);
   }
-  return audits.size === 0 ? state : { ...state, audits };
+  const audits = subjects.flatMap(({ identity, compiled: { audit } }) => (audit === undefined ? [] : [[identity, audit.id] as const]));
+  const state = { subjects: new Map(subjects.map(({ identity, compiled }) => [identity, compiled.id])), ruleSets, selectors, ruleNames, policies, routing };
+  return audits.length === 0 ? state : { ...state, audits: new Map(audits) };
 }
 
-function namesOf(subjects: readonly CompiledSubject[]): ReadonlyMap<RuleId, RuleName> | undefined {
-  if (subjects.some(({ isAmbiguous }) => isAmbiguous)) return undefined;
-  const [first] = subjects;
-  if (first !== undefined && subjects.length === 1) return first.names;
-  const names = new Map<RuleId, RuleName>();
-  for (const subject of subjects) {
-    for (const [id, words] of subject.names) {
-      const known = names.get(id);
-      if (known === undefined) names.set(id, words);
-      else if (!isSameRule(known, words)) return undefined;
-    }
+/** All entries; the one map itself where there is but one. undefined: of one key two values are not the same. */
+function union<K, V>(maps: readonly ReadonlyMap<K, V>[], isSame: (one: V, other: V) => boolean = () => true): ReadonlyMap<K, V> | undefined {
+  const [first] = maps;
+  if (first !== undefined && maps.length === 1) return first;
+  const all = new Map<K, V>();
+  for (const [key, value] of maps.flatMap((map) => [...map])) {
+    const known = all.get(key);
+    if (known === undefined) all.set(key, value);
+    else if (!isSame(known, value)) return undefined;
   }
-  return names;
+  return all;
 }
 
 /** Numbers given in the order of the keys, so that they depend on the set of rules only, never on history. */

@@ -1,5 +1,6 @@
 /** What each node must enforce, from the current objects. Pure: no I/O, no clock, no history. */
-export { SubjectCompiler, compileNode } from "./compile.ts";
+export { compileNode } from "./compile.ts";
+export { SubjectCompiler } from "./subject-compiler.ts";
 export { compileSubject } from "./subject.ts";
 export type { CompiledSubject } from "./subject.ts";
 export { plainNumbers } from "./clauses.ts";
@@ -26,6 +27,6 @@ export { DEFAULT_OBJECT, isSelected, objectFor, speakersOf } from "./node-object
 export type { NodeLabels, NodeObject, NodeSelector } from "./node-objects.ts";
 export { encryptedRouting, nodeRouting, readRouting, routingHash, routingProblem } from "./routing.ts";
 export type { ReadSetting } from "./routing.ts";
-export { maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector, untoldPeers } from "./selectors.ts";
+export { anchorsOf, labelText, maySelect, peerSelector, reachOf, selectorId, selects, subjectSelector, untoldPeers } from "./selectors.ts";
 export type { LabelSelector, Reach } from "./selectors.ts";
 export type * from "./state.ts";

@@ -111,6 +111,21 @@ export function listsNamespaces({ requirements }: LabelPeers): boolean {
   return requirements.some(({ key, operator }) => operator === "In" && [NAMESPACE_LABEL, `${NAMESPACE_LABELS_PREFIX}kubernetes.io/metadata.name`].includes(fullKey(key)));
 }
 
+/**
+ * Labels by which to find whom it selects: for each requirement of single values, the labels of which a subject has one.
+ * A pod's own labels come before those of its namespace, which more pods have.
+ */
+export function anchorsOf({ requirements }: LabelPeers): readonly (readonly string[])[] {
+  const named = requirements.filter(({ operator }) => operator === "In");
+  const ofNamespaces = named.filter(({ key }) => namesNamespace(key));
+  return [...named.filter((one) => !ofNamespaces.includes(one)), ...ofNamespaces].map(({ key, values }) => values.map((value) => labelText(fullKey(key), value)));
+}
+
+/** Of a label as an identity has it, with its source. */
+export function labelText(key: string, value: string): string {
+  return `${key}=${value}`;
+}
+
 function fullKey(key: string): string {
   const [source, name] = splitLabelKey(key);
   return source === "any" ? `k8s:${name}` : key;

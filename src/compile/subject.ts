@@ -9,7 +9,7 @@ import type { PolicyDraft } from "./draft.ts";
 import { selectorId, selects } from "./selectors.ts";
 import { FAILSAFE_PRECEDENCE, adminRules, openRules } from "./tiers.ts";
 import type { WeighedRule } from "./tiers.ts";
-import type { Direction, LabelPeers, PeerSelector, PolicyRef, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
+import type { Direction, PeerSelector, PolicyRef, Rule, RuleId, RuleName, RuleSet, RuleSetId, SelectorId } from "./state.ts";
 
 /** A rule set under the name that its content gives it. */
 export interface NamedRuleSet {
@@ -25,7 +25,8 @@ export interface CompiledSubject extends NamedRuleSet {
   readonly names: ReadonlyMap<RuleId, RuleName>;
   /** Two rules have one number. */
   readonly isAmbiguous: boolean;
-  readonly policies: readonly PolicyRef[];
+  /** uid -> generation of all that select it. */
+  readonly policies: ReadonlyMap<string, number>;
 }
 
 /** What some policies mean for an identity that they select. */
@@ -34,15 +35,19 @@ export interface Portion {
   readonly all: Sides;
   /** Without those that only watch; `all` itself when none does. */
   readonly enforced: Sides;
+  readonly idle: readonly NamedRule[];
 }
 
-/** undefined: none of them selects it. */
-export function portionOf(labels: Labels, clauses: readonly Clauses[], meets: (subject: LabelPeers) => boolean = (subject) => selects(subject, labels)): Portion | undefined {
-  const selecting = clauses.filter(({ draft }) => meets(draft.subject));
-  if (selecting.length === 0) return undefined;
-  const enforced = selecting.filter(({ draft }) => !isAudited(draft, (key) => labels.get(NAMESPACE_LABELS_PREFIX + key)));
+/** @param enforced `selecting` itself, or those of them that do not only watch */
+export function portionOf(selecting: readonly Clauses[], enforced: readonly Clauses[]): Portion {
   const all = sidesOf(selecting);
-  return { clauses: selecting, all, enforced: enforced.length === selecting.length ? all : sidesOf(enforced) };
+  return { clauses: selecting, all, enforced: enforced === selecting ? all : sidesOf(enforced), idle: selecting.flatMap(({ idle }) => idle) };
+}
+
+/** Without those that only watch a subject with these labels; the same array when none does. */
+export function enforcedFor(labels: Labels, selecting: readonly Clauses[]): readonly Clauses[] {
+  const enforced = selecting.filter(({ draft }) => !isAudited(draft, (key) => labels.get(NAMESPACE_LABELS_PREFIX + key)));
+  return enforced.length === selecting.length ? selecting : enforced;
 }
 
 function sidesOf(clauses: readonly Clauses[]): Sides {
@@ -51,8 +56,8 @@ function sidesOf(clauses: readonly Clauses[]): Sides {
 
 export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers): CompiledSubject {
   const ordered = drafts.toSorted((a, b) => (a.ref.uid === b.ref.uid ? 0 : a.ref.uid < b.ref.uid ? -1 : 1));
-  const portion = portionOf(labels, ordered.map((draft) => clausesOf(draft, numbers)));
-  return composeSubject(portion === undefined ? [] : [portion], numbers);
+  const selecting = ordered.filter(({ subject }) => selects(subject, labels)).map((draft) => clausesOf(draft, numbers));
+  return composeSubject([portionOf(selecting, enforcedFor(labels, selecting))], numbers);
 }
 
 /**
@@ -73,9 +78,10 @@ export function composeSubject(portions: readonly Portion[], numbers: RuleNumber
   };
   const enforced = compose(portions.map((portion) => portion.enforced));
   const audit = portions.every((portion) => portion.enforced === portion.all) ? undefined : compose(portions.map(({ all }) => all));
-  const clauses = portions.flatMap((portion) => portion.clauses);
-  names.add(clauses.flatMap(({ idle }) => idle));
-  return { ...enforced, audit, selectors, names: names.byId, isAmbiguous: names.isAmbiguous, policies: distinct(clauses.map(({ draft }) => draft.ref)) };
+  for (const { idle } of portions) names.add(idle);
+  const policies = new Map<string, number>();
+  for (const { clauses } of portions) for (const { draft } of clauses) policies.set(draft.ref.uid, draft.ref.generation);
+  return { ...enforced, audit, selectors, names: names.byId, isAmbiguous: names.isAmbiguous, policies };
 }
 
 /** Words by number. Rules that are the same in two rule sets are named in both. */

@@ -7,9 +7,10 @@
  *   namespaces ─────┤                             CiliumIdentity ──────┘
  *   policies ───────┘ (churning labels that they name)
  */
-import { NamedKeys, draftPolicy, selects, selectsHosts } from "../compile/index.ts";
+import { NamedKeys, draftPolicy, selectorId, selects, selectsHosts } from "../compile/index.ts";
 import { IdentityTable, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, hostLabels, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
+import { LabelIndex } from "./label-index.ts";
 import type { IdentityRow, NamespaceRow, PodRow } from "./rows.ts";
 
 export interface ClusterListener {
@@ -36,6 +37,8 @@ export class Cluster {
   readonly #podsOfNamespace = new Map<string, Set<PodRow>>();
   readonly #groups = new Map<string, Group>();
   readonly #groupsOfNamespace = new Map<string, Set<Group>>();
+  /** Those of known namespaces, by their full labels. */
+  readonly #groupsByLabel = new LabelIndex<Group>();
   readonly #groupsOfNode = new Map<string, Set<Group>>();
   readonly #groupsOfKey = new Map<string, Set<Group>>();
   readonly #numbersOfNamespace = new Map<string, number>();
@@ -97,15 +100,17 @@ export class Cluster {
     }
   }
 
-  /** An enforced policy of the namespace, "" standing for all, came, went or is another now: nodes that either version selects, or pods of which, change. */
-  policyChanged(namespace: string, previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
+  /** An enforced policy came, went or is another now: nodes that either version selects, or pods of which, change. */
+  policyChanged(previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
     for (const [name, before] of this.#named.policyChanged(previous, current)) this.#regroup(name, before);
     const subjects = [previous, current].flatMap((row) => (row === undefined ? [] : draftPolicy(row).map(({ subject }) => subject)));
-    for (const { full, nodes } of (namespace === "" ? this.#groups.values() : this.#groupsOfNamespace.get(namespace)) ?? []) {
-      if (full !== undefined && subjects.some((subject) => selects(subject, full))) for (const node of nodes.keys()) this.#listener.nodeChanged(node);
+    for (const subject of new Map(subjects.map((each) => [selectorId(each), each])).values()) {
+      for (const { full, nodes } of this.#groupsByLabel.candidates(subject)) {
+        if (full !== undefined && selects(subject, full)) for (const node of nodes.keys()) this.#listener.nodeChanged(node);
+      }
+      if (!selectsHosts(subject)) continue;
+      for (const [node, labels] of this.#hosts) if (selects(subject, labels)) this.#listener.nodeChanged(node);
     }
-    if (!subjects.some(selectsHosts)) return;
-    for (const [node, labels] of this.#hosts) if (subjects.some((subject) => selects(subject, labels))) this.#listener.nodeChanged(node);
   }
 
   namespaceChanged(name: string, value: NamespaceRow | undefined): void {
@@ -189,6 +194,8 @@ export class Cluster {
     const key = full === undefined ? undefined : labelsKey(full);
     const before = group.key;
     if (key === before) return;
+    if (group.full !== undefined) this.#groupsByLabel.remove(group, group.full);
+    if (full !== undefined) this.#groupsByLabel.add(group, full);
     group.full = full;
     group.key = key;
     if (before !== undefined) drop(this.#groupsOfKey, before, group);

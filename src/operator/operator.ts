@@ -133,7 +133,7 @@ export class CiliumOperator extends SafeOperator {
       identityChanged: (key) => this.#work?.identities.add(key),
     });
     this.#policies = new PolicyBook(new Validator(), {
-      policiesChanged: (namespace, previous, current) => this.#cluster.policyChanged(namespace, previous, current),
+      policiesChanged: (_namespace, previous, current) => this.#cluster.policyChanged(previous, current),
       policyChanged: (key) => this.#addPolicy(key),
     });
     const onDenials = (namespace: string): void => this.#addAll(namespace === "" ? this.#policies.keys() : this.#policies.keysOf(namespace));

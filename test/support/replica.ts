@@ -49,7 +49,7 @@ export class Replica {
     this.#options = options;
     this.cluster = new Cluster({ nodeChanged: (node) => this.dirty.add(node), identityChanged: (key) => this.#wanted.add(key) });
     this.policies = new PolicyBook(options.validator ?? new Validator(), {
-      policiesChanged: (namespace, previous, current) => this.cluster.policyChanged(namespace, previous, current),
+      policiesChanged: (_namespace, previous, current) => this.cluster.policyChanged(previous, current),
       policyChanged: () => undefined,
     }, options.quota);
   }

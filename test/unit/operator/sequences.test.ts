@@ -207,14 +207,14 @@ test("a churning label is part of identities only while a policy names it, and o
   const told = "k8s:job-name=j1,named:job-name= | k8s:job-name=j2,named:job-name= | named:job-name=";
   assert.deepEqual([at("red"), at("blue")], ["", ""], "three pods of one namespace are one identity");
   const [own, ofPeer] = [row(byJob), row({}, [{ podSelector: byJob, namespaceSelector: { matchLabels: { team: "b" } } }])];
-  cluster.policyChanged("red", undefined, own);
+  cluster.policyChanged(undefined, own);
   assert.deepEqual([at("red"), at("blue")], [told, ""]);
-  cluster.policyChanged("red", own, ofPeer);
+  cluster.policyChanged(own, ofPeer);
   assert.deepEqual([at("red"), at("blue")], ["", told], "a peer's selector reaches the namespaces that it names");
   cluster.namespaceChanged("blue", { labels: {} });
   assert.deepEqual([at("red"), at("blue")], ["", ""]);
   cluster.namespaceChanged("red", { labels: { team: "b" } });
   assert.deepEqual([at("red"), at("blue")], [told, ""]);
-  cluster.policyChanged("red", ofPeer, undefined);
+  cluster.policyChanged(ofPeer, undefined);
   assert.deepEqual([at("red"), at("blue")], ["", ""]);
 });

@@ -1,0 +1,126 @@
+/**
+ * What each identity must obey, kept: of the runs of policies, what each means for subjects with the same labels; of those
+ * together, the rule set. A change of a policy makes one run anew, and with it only subjects that this run selects, or did.
+ */
+import { Interner } from "../lib/interner.ts";
+import { Shared } from "../lib/shared.ts";
+import { HOST_LABEL } from "../model/labels.ts";
+import type { Labels } from "../model/labels.ts";
+import type { PolicyRow } from "../model/snapshot.ts";
+import { clausesOf, plainNumbers } from "./clauses.ts";
+import type { Clauses, RuleNumbers } from "./clauses.ts";
+import { DEFAULT_FAILSAFE, failsafeRules } from "./host.ts";
+import type { FailsafeRule } from "./host.ts";
+import { PLAIN_OPTIONS, draftPolicy } from "./policy.ts";
+import type { PolicyOptions } from "./policy.ts";
+import { Runs } from "./runs.ts";
+import type { Run } from "./runs.ts";
+import { labelText, selectorId, selects } from "./selectors.ts";
+import { composeSubject, enforcedFor, portionOf } from "./subject.ts";
+import type { CompiledSubject, Portion } from "./subject.ts";
+import type { LabelPeers, NodeState } from "./state.ts";
+
+/** The policies that may select an identity: of its namespace and of the whole cluster. A new array stands for a change. */
+export type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwide: readonly PolicyRow[]];
+
+/** How a subject came about. */
+interface Composition {
+  readonly runs: readonly (readonly Run[])[];
+  /** In order; a run of which no policy selects the subject has none. */
+  readonly portions: ReadonlyMap<Run, Portion>;
+  readonly subject: CompiledSubject;
+}
+
+/** Results by what they were made of, kept until that is gone. No result ever depends on what is kept. */
+export class SubjectCompiler {
+  /** One for all nodes on which the same runs: of many nodes with few identities most have none of their own. */
+  readonly states = new Shared<NodeState>();
+  readonly #options: PolicyOptions;
+  readonly #failsafe: readonly FailsafeRule[];
+  readonly #selectors = new Interner<LabelPeers>();
+  readonly #clauses = new WeakMap<PolicyRow, readonly Clauses[]>();
+  readonly #runs = new Runs((row) => this.#clausesOf(row));
+  readonly #compositions = new WeakMap<Labels, Composition>();
+  readonly #portions = new Shared<Portion>();
+  readonly #subjects = new Shared<CompiledSubject>();
+
+  constructor(options: PolicyOptions = PLAIN_OPTIONS) {
+    this.#options = options;
+    this.#failsafe = failsafeRules(options.failsafe ?? DEFAULT_FAILSAFE);
+  }
+
+  compile(labels: Labels, lists: PolicyLists): CompiledSubject {
+    const known = this.#compositions.get(labels);
+    const runs = lists.map((list) => this.#runs.of(list));
+    if (known !== undefined && runs.every((each, at) => each === known.runs[at])) return known.subject;
+    const portions = this.#portionsOf(labels, runs, known);
+    const isSame = known !== undefined && (portions === known.portions || haveSameClauses(portions, known.portions));
+    const subject = isSame ? known.subject : this.#composed([...portions.values()], this.#failsafeOf(labels));
+    this.#compositions.set(labels, { runs, portions, subject });
+    return subject;
+  }
+
+  /** As `compile`, with other numbers for rules than their hashes. */
+  renumbered(labels: Labels, lists: PolicyLists, numbers: RuleNumbers): CompiledSubject {
+    const all = lists.flatMap((list) => this.#runs.of(list)).flatMap(({ clauses }) => clauses);
+    const selecting = all.filter(({ draft }) => selects(draft.subject, labels)).map(({ draft }) => clausesOf(draft, numbers));
+    return composeSubject([portionOf(selecting, enforcedFor(labels, selecting))], numbers, this.#failsafeOf(labels));
+  }
+
+  /** The same map where nothing changed. */
+  #portionsOf(labels: Labels, runs: Composition["runs"], known: Composition | undefined): Composition["portions"] {
+    const differences = runs.map((to, at) => (known === undefined ? { added: to, removed: [] } : this.#runs.difference(known.runs[at] ?? [], to)));
+    const added = new Map<Run, Portion>();
+    const look = this.#looker(labels);
+    for (const run of differences.flatMap((each) => each.added)) {
+      const portion = look(run);
+      if (portion !== undefined) added.set(run, portion);
+    }
+    if (known === undefined) return added;
+    if (added.size === 0 && !differences.some(({ removed }) => removed.some((run) => known.portions.has(run)))) return known.portions;
+    return new Map(runs.flat().flatMap((run) => {
+      const portion = added.get(run) ?? known.portions.get(run);
+      return portion === undefined ? [] : [[run, portion] as const];
+    }));
+  }
+
+  /** What a run means for these labels; of a selector that several policies have it is asked once. */
+  #looker(labels: Labels): (run: Run) => Portion | undefined {
+    const texts = [...labels].map(([key, value]) => labelText(key, value));
+    const met = new Map<LabelPeers, boolean>();
+    const isMet = ({ draft: { subject } }: Clauses): boolean => {
+      const known = met.get(subject) ?? selects(subject, labels);
+      met.set(subject, known);
+      return known;
+    };
+    return (run) => {
+      const selecting = run.candidates(texts).filter(isMet);
+      if (selecting.length === 0) return undefined;
+      const enforced = enforcedFor(labels, selecting);
+      return this.#portions.of(enforced === selecting ? selecting : [...selecting, "enforced", ...enforced], () => portionOf(selecting, enforced));
+    };
+  }
+
+  #composed(portions: readonly Portion[], failsafe: readonly FailsafeRule[]): CompiledSubject {
+    return this.#subjects.of([failsafe.length, ...portions], () => composeSubject(portions, plainNumbers, failsafe));
+  }
+
+  #failsafeOf(labels: Labels): readonly FailsafeRule[] {
+    return labels.has(HOST_LABEL) ? this.#failsafe : [];
+  }
+
+  #clausesOf(row: PolicyRow): readonly Clauses[] {
+    const known = this.#clauses.get(row);
+    if (known !== undefined) return known;
+    const drafts = draftPolicy(row, this.#options).map((draft) => ({ ...draft, subject: this.#selectors.of(selectorId(draft.subject), () => draft.subject) }));
+    const clauses = drafts.map((draft) => clausesOf(draft, plainNumbers));
+    this.#clauses.set(row, clauses);
+    return clauses;
+  }
+}
+
+/** Of a run that is made anew what is selected may be as before. */
+function haveSameClauses(a: Composition["portions"], b: Composition["portions"]): boolean {
+  const [one, other] = [a, b].map((portions) => [...portions.values()].flatMap(({ clauses }) => clauses));
+  return one?.length === other?.length && one?.every((clauses, at) => clauses === other?.[at]) === true;
+}
