@@ -46,6 +46,16 @@ if [ ! -x node_modules/.bin/node ] || ! cmp -s package-lock.json node_modules/.s
   if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
     say "installing node_modules"
     npm ci --no-audit --no-fund --loglevel=error || fail "npm ci failed: see above"
+    # npm leaves out, silently, optional packages for which the Node that runs it is too old, such as the linter's binary: the
+    # Node that has come now asks again. The distribution's npm has its own packages in NODE_PATH.
+    case $(node --version) in
+      v[0-9].* | v1?.*)
+        node24=$(mktemp -d)
+        trap 'rm -rf "$node24"' EXIT
+        cp -L node_modules/.bin/node "$node24/node"
+        PATH=$node24:$PATH NODE_PATH=/usr/share/nodejs NODE_NO_WARNINGS=1 npm ci --no-audit --no-fund --loglevel=error || fail "npm ci by Node 24 failed: see above"
+        ;;
+    esac
   fi
 fi
 node_modules/.bin/node --version | grep -q '^v24\.' || fail "node_modules/.bin/node is not Node 24: rm -r node_modules, then make setup"

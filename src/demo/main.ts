@@ -7,7 +7,6 @@ import { brokenPromises, dropsOf, isDropOfOther, POLICY } from "./expectations.t
 import { askAll, findPods, NAMESPACE, reachTable } from "./reach.ts";
 import { Shell } from "./shell.ts";
 
-const CHART_REPO = "http://127.0.0.1:8879";
 const DROPS_SHOWN = 6;
 const MONITOR_PATIENCE_MS = 30_000;
 const MORE_DROPS_MS = 2000;
@@ -27,8 +26,8 @@ async function prepare(shell: Shell, { cold }: DemoConfig): Promise<void> {
 }
 
 /** As the article writes it, less the values that are not built yet. */
-async function install(shell: Shell): Promise<void> {
-  await shell.show(["helm", "repo", "add", "--force-update", "cilium", CHART_REPO]);
+async function install(shell: Shell, { chartRepo }: DemoConfig): Promise<void> {
+  await shell.show(["helm", "repo", "add", "--force-update", "cilium", chartRepo]);
   const installed = (await shell.attempt(["helm", "status", "cilium", "--namespace", "kube-system"])).ok;
   await shell.show(["helm", installed ? "upgrade" : "install", "cilium", "cilium/cilium", "--namespace", "kube-system"]);
   // The tag of a development image stays the same while its content changes.
@@ -96,7 +95,7 @@ async function main(): Promise<void> {
   const shell = new Shell({ cwd: config.root, env: config.env, write: (text) => process.stdout.write(text) });
   const started = performance.now();
   await prepare(shell, config);
-  await install(shell);
+  await install(shell, config);
   const broken = await tell(shell);
   const seconds = Math.round((performance.now() - started) / 1000);
   for (const promise of broken) shell.say(`NOT AS EXPECTED: ${promise}`);

@@ -6,6 +6,7 @@
  */
 export type { Document, PolicyMark } from "./document.ts";
 export { FEED_FORMATS, FormatNotUnderstood } from "./formats.ts";
+export { isIntact } from "./intact.ts";
 export { NODE_LABEL, manifestName, nodeKey, ownerOf, statusName } from "./names.ts";
 export { NodeStateReader } from "./reader.ts";
 export type { DeliveredState, NodeStateReaderOptions, ReadFailure } from "./reader.ts";

@@ -17,6 +17,7 @@ import type { Placement } from "./carriage.ts";
 import { decodeDocument, encodeDocument, hasPieces, hashOf, manifestHash, nextDocument } from "./document.ts";
 import type { Document, Part } from "./document.ts";
 import { CARRYING_FORMAT, FormatNotUnderstood, formatOf } from "./formats.ts";
+import { isIntact } from "./intact.ts";
 import { NODE_LABEL, carriedName, manifestName, nodeKey, ownerOf, partName } from "./names.ts";
 
 export interface WriteTarget {
@@ -137,14 +138,21 @@ export class NodeStateWriter {
       try {
         await this.#client.create(CILIUM_NODE_STATES, { metadata: metadata(partName(node, part.hash), node, nodeUid), node, part: { ...part } }, signal);
       } catch (thrown) {
-        // Its name is its content, so what is there already is the same, unless it belongs to an earlier Node of the name.
         if (!isConflict(thrown)) throw thrown;
-        await this.#adopt(partName(node, part.hash), node, nodeUid, signal);
+        await this.#adopt(part, node, nodeUid, signal);
       }
     }
   }
 
-  async #adopt(name: string, node: string, nodeUid: string, signal: AbortSignal): Promise<void> {
+  /** Its name is its content, so what is there already is the same, unless it is an earlier Node's of the name, or somebody wrote it by hand. */
+  async #adopt({ hash, data }: Part, node: string, nodeUid: string, signal: AbortSignal): Promise<void> {
+    const name = partName(node, hash);
+    const there = await this.#client.get(CILIUM_NODE_STATES, { name }, signal);
+    if (there?.part?.data !== data) {
+      await this.#client.delete(CILIUM_NODE_STATES, { name }, { signal });
+      await this.#client.create(CILIUM_NODE_STATES, { metadata: metadata(name, node, nodeUid), node, part: { hash, data } }, signal);
+      return;
+    }
     await this.#client.patch(CILIUM_NODE_STATES, { name }, { metadata: { ownerReferences: [ownerOf(node, nodeUid)] } }, signal);
   }
 
@@ -171,6 +179,7 @@ export class NodeStateWriter {
     const known = { resourceVersion: object.metadata.resourceVersion, manifest, placement: new Map(parts.map(({ hash, data }) => [hash, data !== undefined])) };
     try {
       const texts: string[] = [];
+      if (!isIntact(object)) throw new Error("the manifest is damaged");
       for (const part of parts) {
         const data = part.data ?? (await this.#client.get(CILIUM_NODE_STATES, { name: part.name }, signal))?.part?.data;
         if (data === undefined || hashOf(data) !== part.hash) throw new Error(`part ${part.name} is missing or damaged`);

@@ -72,15 +72,17 @@ export class NodeStates implements Reconciler {
   }
 
   /**
-   * An object of a node's state changed or went. True when that was not us: it is looked at anew with the next
+   * An object of a node's state changed, or went, or is not what it was written as. True when that was not us: it is looked at anew with the next
    * reconcile. Only an operator of an earlier term, or a person, does this.
    */
   isDisturbed(name: string, row: NodeStateRow, value: NodeStateRow | undefined): boolean {
     const { writer, leadership } = this.#options;
     const removed = value === undefined && writer.needs(row.node, name);
     const overwritten = value?.manifest !== undefined && value.manifest.leaseTransitions < leadership.transitions && this.#isNewer(row.node, value.manifest.revision);
-    if (removed || overwritten) writer.forget(row.node);
-    return removed || overwritten;
+    const damaged = value?.isIntact === false && writer.needs(row.node, name);
+    const isDisturbed = removed || overwritten || damaged;
+    if (isDisturbed) writer.forget(row.node);
+    return isDisturbed;
   }
 
   /** A manifest of an earlier term with a revision beyond what we know to be there. */

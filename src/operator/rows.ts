@@ -8,6 +8,7 @@ import type { CiliumNode } from "../api/gen/ciliumnodes.ts";
 import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import { checkBlocks } from "../api/meaning.ts";
 import type { CidrGroup, NodePeer, ServicePeer } from "../compile/index.ts";
+import { isIntact } from "../feed/index.ts";
 import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import { churningLabels, identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
@@ -122,12 +123,14 @@ export interface NodeStateRow {
   readonly manifest: Pick<NonNullable<CiliumNodeState["manifest"]>, "revision" | "leaseTransitions"> | undefined;
   readonly acknowledgement: CiliumNodeState["status"];
   readonly isPart: boolean;
+  /** It holds what its hashes say. */
+  readonly isIntact: boolean;
 }
 
 export function decodeNodeState(object: CiliumNodeState): NodeStateRow {
   const { node, manifest, status, part } = object;
   const kept = manifest && { revision: manifest.revision, leaseTransitions: manifest.leaseTransitions };
-  return { node, manifest: kept, acknowledgement: status, isPart: part !== undefined };
+  return { node, manifest: kept, acknowledgement: status, isPart: part !== undefined, isIntact: isIntact(object) };
 }
 
 /** An agent's pod. */

@@ -103,7 +103,7 @@ export class BenchCluster {
   async processes(labelSelector: string, commandLine: string, namespace = "kube-system"): Promise<readonly Daemon[]> {
     const { items } = await this.client.list<PodObject>(PODS, { namespace, labelSelector });
     return items.flatMap((item) => {
-      const pids = pidsOf(item).filter((each) => readFileSync(`/proc/${each}/cmdline`, "utf8").includes(commandLine));
+      const pids = pidsOf(item).filter((each) => fileOf(each, "cmdline").includes(commandLine));
       if (pids.length === 0) throw new Error(`no process ${commandLine} runs in pod ${item.metadata.name}`);
       return pids.map((pid) => ({ pod: item.metadata.name, node: item.spec?.nodeName ?? "", pid }));
     });
@@ -164,11 +164,16 @@ function pidsOf(object: PodObject): readonly number[] {
   const ids = object.status?.containerStatuses?.map(({ containerID = "" }) => containerID.replace(/^.*:\/\//, "")) ?? [];
   if (ids.length === 0 || ids.includes("")) throw new Error(`pod ${object.metadata.name} has no container`);
   return readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).filter((pid) => {
-    try {
-      const cgroup = readFileSync(`/proc/${pid}/cgroup`, "utf8");
-      return ids.some((id) => cgroup.includes(id));
-    } catch {
-      return false; // it ended while we looked
-    }
+    const cgroup = fileOf(Number(pid), "cgroup");
+    return ids.some((id) => cgroup.includes(id));
   }).map(Number);
+}
+
+/** Empty when the process has ended while we looked. */
+function fileOf(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    return "";
+  }
 }

@@ -24,11 +24,14 @@ const APPEAR_MS = 600_000;
 /** Between two changes, so that each is one of its own. */
 const APART_MS = 1_000;
 
+/** Where nobody is: what is sent to the simulated nodes ends in a device without ARP, whose other end nobody listens to. */
+const SINK = "ip link add bench_sink arp off type veth peer name bench_sunk arp off; ip link set bench_sink up; ip link set bench_sunk up; ip route add 198.18.0.0/15 dev bench_sink";
+
 const say = (text: string): void => void process.stderr.write(`bench-nodes: ${new Date().toISOString().slice(11, 19)} ${text}\n`);
 
 async function main(): Promise<void> {
   const size = nodesConfig();
-  const side = sideCluster("nodes", 192, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
+  const side = sideCluster("table", 192, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
   try {
     say("the cluster");
     await side.start();
@@ -46,8 +49,7 @@ async function measure(cluster: BenchCluster, size: NodesConfig): Promise<NodesR
   const startedMs = Date.now();
   const load = sampleLoad();
   await until("both nodes encrypt", async () => ((await cluster.client.get(CILIUM_ENCRYPTIONS, { name: "default" }))?.status?.nodes === "2/2" ? true : undefined), APPEAR_MS);
-  // Nobody is there: what is sent to them must end somewhere in the node.
-  for (const node of ["node-1", "node-2"]) await cluster.inNode(node, ["sh", "-ec", "ip link add bench_sink type dummy; ip link set bench_sink up; ip route add 198.18.0.0/15 dev bench_sink"]);
+  for (const node of ["node-1", "node-2"]) await cluster.inNode(node, ["sh", "-ec", SINK]);
   const simulated = new SimulatedCluster(cluster, { nodes: size.nodes, policies: 0, apps: 0 });
   const agent = (await agentsOf(cluster)).find(({ node }) => node === WATCHED)?.pid ?? 0;
   const watch = NodeWatch.start(cluster.config, WATCHED, agent);

@@ -1,7 +1,6 @@
 /** The operator as a process against a real API server, with agents that read and acknowledge. */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,9 +11,9 @@ import { CILIUM_CIDR_GROUPS, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_ENDPOIN
 import type { KubeClient } from "../../src/kube/index.ts";
 import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
-import { startApiServer } from "../support/apiserver.ts";
-import type { ApiServer } from "../support/apiserver.ts";
+import { type ApiServer, startApiServer } from "../support/apiserver.ts";
 import { FakeAgent, clientOf, condition, createEndpoint, createNamespace, createNode, createPod, eventually, getPolicy, policy, setAgentPod } from "../support/cluster-objects.ts";
+import { damageAndAwait } from "../support/damage.ts";
 
 const FRONTEND_TO_API = {
   endpointSelector: { matchLabels: { app: "api" } },
@@ -363,7 +362,7 @@ describe("operator", () => {
     });
   });
 
-  test("a manifest or part that someone deletes is written again; an older agent finds the parts where it looks", async () => {
+  test("a manifest or part that someone deletes or damages is written again; an older agent finds the parts where it looks", async () => {
     const name = manifestName("n1");
     const manifest = async (): Promise<CiliumNodeState["manifest"]> => (await client.get(CILIUM_NODE_STATES, { name }))?.manifest;
     await client.delete(CILIUM_NODE_STATES, { name });
@@ -378,6 +377,7 @@ describe("operator", () => {
     const part = await eventually("parts as objects", isWholeApart);
     await client.delete(CILIUM_NODE_STATES, { name: part });
     await eventually("a whole state again", isWholeApart);
+    await damageAndAwait(client, "n1");
   });
 
   test("a deleted policy is gone from the nodes; a deleted node takes its status along", async () => {

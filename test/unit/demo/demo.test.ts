@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { loadAll } from "js-yaml";
+import { demoConfig } from "../../../src/demo/config.ts";
 import { brokenPromises, dropsOf, type Outcome } from "../../../src/demo/expectations.ts";
 import { reachTable } from "../../../src/demo/reach.ts";
 
@@ -57,4 +58,9 @@ test("the demo's application is three that ask or serve HTTP in namespace produc
 
 test("a line of the monitor that was cut off is not read", () => {
   assert.equal(dropsOf(`${JSON.stringify(drop)}\n{"type":"policy-verdict"}\n{"type":"dr`).length, 1);
+});
+
+test("the chart comes from where make chart-repo serves it", () => {
+  assert.equal(demoConfig({}).chartRepo, "http://127.0.0.1:8879");
+  assert.equal(demoConfig({ CHART_REPO_PORT: "18997" }).chartRepo, "http://127.0.0.1:18997");
 });
