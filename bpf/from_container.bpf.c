@@ -53,6 +53,11 @@ static __always_inline int send_untranslated(struct __sk_buff *skb, struct packe
 	struct flow_state *state = find_flow(skb, p, ZONE_PRE_NAT);
 	int step = GO_ON;
 
+	if (state && (state->flags & CT_REVOKED) && find_host()) { /* by to_container: the node itself answered it */
+		if (!is_opening(p))
+			return -DROP_POLICY_DENIED;
+		state = 0;
+	}
 	if (state)
 		touch_flow(p, state);
 	else

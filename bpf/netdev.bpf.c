@@ -117,13 +117,14 @@ static __always_inline int refuse_clear(const struct packet *p, int parsed)
 /* No pod's packet leaves. DONE_OK: not ours to refuse. */
 static __always_inline int send_own(struct __sk_buff *skb, struct packet *p, int is_encrypted, const struct host *known)
 {
-	int step = parse_ethernet(skb, p), parsed;
+	int step = parse_ethernet(skb, p), parsed, is_own;
 
 	if (step || (p->type != ETHERTYPE_IPV4 && p->type != ETHERTYPE_IPV6))
 		return DONE_OK;
 	parsed = parse_ip(skb, p);
 	find_peer(p, &p->source);
 	found_side(&p->from, p);
+	is_own = is_own_address(p, &p->source);
 	find_peer(p, &p->destination);
 	found_side(&p->to, p);
 	if (!parsed)
@@ -131,7 +132,7 @@ static __always_inline int send_own(struct __sk_buff *skb, struct packet *p, int
 	step = is_encrypted ? refuse_clear(p, parsed) : GO_ON;
 	if (step || !known)
 		return step ? step : DONE_OK;
-	return send_from_host(skb, p, parsed, known);
+	return send_from_host(skb, p, parsed, known, is_own);
 }
 
 /* A pod's packet leaves the node: after translation, so this is its last destination. */

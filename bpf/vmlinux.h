@@ -115,6 +115,27 @@ enum {
 	BPF_TCP_CLOSING = 11,
 };
 
+/* sk_lookup programs: what they are asked about, as far as Linux 5.10 has it, and what they answer */
+struct bpf_sk_lookup {
+	union {
+		struct bpf_sock *sk;
+		__u64 cookie;
+	};
+	__u32 family;
+	__u32 protocol;
+	__u32 remote_ip4;
+	__u32 remote_ip6[4];
+	__u32 remote_port; /* network order, in the lower half (Linux 5.18 made it 16 bits wide) */
+	__u32 local_ip4;
+	__u32 local_ip6[4];
+	__u32 local_port; /* host order */
+};
+
+enum sk_action {
+	SK_DROP = 0,
+	SK_PASS = 1,
+};
+
 struct __sk_buff {
 	__u32 len;
 	__u32 pkt_type;

@@ -9,15 +9,6 @@
 
 /* ---------------------------------------------------------------- the entry */
 
-static __always_inline int is_numerically_smaller(const void *a, const void *b)
-{
-	__u64 x = bpf_be64_to_cpu(((const __u64 *)a)[0]), y = bpf_be64_to_cpu(((const __u64 *)b)[0]);
-
-	if (x != y)
-		return x < y;
-	return bpf_be64_to_cpu(((const __u64 *)a)[1]) < bpf_be64_to_cpu(((const __u64 *)b)[1]);
-}
-
 static __always_inline void make_flow_key(struct packet *p)
 {
 	int low = is_numerically_smaller(&p->flow_source, &p->destination);
@@ -105,6 +96,8 @@ static __always_inline int is_opening(const struct packet *p)
 /* The packet says by itself that its destination opened the flow. */
 static __always_inline int is_answer(const struct packet *p)
 {
+	if (p->flags & PACKET_ANSWER)
+		return 1;
 	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
 		return 0;
 	return is_icmp(p->protocol) && icmp_request(p->protocol, p->icmp_type) &&
@@ -119,19 +112,24 @@ static __always_inline int is_midstream(const struct packet *p)
 
 /* While flows move to another layout, one that is not here yet is the former program's, which does not return.
  * Otherwise an answer between the change of programs and the move of its flow would be a stranger's. */
-static __always_inline void leave_to_former(struct __sk_buff *skb, struct packet *p)
+static __always_inline int is_formers(const struct packet *p)
 {
 	__u32 zero = 0;
 	void *former = bpf_map_lookup_elem(&former_flows, &zero);
 
-	if (former && bpf_map_lookup_elem(former, &p->key))
-		bpf_tail_call(skb, &former_hooks, p->hook);
+	return former && bpf_map_lookup_elem(former, &p->key);
+}
+
+static __always_inline void leave_to_former(CONTEXT *context, struct packet *p)
+{
+	if (HAS_FORMER && is_formers(p))
+		bpf_tail_call(context, &former_hooks, p->hook);
 }
 
 /* The live entry of the packet's flow in the zone, or null; sets PACKET_REPLY. An opening packet against
  * the direction of the entry, or after a FIN or RST in it, begins another flow on the same tuple. Nothing of the
  * packet has been changed before, and nothing been counted. */
-static __always_inline struct flow_state *find_flow(struct __sk_buff *skb, struct packet *p, __u8 zone)
+static __always_inline struct flow_state *find_flow(CONTEXT *context, struct packet *p, __u8 zone)
 {
 	struct flow_state *state;
 	__u32 reply;
@@ -141,7 +139,7 @@ static __always_inline struct flow_state *find_flow(struct __sk_buff *skb, struc
 	p->flags &= ~PACKET_REPLY;
 	state = bpf_map_lookup_elem(&flows, &p->key);
 	if (!state)
-		leave_to_former(skb, p);
+		leave_to_former(context, p);
 	if (!state || state->expires <= p->now)
 		return 0;
 	reply = !(p->flags & PACKET_LOW) != !(state->flags & CT_FROM_LOW);
@@ -253,7 +251,7 @@ static __always_inline int write_flow(struct packet *p, __u32 flags, int known)
 
 /* Egress of the opener and ingress of the responder, as far as they are pods of this node, or the node itself where
  * policies select it. A node always reaches its own pods (NetworkPolicy specification; probes). */
-static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet *p, int reply)
+static __always_inline int judge_both_ends(CONTEXT *context, struct packet *p, int reply)
 {
 	const struct side *opener = reply ? &p->to : &p->from;
 	const struct side *responder = reply ? &p->from : &p->to;
@@ -273,7 +271,7 @@ static __always_inline int judge_both_ends(struct __sk_buff *skb, struct packet 
 		if (!subject->subject || (end ? other->identity == IDENTITY_HOST : !subject->endpoint && other->endpoint))
 			continue;
 		p->port_be = reply ? p->source_port_be : p->destination_port_be;
-		step = judge(skb, p, subject, to_destination, direction);
+		step = judge(context, p, subject, to_destination, direction);
 		if (step)
 			return step;
 		if (end)
@@ -337,7 +335,7 @@ struct decision {
  * may also be a reply of a flow that its destination was allowed to open; when neither holds, the first
  * decision stands. Sets PACKET_REPLY accordingly. (One loop: the judging code stands once in the program.)
  */
-static __always_inline int judge_orientations(struct __sk_buff *skb, struct packet *p, int is_known)
+static __always_inline int judge_orientations(CONTEXT *context, struct packet *p, int is_known)
 {
 	int reply = is_known ? !!(p->flags & PACKET_REPLY) : is_answer(p);
 	int attempts = !is_known && !reply && is_midstream(p) ? 2 : 1;
@@ -346,7 +344,7 @@ static __always_inline int judge_orientations(struct __sk_buff *skb, struct pack
 
 #pragma clang loop unroll(disable)
 	for (int attempt = 0; attempt < 2 && attempt < attempts; attempt++) {
-		step = judge_both_ends(skb, p, reply | attempt);
+		step = judge_both_ends(context, p, reply | attempt);
 		if (!step) {
 			if (reply | attempt)
 				p->flags |= PACKET_REPLY;
@@ -369,7 +367,7 @@ static __always_inline int judge_orientations(struct __sk_buff *skb, struct pack
  * Confirms, renews or revokes the judgement of a known flow, or judges a new one and writes its entry with
  * `flags`. `state` comes from find_flow(ZONE_JUDGED).
  */
-static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state, __u32 flags)
+static __always_inline int track_flow(CONTEXT *context, struct packet *p, struct flow_state *state, __u32 flags)
 {
 	int step;
 
@@ -380,7 +378,7 @@ static __always_inline int track_flow(struct __sk_buff *skb, struct packet *p, s
 	/* An error opens no flow. What this node itself says about one that is gone may pass. */
 	if (!state && (p->flags & PACKET_ICMP_ERROR))
 		return p->from.identity == IDENTITY_HOST ? GO_ON : -DROP_POLICY_DENIED;
-	step = judge_orientations(skb, p, !!state);
+	step = judge_orientations(context, p, !!state);
 	if (step) {
 		if (state)
 			revoke_flow(p, state);

@@ -57,7 +57,7 @@ static __always_inline int pays_for_event(const struct packet *p, __u8 type)
 }
 
 /* A full ring loses the event, never the verdict, and the loss is counted. */
-static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, __u8 type, __u16 reason)
+static __always_inline void emit_event(CONTEXT *context, struct packet *p, __u8 type, __u16 reason)
 {
 	struct event *event;
 
@@ -81,7 +81,7 @@ static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, 
 	event->rule = p->rule;
 	event->source_identity = p->from.identity;
 	event->destination_identity = p->to.identity;
-	event->ifindex = skb->ifindex;
+	event->ifindex = DEVICE_OF(context);
 	event->length = p->length;
 	if (!(p->flags & PACKET_ICMP_ERROR) && !is_icmp(p->protocol)) {
 		event->source_port_be = p->source_port_be;
@@ -96,7 +96,7 @@ static __always_inline void emit_event(struct __sk_buff *skb, struct packet *p, 
 }
 
 /* Counts the packet under the reason of its drop, or 0, and turns a step's result into the program's. */
-static __always_inline int finish(struct __sk_buff *skb, struct packet *p, int step)
+static __always_inline int finish(CONTEXT *context, struct packet *p, int step)
 {
 	__u16 reason = step < 0 ? -step : 0;
 
@@ -109,7 +109,7 @@ static __always_inline int finish(struct __sk_buff *skb, struct packet *p, int s
 		count_rule(p);
 	else
 		p->rule = 0;
-	emit_event(skb, p, EVENT_DROP, reason);
+	emit_event(context, p, EVENT_DROP, reason);
 	return TC_ACT_SHOT;
 }
 

@@ -93,12 +93,6 @@ static __always_inline int check_host_packet(struct packet *p, int parsed, const
 	return GO_ON;
 }
 
-/* That there is no room to remember a flow cuts nobody from the node: the next packet is judged as this one was. */
-static __always_inline int pass_unremembered(int step)
-{
-	return step == -DROP_FLOW_QUOTA || step == -DROP_CT_INSERT_FAILED ? GO_ON : step;
-}
-
 /* p->from and p->to are known, one of them is this node. `state` comes from find_flow(ZONE_JUDGED). */
 static __always_inline void prepare_host_flow(struct __sk_buff *skb, struct packet *p, const struct flow_state *state)
 {
@@ -115,6 +109,12 @@ static __always_inline int track_host_flow(struct __sk_buff *skb, struct packet 
 	return pass_unremembered(track_flow(skb, p, state, 0));
 }
 
+/* Is it the node's own, or one that it has for the time being (a service's, keepalived's)? p->peer is whose it is. */
+static __always_inline int is_own_address(const struct packet *p, const struct address *address)
+{
+	return p->peer.identity == IDENTITY_HOST || (p->peer.flags & PEER_OWN) || is_link_local(address);
+}
+
 /* A packet from an underlay device that is for no pod: p->from is known. */
 static __always_inline int receive_for_host(struct __sk_buff *skb, struct packet *p, int parsed)
 {
@@ -124,7 +124,7 @@ static __always_inline int receive_for_host(struct __sk_buff *skb, struct packet
 	if (!known || skb->pkt_type == PACKET_OTHERHOST)
 		return DONE_OK;
 	find_peer(p, &p->destination);
-	if (p->peer.identity != IDENTITY_HOST && !is_link_local(&p->destination))
+	if (!is_own_address(p, &p->destination))
 		return DONE_OK;
 	if (p->from.identity == IDENTITY_HOST) /* nobody else has this node's addresses */
 		p->from.identity = world_of(&p->source);
@@ -134,15 +134,14 @@ static __always_inline int receive_for_host(struct __sk_buff *skb, struct packet
 }
 
 /*
- * What leaves on an underlay device and is no pod's: p->from and p->to are known by their addresses. Under one of the
- * node's own it is a process's, or what the node forwards for others, which is remembered for its answer's sake alone.
+ * What leaves on an underlay device and is no pod's: p->from and p->to are known by their addresses. Under one that the
+ * node has (`is_own`) it is a process's, or what the node forwards for others, which is remembered for its answer's sake alone.
  */
-static __always_inline int send_from_host(struct __sk_buff *skb, struct packet *p, int parsed, const struct host *known)
+static __always_inline int send_from_host(struct __sk_buff *skb, struct packet *p, int parsed, const struct host *known, int is_own)
 {
 	int step;
 
-	if ((p->from.identity != IDENTITY_HOST && !is_link_local(&p->source)) || is_multicast(&p->destination) ||
-	    is_broadcast(&p->destination))
+	if (!is_own || is_multicast(&p->destination) || is_broadcast(&p->destination))
 		return DONE_OK;
 	if (!skb->ingress_ifindex && !mark_origin(skb))
 		host_side(&p->from, known);

@@ -20,6 +20,7 @@
 #define PACKET_FIRST_FRAGMENT 32u /* its ports are those of the later ones */
 #define PACKET_FRAGMENT_HEADER 64u /* IPv6, also the header of an atomic fragment */
 #define PACKET_HOST_FLOW 128u /* of the node's own network namespace, or forwarded under its address: no pod pays for it */
+#define PACKET_ANSWER 256u    /* its destination opened the flow, whatever the packet says */
 
 #define NS_PER_SECOND 1000000000ull
 #define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */
@@ -47,6 +48,16 @@ struct pseudo_header {
 	__be32 length_be;
 	__be32 next_header_be;
 };
+
+/*
+ * What a program is called with, where it does not matter: a packet, but in the one that answers who looks for a socket
+ * (socket.bpf.c), which has no device.
+ */
+#ifndef CONTEXT
+#define CONTEXT struct __sk_buff
+#define DEVICE_OF(context) ((context)->ifindex)
+#define HAS_FORMER 1 /* in `former_hooks`, while flows move */
+#endif
 
 struct packet {
 	/* Zero when a program begins: steps leave out what a packet has not, and an event shows what was not parsed as nothing. */
@@ -134,19 +145,30 @@ static __always_inline __u64 clock_ns(void)
 	return config_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
 }
 
-static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 hook, __u8 direction)
+static __always_inline struct packet *packet_of_length(__u32 length, __u8 hook, __u8 direction)
 {
 	struct packet *p = current_packet();
 
 	if (!p)
 		return 0;
 	__builtin_memset(p, 0, PACKET_ZEROED);
-	p->length = skb->len;
+	p->length = length;
 	p->now_ns = clock_ns();
 	p->now = p->now_ns / NS_PER_SECOND;
 	p->hook = hook;
 	p->direction = direction;
 	return p;
+}
+
+static __always_inline struct packet *packet_begin(struct __sk_buff *skb, __u8 hook, __u8 direction)
+{
+	return packet_of_length(skb->len, hook, direction);
+}
+
+/* That there is no room to remember a flow cuts nobody from the node: the next packet is judged as this one was. */
+static __always_inline int pass_unremembered(int step)
+{
+	return step == -DROP_FLOW_QUOTA || step == -DROP_CT_INSERT_FAILED ? GO_ON : step;
 }
 
 /* ---------------------------------------------------------------- addresses */
@@ -162,6 +184,15 @@ static __always_inline void copy_address(void *to, const void *from)
 static __always_inline int same_address(const void *a, const void *b)
 {
 	return ((const __u64 *)a)[0] == ((const __u64 *)b)[0] && ((const __u64 *)a)[1] == ((const __u64 *)b)[1];
+}
+
+static __always_inline int is_numerically_smaller(const void *a, const void *b)
+{
+	__u64 x = bpf_be64_to_cpu(((const __u64 *)a)[0]), y = bpf_be64_to_cpu(((const __u64 *)b)[0]);
+
+	if (x != y)
+		return x < y;
+	return bpf_be64_to_cpu(((const __u64 *)a)[1]) < bpf_be64_to_cpu(((const __u64 *)b)[1]);
 }
 
 static __always_inline int is_zero_address(const void *a)

@@ -155,7 +155,7 @@ static __always_inline int ask_rules(struct packet *p, const struct subject *sub
  * Tells what the policies that only watch would have dropped of an allowed flow, by the rules in `slot`; the flow passes.
  * 1: told. What decided stays in p. Judged once per flow, like the flow itself. A global function as search_policy.
  */
-__attribute__((noinline)) int audit_flow(struct __sk_buff *skb, __u32 slot, __u32 to_destination)
+__attribute__((noinline)) int audit_flow(CONTEXT *context, __u32 slot, __u32 to_destination)
 {
 	struct packet *p = current_packet();
 	struct subject *subject = bpf_map_lookup_elem(&subjects, &slot);
@@ -175,7 +175,7 @@ __attribute__((noinline)) int audit_flow(struct __sk_buff *skb, __u32 slot, __u3
 	if (step) {
 		p->verdict = VERDICT_AUDIT;
 		count_rule(p);
-		emit_event(skb, p, EVENT_VERDICT, -step);
+		emit_event(context, p, EVENT_VERDICT, -step);
 	}
 	p->rule = rule;
 	p->matched = matched;
@@ -188,7 +188,7 @@ __attribute__((noinline)) int audit_flow(struct __sk_buff *skb, __u32 slot, __u3
  * its source? GO_ON or the drop reason; p->rule, verdict, direction and endpoint tell who decided. Deny rules hold where
  * nothing is enforced.
  */
-static __always_inline int judge(struct __sk_buff *skb, struct packet *p, const struct side *side,
+static __always_inline int judge(CONTEXT *context, struct packet *p, const struct side *side,
 				 __u32 to_destination, __u8 direction)
 {
 	struct subject *subject = bpf_map_lookup_elem(&subjects, &side->subject);
@@ -205,11 +205,11 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *p, const 
 	step = ask_rules(p, subject, other, address);
 	if (step)
 		return step;
-	is_told = subject->audit && audit_flow(skb, subject->audit, to_destination);
+	is_told = subject->audit && audit_flow(context, subject->audit, to_destination);
 	if (p->matched) {
 		count_rule(p);
 		if (!is_told)
-			emit_event(skb, p, EVENT_VERDICT, 0);
+			emit_event(context, p, EVENT_VERDICT, 0);
 	}
 	return GO_ON;
 }

@@ -27,6 +27,7 @@ enum hook {
 	HOOK_FROM_OVERLAY = 4,   /* tc ingress of cilium_vxlan */
 	HOOK_FROM_HOST = 5,      /* tc egress of cilium_host: the stack sends to a remote pod */
 	HOOK_COUNT = 6,
+	HOOK_TO_SOCKET = 7,      /* no slot, of no device: what looks for a socket of the node */
 };
 
 /* Reserved identities; the numbers are the field's. Cluster identities start at 256, are 24 bits wide
@@ -135,6 +136,7 @@ struct address {
 #define PEER_ROUTER 4u      /* that node's router address */
 #define PEER_DIRECT 8u      /* of another node, reached by the underlay's routes and believed from underlay devices */
 #define PEER_BARE 16u       /* of another node, believed from underlay devices, also where it is reached through the tunnel */
+#define PEER_OWN 32u      /* this node has the address, though others know somebody else by it: what is sent there is sent to the node */
 
 /* In the map `encryption`: what is dropped unless WireGuard has it. */
 #define ENCRYPTION_SENDING 1u /* what the node would send to another node's pods */

@@ -73,7 +73,7 @@ export class Core {
     this.flows = new FlowCollector(requireMap(network, "flows"));
     this.programMaps = new ProgramMaps((name) => network.port.map(name));
     this.links = this.#makeLinks(netns);
-    this.state = new LocalState({ ...local, deviceIps: network.furtherAddresses(local) }, {
+    this.state = new LocalState({ ...local, ...network.addresses(local) }, {
       identities: tables.identities.objects,
       nodes: tables.nodes.objects,
       apiServers: tables.apiServers.objects,

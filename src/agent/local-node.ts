@@ -1,8 +1,9 @@
 /** Who this node is: its addresses and pod CIDRs, as its Node object says. */
 import { isDeepStrictEqual } from "node:util";
 import { AddressPool } from "../cni/index.ts";
+import { POD_DEVICE_PREFIX } from "../kernel/index.ts";
 import type { AddressedDevice, DeviceAddress } from "../kernel/index.ts";
-import { familyOf, formatAddress, parseCidr } from "../lib/ip.ts";
+import { familyOf, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import { sleep } from "../lib/backoff.ts";
 import { AbortedError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
@@ -18,6 +19,22 @@ import type { LocalNode } from "./peers.ts";
 export function furtherAddresses(underlay: readonly Pick<AddressedDevice, "addresses">[], named: readonly string[]): readonly string[] {
   const isFurther = ({ address, prefix, scope }: DeviceAddress): boolean => scope === "global" && prefix !== (address.includes(":") ? 128 : 32) && !named.includes(address);
   return underlay.flatMap(({ addresses }) => addresses.filter(isFurther).map(({ address }) => address));
+}
+
+/** What a node has besides the addresses that its Node object names. */
+export interface NodeAddresses {
+  /** Its own, of its underlay devices. */
+  readonly deviceIps: readonly string[];
+  /** All others, also those that a service brought: what is sent to them is sent to this node. */
+  readonly guestIps: readonly string[];
+}
+
+export function nodeAddresses(devices: readonly Pick<AddressedDevice, "name" | "addresses">[], underlay: readonly Pick<AddressedDevice, "addresses">[], named: readonly string[]): NodeAddresses {
+  const deviceIps = furtherAddresses(underlay, named);
+  const own = new Set([...named, ...deviceIps]);
+  const ofNode = devices.filter(({ name }) => !name.startsWith(POD_DEVICE_PREFIX)).flatMap(({ addresses }) => addresses);
+  const guests = ofNode.flatMap(({ address, scope }) => (scope === "host" || scope === "link" || !isAddress(address) ? [] : [formatAddress(parseAddress(address))]));
+  return { deviceIps, guestIps: [...new Set(guests)].filter((ip) => !own.has(ip)).toSorted() };
 }
 
 /** How long the API server may take before what was kept on disk counts. */
@@ -37,8 +54,8 @@ export function localNode(row: NodeRow, config: Pick<AgentConfig, "enableIPv4" |
 export function movedNode(current: LocalNode, row: NodeRow, config: Pick<AgentConfig, "enableIPv4" | "enableIPv6">): LocalNode | undefined {
   const said = localNode(row, config);
   if (said === undefined) return undefined;
-  const { deviceIps, ...known } = current;
-  return isDeepStrictEqual(said, known) ? undefined : { ...said, ...(deviceIps === undefined ? {} : { deviceIps }) };
+  const { deviceIps, guestIps, ...known } = current;
+  return isDeepStrictEqual(said, known) ? undefined : { ...said, ...(deviceIps === undefined ? {} : { deviceIps }), ...(guestIps === undefined ? {} : { guestIps }) };
 }
 
 /** Waits until the Node is known. Without pod CIDRs (`--allocate-node-cidrs` off) that never comes, so it is said in the log. */

@@ -15,7 +15,8 @@ import type { Logger } from "../lib/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
-import { furtherAddresses } from "./local-node.ts";
+import { nodeAddresses } from "./local-node.ts";
+import type { NodeAddresses } from "./local-node.ts";
 import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import { packetSizes } from "./packet-sizes.ts";
 import type { PacketSizes } from "./packet-sizes.ts";
@@ -33,6 +34,7 @@ export interface NodeNetworkOptions {
 interface Parts {
   readonly host: Host;
   readonly links: Links;
+  readonly present: readonly AddressedDevice[];
   readonly underlay: readonly AddressedDevice[];
   readonly port: LibbpfPort;
   readonly programs: Datapath;
@@ -53,11 +55,14 @@ export class NodeNetwork {
   readonly #host: Host;
   readonly #nft = new Nft(runCommand);
   #underlay: readonly AddressedDevice[];
+  /** All devices. */
+  #present: readonly AddressedDevice[];
 
   private constructor(options: NodeNetworkOptions, parts: Parts) {
     this.#options = options;
     this.#host = parts.host;
     this.#underlay = parts.underlay;
+    this.#present = parts.present;
     this.links = parts.links;
     this.port = parts.port;
     this.programs = parts.programs;
@@ -72,9 +77,9 @@ export class NodeNetwork {
     return this.#devices.tunnel !== undefined;
   }
 
-  /** Addresses of the underlay devices beside those that the Node object names. */
-  furtherAddresses({ internalIps }: LocalNode): readonly string[] {
-    return furtherAddresses(this.#underlay, internalIps);
+  /** Beside those that the Node object names, as of the last look. */
+  addresses({ internalIps }: LocalNode): NodeAddresses {
+    return nodeAddresses(this.#present, this.#underlay, internalIps);
   }
 
   get encryptedMtu(): number {
@@ -94,7 +99,8 @@ export class NodeNetwork {
     const sysctl = new Sysctl(join(config.paths.hostProc, "sys"));
     const links = new Links(runCommand);
     const host = new Host(runCommand, sysctl);
-    const underlay = underlayDevices(await links.addressed(), config, local);
+    const present = await links.addressed();
+    const underlay = underlayDevices(present, config, local);
     const mtu = mtuOf(underlay, config, local);
     const routers = routersOf(local);
     await ledger(config, sysctl).write(host.wantedSysctls(underlay.map((device) => device.name)));
@@ -106,7 +112,7 @@ export class NodeNetwork {
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, routers });
-    return new NodeNetwork(options, { host, links, underlay, port, programs, mtu, spec, devices });
+    return new NodeNetwork(options, { host, links, present, underlay, port, programs, mtu, spec, devices });
   }
 
   /** Programs on the node's own devices, where somebody took them off. @returns why they cannot be */
@@ -122,6 +128,7 @@ export class NodeNetwork {
   /** Puts the node's devices and settings back where others changed them, and follows its addresses to other devices. @returns what was wrong, in words */
   async keep(local: LocalNode): Promise<readonly string[]> {
     const present = await this.links.addressed();
+    this.#present = present;
     const moved = this.#follow(present, local);
     const settings = await this.#settings.write(this.#host.wantedSysctls(this.#underlay.map((device) => device.name)));
     const devices = await this.#host.restoreDevices(this.#spec, this.#devices, present, () => attachPrograms(this.programs, this.#devices, this.#underlay));

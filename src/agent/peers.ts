@@ -1,5 +1,5 @@
 /** Which address is a node's or a router's, and where the pods of each node are, from CiliumNode objects. Pure. */
-import { Identity, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
+import { Identity, PEER_BARE, PEER_DIRECT, PEER_OWN, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL } from "../kernel/gen/types.ts";
 import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { Cidr } from "../lib/ip.ts";
 import { identityOfNode, outsideApiServers, ownLabels } from "../targets/index.ts";
@@ -16,6 +16,8 @@ export interface LocalNode {
   readonly internalIps: readonly string[];
   /** Further addresses of its underlay devices: other nodes do not know them. */
   readonly deviceIps?: readonly string[];
+  /** What else it has, which services may have brought: what is sent there is sent to the node, and is `host` to nobody. */
+  readonly guestIps?: readonly string[];
   readonly routerIps: readonly string[];
   readonly podCidrs: readonly string[];
 }
@@ -78,6 +80,20 @@ function flagsOf(reaching: Reaching, node: CiliumNodeRow): number {
   return PEER_TUNNEL | (mayComeBare(reaching, node) ? PEER_BARE : 0);
 }
 
+/** An address of a pod CIDR is a pod's or nobody's, whatever device of this node has it. */
+function withGuests({ guestIps = [] }: LocalNode, peers: ReadonlyMap<string, PeerRow>, podCidrs: Iterable<string>): ReadonlyMap<string, PeerRow> {
+  const blocks = [...podCidrs].map((text) => parseCidr(text));
+  const guests = guestIps.filter((ip) => !blocks.some((cidr) => cidrContains(cidr, parseAddress(ip))));
+  return new Map([...peers, ...guests.map((ip) => [ip, asGuest(ip, peers.get(ip))] as const)]);
+}
+
+/** Whoever others know it for, this node has it now. */
+function asGuest(ip: string, known: PeerRow | undefined): PeerRow {
+  if (known?.identity === Identity.HOST) return known;
+  const { flags, ...who } = known ?? { identity: isIPv6(ip) ? Identity.WORLD_IPV6 : Identity.WORLD_IPV4, node: undefined, flags: 0 };
+  return { ...who, flags: flags | PEER_OWN };
+}
+
 /**
  * The API server lets an agent write for its own node only (the chart's admission policies). A router address is believed
  * inside the pod CIDRs of its node only, as a pod's is. A node that runs the API server is that under all its addresses,
@@ -124,5 +140,5 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
-  return { peers: new Map([...peers, ...outside]), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers), health };
+  return { peers: withGuests(local, new Map([...peers, ...outside]), cidrs.keys()), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers), health };
 }

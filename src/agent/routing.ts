@@ -2,6 +2,7 @@
  * How this node routes: what the operator says of it, what is in force, and the order of the steps from one to the other,
  * in which no packet meets an entry without its route.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { RoutingDecision } from "../compile/index.ts";
 import { encryptedRouting, routingHash } from "../compile/index.ts";
 import { CodedError, describeError } from "../lib/errors.ts";
@@ -154,9 +155,10 @@ export class NodeRouting implements Reconciler {
   async #keep(guard: () => Promise<void>): Promise<void> {
     const { core, network, logger } = this.#options;
     const changed = await network.keep(core.state.local);
-    const deviceIps = network.furtherAddresses(core.state.local);
-    if (deviceIps.join() !== core.state.local.deviceIps?.join()) {
-      core.state.local = { ...core.state.local, deviceIps };
+    const now = network.addresses(core.state.local);
+    const { deviceIps, guestIps } = core.state.local;
+    if (!isDeepStrictEqual(now, { deviceIps, guestIps })) {
+      core.state.local = { ...core.state.local, ...now };
       core.enforcer.touch();
     }
     if (changed.length === 0) return;

@@ -1,4 +1,4 @@
-/** What a policy of nodes seems to close and does not: what the failsafe keeps open, and what nobody judges. Pure. */
+/** What a policy of nodes seems to close and does not: what the failsafe keeps open. Pure. */
 import { selectsHosts } from "../compile/index.ts";
 import type { Failsafe, NumberedPort, PolicyDraft, RuleDraft } from "../compile/index.ts";
 import { coversPorts } from "./shadows.ts";
@@ -16,12 +16,6 @@ export function closedFailsafe(draft: PolicyDraft, failsafe: Failsafe): readonly
     if (closed.length === 0) return [];
     return [{ reason: "FailsafeHolds", path: `${draft.path}.${direction}`, message: `it would close ${closed.join(", ")} of the nodes, which stay open by the chart's hostFirewall.failsafe.${direction}` }];
   });
-}
-
-/** What a policy of nodes says of its nodes' ingress and is not asked about: told, as the policy would seem to close it. */
-export function unjudgedWays({ subject, path, rules, enforces }: PolicyDraft): readonly Warning[] {
-  if (!selectsHosts(subject) || !(enforces.has("ingress") || rules.some(({ direction }) => direction === "ingress"))) return [];
-  return [{ reason: "NotJudged", path: `${path}.ingress`, message: "what pods of a node send to that node through a Service is not judged yet, nor what comes to addresses that the Node object and the underlay devices did not have when its agent started" }];
 }
 
 function portText({ protocol, port, prefix }: NumberedPort): string {

@@ -4,7 +4,7 @@ import type { CidrBlock, LabelPeers, PeerSelector, PolicyDraft, PolicyOptions, R
 import { sectionsOf, specsOf } from "../api/meaning.ts";
 import type { PolicySpec } from "../api/meaning.ts";
 import { canonicalJson } from "../lib/hash.ts";
-import { closedFailsafe, unjudgedWays } from "./failsafe.ts";
+import { closedFailsafe } from "./failsafe.ts";
 import { unlearnedNames } from "./names.ts";
 import type { CidrSet } from "../lib/cidr-set.ts";
 import { parseCidr } from "../lib/ip.ts";
@@ -15,7 +15,7 @@ import type { Shadow } from "./shadows.ts";
 
 export interface Warning {
   /** One word for programs. */
-  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared" | "FailsafeHolds" | "NotJudged" | "NamesNotLearned";
+  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared" | "FailsafeHolds" | "NamesNotLearned";
   /** In the policy. */
   readonly path: string;
   readonly message: string;
@@ -40,7 +40,7 @@ export function policyWarnings(row: PolicyRow, addresses: ClusterAddresses, opti
   const drafts = draftPolicy(row, options);
   const comparisons = new Comparisons(COMPARISONS);
   const own = [new Denials(drafts)];
-  const found = [...emptyPeers(row), ...unlearnedNames(row).map((one): Warning => ({ reason: "NamesNotLearned", ...one })), ...drafts.flatMap((draft) => [...contradictions(draft), ...ownAddresses(draft, addresses), ...closedFailsafe(draft, options?.failsafe ?? DEFAULT_FAILSAFE), ...unjudgedWays(draft), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
+  const found = [...emptyPeers(row), ...unlearnedNames(row).map((one): Warning => ({ reason: "NamesNotLearned", ...one })), ...drafts.flatMap((draft) => [...contradictions(draft), ...ownAddresses(draft, addresses), ...closedFailsafe(draft, options?.failsafe ?? DEFAULT_FAILSAFE), ...shadowsOf(draft, own, () => "", comparisons).map(shadowed)])];
   return distinct(comparisons.isSpent ? [...found, NOT_COMPARED] : found);
 }
 

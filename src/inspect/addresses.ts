@@ -1,5 +1,5 @@
 /** `ipcache`, `cidr`, `node`, `endpoint`, `interface`, `underlay`: who has an address, and where. */
-import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, ENDPOINT_READY, HOST_TRACKED, PEER_BARE, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
+import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, ENDPOINT_READY, HOST_TRACKED, PEER_BARE, PEER_DIRECT, PEER_OWN, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec } from "../kernel/gen/types.ts";
 import type { Peer } from "../kernel/gen/types.ts";
 import { formatAddress, formatCidr } from "../lib/ip.ts";
 import type { IdentityWords, Names } from "./names.ts";
@@ -7,7 +7,7 @@ import { mapTable, viewOf } from "./table.ts";
 import type { Column } from "./table.ts";
 import { NONE, flagWords, labelsText, listText, macText } from "./text.ts";
 
-const FLAGS = [[PEER_TUNNEL, "tunnel"], [PEER_POD_CIDR, "pod-cidr"], [PEER_ROUTER, "router"], [PEER_DIRECT, "direct"], [PEER_BARE, "bare"]] as const;
+const FLAGS = [[PEER_TUNNEL, "tunnel"], [PEER_POD_CIDR, "pod-cidr"], [PEER_ROUTER, "router"], [PEER_DIRECT, "direct"], [PEER_BARE, "bare"], [PEER_OWN, "own"]] as const;
 
 const addressOrNone = (bytes: Uint8Array): string | undefined => (bytes.every((byte) => byte === 0) ? undefined : formatAddress(bytes));
 

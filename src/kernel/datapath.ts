@@ -3,6 +3,7 @@
  * attaches the permanent stubs.
  *
  *   device ── clsact filter: stub_<hook> (pinned, never replaced) ── tail call ──▶ hooks[<hook>] ──▶ program <hook>
+ *   network namespace ── link (pinned, its program is replaced) ──▶ to_socket
  *
  * A new version is one slot update per hook: no device is touched, no packet meets a gap. An empty slot
  * drops (the stub's own verdict), so a device is closed from the moment its stub is attached.
@@ -14,12 +15,13 @@ import { objectBtf } from "./btf-file.ts";
 import { KernelError } from "./errors.ts";
 import { Hook, hookNames } from "./gen/types.ts";
 import type { TakeOver } from "./takeover.ts";
+import { attachToSockets } from "./socket-hook.ts";
 import { attachTc, detachTc } from "./tc.ts";
 import type { LibbpfPort } from "./bpf.ts";
 import { type LibbpfMap, u32 } from "./map.ts";
 import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
 
-export type HookName = Exclude<keyof typeof Hook, "COUNT">;
+export type HookName = Exclude<keyof typeof Hook, "COUNT" | "TO_SOCKET">;
 
 /** Which side of a device each hook is. */
 const DIRECTIONS: Readonly<Record<HookName, TcDirection>> = {
@@ -73,10 +75,12 @@ export class Datapath {
       taking = port.takeOver();
       taking?.copy();
       const stubs = pinStubs(options, byHook(objects, "stub_"));
+      const toSocket = only(objects, "to_socket");
       taking?.lend(hooksOf(port));
       isFlipping = true; // from here on programs in force may use the fresh maps
       flip(hooksOf(port), programs);
       for (const former of taking?.formerArrays ?? []) flip(former, programs);
+      attachToSockets(port, toSocket, options.pinDir);
       taking?.finish();
       return new Datapath(port, stubs);
     } catch (error) {
@@ -112,19 +116,18 @@ function objectSpecs({ objects, rodata = {}, maxEntries = {} }: DatapathOptions)
 }
 
 function hookList(): HookName[] {
-  return [...hookNames.values()].filter((name): name is HookName => name !== "COUNT");
+  return [...hookNames].filter(([slot]) => slot < Hook.COUNT).map(([, name]) => name as HookName);
 }
 
 /** fd of the program of each hook; every hook must have exactly one. */
 function byHook(objects: readonly BpfObject[], prefix: string): ReadonlyMap<HookName, number> {
-  return new Map(
-    hookList().map((hook) => {
-      const name = prefix + hook.toLowerCase();
-      const found = objects.flatMap((object) => object.programs.get(name) ?? []);
-      if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} programs are named ${name}, one is needed`);
-      return [hook, found[0].fd] as const;
-    }),
-  );
+  return new Map(hookList().map((hook) => [hook, only(objects, prefix + hook.toLowerCase())] as const));
+}
+
+function only(objects: readonly BpfObject[], name: string): number {
+  const found = objects.flatMap((object) => object.programs.get(name) ?? []);
+  if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} programs are named ${name}, one is needed`);
+  return found[0].fd;
 }
 
 /**

@@ -64,6 +64,9 @@ export interface Libbpf {
   openPin(path: string): number;
   infoByFd(fd: number, info: Memory, size: Memory): number;
   testRun(fd: number, options: Memory): number;
+  /** A descriptor of the link. */
+  linkCreate(programFd: number, target: number, type: number, options: null): number;
+  linkUpdate(linkFd: number, programFd: number, options: null): number;
   possibleCpus(): number;
   tcHookCreate(hook: Memory): number;
   tcHookDestroy(hook: Memory): number;
@@ -130,6 +133,8 @@ const LIBBPF_SIGNATURES: Readonly<Record<keyof Libbpf, string>> = {
   openPin: "int bpf_obj_get(const char *path)",
   infoByFd: "int bpf_obj_get_info_by_fd(int fd, void *info, void *size)",
   testRun: "int bpf_prog_test_run_opts(int fd, void *opts)",
+  linkCreate: "int bpf_link_create(int prog_fd, int target_fd, int type, void *opts)",
+  linkUpdate: "int bpf_link_update(int link_fd, int new_prog_fd, void *opts)",
   possibleCpus: "int libbpf_num_possible_cpus()",
   tcHookCreate: "int bpf_tc_hook_create(void *hook)",
   tcHookDestroy: "int bpf_tc_hook_destroy(void *hook)",

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { after, test } from "node:test";
-import { SUBJECT_INGRESS_ADMIN } from "../../src/kernel/gen/types.ts";
+import { PEER_OWN, SUBJECT_INGRESS_ADMIN } from "../../src/kernel/gen/types.ts";
 import { icmpFrame, pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import type { Ends } from "./lib/frames.ts";
 import { host, judgeHost } from "./lib/host.ts";
@@ -22,6 +22,7 @@ const out = (ends: Partial<Ends> = {}, flags: number = Tcp.SYN): Uint8Array => t
 const back = (ends: Partial<Ends> = {}): Uint8Array => out({ sport: 80, dport: 40000, ...ends }, Tcp.SYN | Tcp.ACK);
 const answered = (ends: Partial<Ends> = {}): Uint8Array => into({ sport: 80, dport: 40000, ...ends }, Tcp.SYN | Tcp.ACK);
 
+const GUEST = "192.0.2.100";
 const SSH = { protocol: 6, port: 22, rule: 51 } as const;
 const closed = (rules: Parameters<World["ingress"]>[1] = []) => (world: World): void => {
   world.subject(host, {});
@@ -156,6 +157,17 @@ rows([
     hops: [
       { ...arrives, packet: ours(frame(ethernet(a.mac, a.mac, 0x800), ipv4(outside.ipv4, self.ipv4, { protocol: 17, id: 7, offset: 1480 }), payload(64))) },
       { ...arrives, packet: ours(frame(ethernet(a.mac, a.mac, 0x800), ipv4(outside.ipv4, self.ipv4, { protocol: 17, id: 7, moreFragments: true }), udp(40000, 53), payload(64))), ...denied },
+    ],
+  },
+  {
+    name: "an address that the node has for the time being is judged as its own, in both directions",
+    given: (world) => { both(world); world.ingress(host, [SSH]); world.peer(GUEST, { identity: 9, flags: PEER_OWN }); },
+    hops: [
+      { ...arrives, packet: into({ to: GUEST }), ...denied },
+      { ...arrives, packet: into({ to: GUEST, dport: 22 }), rules: [51] },
+      { ...leaves, packet: back({ from: GUEST, sport: 22 }), rules: [] },
+      { ...leaves, packet: out({ from: GUEST }), ...refused },
+      { ...arrives, change: (world) => world.forgetPeer(GUEST), packet: into({ to: GUEST }), rules: [] },
     ],
   },
   { name: "what is another machine's is not judged", given: closed(), hops: [{ ...arrives, packet: tcpFrame(Tcp.SYN, { from: outside.ipv4, to: self.ipv4 }), ...unremembered }] },

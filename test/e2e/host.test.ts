@@ -56,7 +56,6 @@ test("a port of a node is closed to whoever opens it anew, the failsafe stays, w
   }, () => kubectl("describe", "ccnp", NAME), PATIENT);
   const warned = conditionOf(policy, "Warnings")?.message ?? "";
   assert.match(warned, /22\/TCP/, "what the failsafe keeps open");
-  assert.match(warned, /through a Service/, "what nobody judges");
   await tries(CLOSED, false);
   await tries(KEPT, true);
   for (const flow of open) {

@@ -10,7 +10,7 @@ import { describeError } from "../../src/lib/errors.ts";
 import { Datapath, LibbpfPort } from "../../src/kernel/index.ts";
 import { objectBtf } from "../../src/kernel/btf-file.ts";
 import { parseBtf, sectionVariables } from "../../src/kernel/btf.ts";
-import { hookNames } from "../../src/kernel/gen/types.ts";
+import { Hook, hookNames } from "../../src/kernel/gen/types.ts";
 import type { HookName } from "../../src/kernel/index.ts";
 import { gather, judge } from "../../src/preflight/index.ts";
 import type { Finding, Plan } from "../../src/preflight/index.ts";
@@ -67,8 +67,8 @@ function load(rodata: OptionSet, starts: number, instructions: Map<string, numbe
   rmSync(PINS, { recursive: true, force: true });
   for (let start = 1; start <= starts; start++) {
     const datapath = Datapath.load({ port: countingPort(instructions), objects: OBJECTS, pinDir: PINS, rodata, maxEntries: SMALL });
-    for (const hook of hookNames.values()) if (hook !== "COUNT") datapath.attach(hook as HookName, LOOPBACK);
-    for (const hook of hookNames.values()) if (hook !== "COUNT") datapath.detach(hook as HookName, LOOPBACK);
+    for (const [slot, hook] of hookNames) if (slot < Hook.COUNT) datapath.attach(hook as HookName, LOOPBACK);
+    for (const [slot, hook] of hookNames) if (slot < Hook.COUNT) datapath.detach(hook as HookName, LOOPBACK);
   }
 }
 

@@ -100,7 +100,7 @@ test("another layout and back, under traffic: no connection is lost, nothing for
   await lab.load(other);
   const [pinsOther, mapsOther] = [pins(1), await maps(1)];
   assert.equal(pinsOther.length, pinsBefore.length);
-  assert.deepEqual(pinsOther.filter((pin) => !pinsBefore.includes(pin)).map((pin) => pin.slice(0, -9)), ["endpoints", "flows", "hooks", "interfaces", "scratch"]);
+  assert.deepEqual(pinsOther.filter((pin) => !pinsBefore.includes(pin)).map((pin) => pin.slice(0, -9)), ["endpoints", "flows", "hooks", "interfaces", "scratch", "socket_scratch"]);
   const counts = (list: readonly string[]): string[] => list.slice(0, -1).map((line) => line.replace(/ \d+ /, " "));
   assert.deepEqual(counts(mapsOther), counts(mapsBefore));
   for (const [i, one] of idle.entries()) assert.ok(await one.send(`second ${i}`), `connection ${i} after the upgrade`);

@@ -14,6 +14,8 @@ export const PEER_ROUTER = 4;
 export const PEER_DIRECT = 8;
 /** of another node, believed from underlay devices, also where it is reached through the tunnel */
 export const PEER_BARE = 16;
+/** this node has the address, though others know somebody else by it: what is sent there is sent to the node */
+export const PEER_OWN = 32;
 /** what the node would send to another node's pods */
 export const ENCRYPTION_SENDING = 1;
 /** what comes from another node's pods, as all others enforce the first */
@@ -91,6 +93,7 @@ export const Hook = {
   FROM_OVERLAY: 4,
   FROM_HOST: 5,
   COUNT: 6,
+  TO_SOCKET: 7,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 /** Hook by number. */
@@ -102,6 +105,7 @@ export const hookNames: ReadonlyMap<number, keyof typeof Hook> = new Map([
   [4, "FROM_OVERLAY"],
   [5, "FROM_HOST"],
   [6, "COUNT"],
+  [7, "TO_SOCKET"],
 ]);
 
 export const Identity = {

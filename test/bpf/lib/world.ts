@@ -134,7 +134,7 @@ export class World {
       ...options,
     };
     const maxEntries = { ipcache: 1024, policy: 1024, blocks: 64, flows, interfaces: 16, endpoints: 16, events: 1 << 16, ...sizes };
-    for (const name of ["from_container", "to_container", "netdev", "overlay", "host"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
+    for (const name of ["from_container", "to_container", "netdev", "overlay", "host", "socket"]) this.#load(join(root, "build/bpf", `${name}.o`), { rodata, maxEntries });
     this.#load(join(root, "build/bpf/stub.o"), { maxEntries });
     this.#load(join(root, "build/bpf-test/outer.o"), { maxEntries: {} });
     this.fillHooks();

@@ -14,7 +14,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, EventType, ENDPOINT_READY, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
+import { ENCRYPTION_RECEIPT, ENCRYPTION_SENDING, EventType, ENDPOINT_READY, HOST_TRACKED, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, cidrKeyCodec, endpointCodec, hostCodec, nodeCodec, peerCodec, policyEntryCodec, policyKeyCodec, subjectCodec } from "../../../src/kernel/gen/types.ts";
 import type { Codec } from "../../../src/kernel/index.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import { Site } from "../../e2e/harness/pods.ts";
@@ -30,6 +30,7 @@ export const OUTSIDE = `${PREFIX}out`;
 export type Mode = NodeSpec["mode"];
 const UNDERLAY_MTU = 1500;
 const TUNNEL_PORT = 8472;
+const HOST_SLOT = 40;
 const ROOT = join(import.meta.dirname, "../../..");
 
 export interface Pod {
@@ -318,6 +319,13 @@ export class Lab {
     await this.#put(pod.node, "subjects", u32(pod.id), hex(subjectCodec, subject));
   }
 
+  /** The node itself under these rules; "learning": its flows are remembered and nobody judges; undefined: nobody looks. */
+  async hostPolicy(node: 1 | 2, rules: Parameters<Lab["policy"]>[1] | "learning" | undefined): Promise<void> {
+    const isJudged = rules !== undefined && rules !== "learning";
+    if (isJudged) await this.policy({ ...PODS[0], id: HOST_SLOT, node }, rules);
+    await this.#put(node, "host", u32(0), hex(hostCodec, { subject: isJudged ? HOST_SLOT : 0, flags: rules === undefined ? 0 : HOST_TRACKED }));
+  }
+
   /** What the node's programs told since the last call. */
   async events(node: number): Promise<readonly SeenEvent[]> {
     return await this.node(node).ask<SeenEvent[]>({ do: "events" });
@@ -330,6 +338,7 @@ export class Lab {
 
   /** As at the start: no policy, and nothing told that was not looked at. */
   async forget(): Promise<void> {
+    for (const node of [1, 2] as const) await this.hostPolicy(node, undefined);
     for (const pod of PODS) await this.policy(pod, {});
     for (const node of [1, 2]) await this.events(node);
   }

@@ -78,7 +78,6 @@ test("a policy that would close what the failsafe keeps open is told so", () => 
   const warnings = (spec: object): string[] => policyWarnings(ccnp("h", spec), { pods: new CidrSet([]) }).map(({ reason, path, message }) => `${reason} ${path}: ${message}`);
   assert.match(warnings({ nodeSelector: {}, ingress: [{ fromEntities: ["all"], toPorts: [{ ports: [{ port: "80" }] }] }] })[0] ?? "", /^FailsafeHolds spec\.ingress: it would close 22\/TCP, 6443\/TCP, 10250\/TCP.* hostFirewall\.failsafe\.ingress$/);
   assert.match(warnings({ nodeSelector: {}, egressDeny: [{ toEntities: ["world"], toPorts: [{ ports: [{ port: "53", protocol: "UDP" }] }] }], enableDefaultDeny: { egress: false } }).join(), /spec\.egress: it would close 53\/UDP of/);
-  assert.match(warnings({ nodeSelector: {}, ingress: [{ fromEntities: ["all"] }] }).join(), /^NotJudged spec\.ingress: what pods of a node send to that node through a Service/, "and of what nobody judges");
   assert.deepEqual(warnings({ nodeSelector: {}, egress: [{ toEntities: ["all"] }] }), []);
   assert.deepEqual(warnings({ endpointSelector: {}, ingress: [] }), []);
 });

@@ -1,0 +1,83 @@
+/** The node's own network namespace under policies of nodes: real sockets of a node, and who reaches them. Needs root. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import type { Server } from "../e2e/harness/pods.ts";
+import { Lab, PREFIX, a1, nft, underlay, underlay6 } from "./datapath/lab.ts";
+
+const N1 = `${PREFIX}n1`;
+const [PORT, STREAMS] = [8080, 8090];
+/** What kube-proxy makes of a service whose backend is the node itself. */
+const SERVICE = { ipv4: "10.96.0.10", ipv6: "fd00:96::10", port: 80, streams: 90 } as const;
+
+let lab: Lab;
+let node: Server;
+
+before(async () => {
+  lab = await Lab.start();
+  node = await lab.site(N1).serve(PORT);
+  lab.serve(N1, STREAMS);
+  const lead = (family: "ip" | "ip6", from: string, to: string): string => [["tcp", SERVICE.port, PORT], ["udp", SERVICE.port, PORT], ["tcp", SERVICE.streams, STREAMS]]
+    .map(([protocol, port, target]) => `${family} daddr ${from} ${protocol} dport ${port} dnat ${family} to ${to}:${target}`).join("\n");
+  nft(N1, `table inet services { chain led { type nat hook prerouting priority dstnat;
+    ${lead("ip", SERVICE.ipv4, underlay(1))}
+    ${lead("ip6", SERVICE.ipv6, `[${underlay6(1)}]`)}
+  }
+}
+`);
+});
+after(() => {
+  node?.close();
+  lab?.stop();
+});
+afterEach(async () => await lab.forget());
+
+let words = 0;
+
+/** @returns the protocols over which the node heard it and answered, in both families. */
+async function heard(port: number = SERVICE.port): Promise<readonly string[]> {
+  const tries = [["tcp", SERVICE.ipv4], ["udp", SERVICE.ipv4], ["tcp", SERVICE.ipv6], ["udp", SERVICE.ipv6]] as const;
+  const answers = await Promise.all(tries.map(async ([protocol, address]) => {
+    const text = `word-${++words}`;
+    const { answered } = await lab.site(a1).ask(protocol, address, port, { text, timeoutMs: 2500 });
+    const isHeard = node.received().some((line) => line.text === text);
+    assert.equal(isHeard, answered, `${protocol} ${address}: what was heard was answered, and nothing else`);
+    return isHeard ? [`${protocol}${address.includes(":") ? "6" : "4"}`] : [];
+  }));
+  return answers.flat();
+}
+
+const ALL = ["tcp4", "udp4", "tcp6", "udp6"] as const;
+
+test("what a pod sends to its own node through a service is judged as what the node is asked for", { timeout: 180_000 }, async () => {
+  assert.deepEqual(await heard(), ALL, "while no policy selects the node");
+  await lab.hostPolicy(1, { ingress: [{ protocol: 6, port: SERVICE.port, rule: 71 }] });
+  assert.deepEqual(await heard(), [], "the service's port is not the node's");
+  await lab.hostPolicy(1, { ingress: [{ peer: a1.identity, protocol: 17, port: PORT, rule: 72 }] });
+  assert.deepEqual(await heard(), ["udp4", "udp6"]);
+  await lab.hostPolicy(1, { ingress: [{ peer: a1.identity, rule: 73 }] });
+  assert.deepEqual(await heard(), ALL);
+  const rules = new Set((await lab.events(1)).map(({ rule }) => rule));
+  assert.ok([72, 73, 900].every((rule) => rules.has(rule)), `told with their rules: ${[...rules].join()}`);
+});
+
+test("a connection through a service is cut by the rule that goes, and goes on under rules that came after it", { timeout: 180_000 }, async () => {
+  await lab.hostPolicy(1, "learning");
+  const early = lab.connect(a1, SERVICE.ipv4, SERVICE.streams);
+  try {
+    assert.ok(await early.send("before"));
+    await lab.hostPolicy(1, { ingress: [] });
+    assert.ok(await early.send("open before the rules"));
+  } finally {
+    early.close();
+  }
+  await lab.hostPolicy(1, { ingress: [{ peer: a1.identity, protocol: 6, port: STREAMS, rule: 74 }] });
+  const allowed = lab.connect(a1, SERVICE.ipv4, SERVICE.streams);
+  try {
+    assert.ok(await allowed.send("allowed"));
+    await lab.hostPolicy(1, { ingress: [] });
+    assert.ok(!(await allowed.send("cut")));
+    assert.ok(!(await allowed.send("cut in the pod's direction as well")));
+  } finally {
+    allowed.close();
+  }
+});
