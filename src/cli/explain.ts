@@ -5,12 +5,12 @@ import type { KubeObject } from "../api/meta.ts";
 import { readPolicyOptions } from "../compile/index.ts";
 import type { PolicyOptions } from "../compile/index.ts";
 import { Engine, POLICY_KINDS, explain, findParties, parsePort, simulate, simulateFlows, withPolicies, worldOf } from "../explain/index.ts";
-import type { Answer, AskedFlow, FlowSimulation, Simulation, Sourced, World } from "../explain/index.ts";
-import type { MonitorEvent } from "../hubble/index.ts";
+import type { Answer, FlowSimulation, Simulation, Sourced, World } from "../explain/index.ts";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
+import type { Flows } from "./flows.ts";
 import { livePolicyOptions, readLive } from "./live.ts";
-import { readManifests, readSource } from "./manifests.ts";
+import { readManifests } from "./manifests.ts";
 import type { Manifests } from "./manifests.ts";
 
 /** Of a cluster, or of files alone. */
@@ -59,8 +59,7 @@ export interface SimulateOptions {
   readonly files: readonly string[];
   /** `kind/namespace/name`, `namespace/name` or, of a kind of the whole cluster, `name`. */
   readonly deleted: readonly string[];
-  /** A file, or - for standard input: JSON lines of `cilium monitor`, or flows in words. */
-  readonly flows: string | undefined;
+  readonly flows: Flows | undefined;
 }
 
 export interface Forecast extends Simulation {
@@ -74,8 +73,7 @@ export async function simulateGround({ world, policy }: Ground, { files, deleted
   const isDeleted = deletions(world, deleted);
   const next = withPolicies(world, given, isDeleted, validator());
   const engines = { before: new Engine(world, { policy }), after: new Engine(next, { policy }) };
-  const recorded = flows === undefined ? undefined : await readFlows(flows);
-  return { ...simulate(engines), ...(recorded === undefined ? {} : { flows: simulateFlows(engines, recorded.events, recorded.asked) }), notes: next.notes };
+  return { ...simulate(engines), ...(flows === undefined ? {} : { flows: simulateFlows(engines, flows.events, flows.asked) }), notes: next.notes };
 }
 
 /** What is applied must be understood, or the forecast is of something else. */
@@ -101,35 +99,4 @@ function deletions(world: World, names: readonly string[]): (object: KubeObject)
 
 function isTried({ kind }: KubeObject): boolean {
   return kind === "CiliumCIDRGroup" || POLICY_KINDS.includes(kind as PolicyKind);
-}
-
-interface Flows {
-  readonly events: readonly MonitorEvent[];
-  readonly asked: readonly AskedFlow[];
-}
-
-/** Each line is an event, or `FROM TO PORT` as `cilium policy explain` takes them; what follows a # is a comment. */
-async function readFlows(file: string): Promise<Flows> {
-  const events: MonitorEvent[] = [];
-  const asked: AskedFlow[] = [];
-  for (const [index, line] of (await readSource(file)).split("\n").entries()) {
-    const text = line.trim();
-    if (text === "" || text.startsWith("#")) continue;
-    const event = eventOf(text);
-    const [from, to, port, ...more] = (text.split("#")[0] ?? "").trim().split(/\s+/);
-    const isAsked = from !== undefined && to !== undefined && port !== undefined && more.length === 0 && !text.startsWith("{");
-    if (event !== undefined) events.push(event);
-    else if (isAsked) asked.push({ from, to, port });
-    else throw new CliError(`${file}:${index + 1}: neither an event of cilium monitor -o json nor FROM TO PORT, such as shop/web shop/api 8080/TCP: ${line.slice(0, 80)}`);
-  }
-  return { events, asked };
-}
-
-function eventOf(text: string): MonitorEvent | undefined {
-  try {
-    const event = JSON.parse(text) as MonitorEvent | null;
-    return event?.type === "lost" || event?.type === "drop" || event?.type === "policy-verdict" ? event : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -6,6 +6,7 @@ import type { Range } from "../preflight/index.ts";
 import type { Cluster, ClusterOptions } from "./cluster.ts";
 import type { Shell } from "./completion.ts";
 import { cliEnvironment, type CliEnvironment } from "./config.ts";
+import { milliseconds } from "./duration.ts";
 import { CliError } from "./errors.ts";
 import { addBpf, addEncryption, addPolicyTables, refuseClusterOptions, type Surroundings } from "./inspect-commands.ts";
 import { addMissingCommands } from "./missing.ts";
@@ -243,12 +244,6 @@ function verdict(value: string, values: readonly string[]): string[] {
   const name = value.toUpperCase();
   if (!["ALLOW", "DENY", "AUDIT"].includes(name)) throw new InvalidArgumentError("ALLOW, DENY or AUDIT");
   return [...values, name];
-}
-
-function milliseconds(text: string): number {
-  const [, number, unit] = /^(\d+)(s|m|h)$/.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError("a number and s, m or h");
-  return Number(number) * { s: 1000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
 }
 
 function warn(line: string): void {

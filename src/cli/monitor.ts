@@ -31,6 +31,8 @@ export interface MonitorOutput {
   readonly json: boolean;
   write(line: string): void;
   warn(line: string): void;
+  /** An agent answers. */
+  connected?(): void;
 }
 
 const LOOK_AGAIN_MS = 2000;
@@ -63,7 +65,10 @@ export async function monitorCluster(
   const seen = { connected: false, failure: undefined as unknown };
   const follow = async (agent: Pod): Promise<void> => {
     try {
-      await monitorAgent(cluster, agent, filter, output, signal, () => (seen.connected = true));
+      await monitorAgent(cluster, agent, filter, output, signal, () => {
+        seen.connected = true;
+        output.connected?.();
+      });
     } catch (error) {
       seen.failure = error;
       if (seen.connected && !signal.aborted) output.warn(`${describeError(error)}; trying again`);
@@ -108,7 +113,7 @@ async function printEvents(stream: Readable, filter: MonitorFilter, output: Moni
   }
 }
 
-function parseEvent(line: string): MonitorEvent | undefined {
+export function parseEvent(line: string): MonitorEvent | undefined {
   try {
     const value = JSON.parse(line) as MonitorEvent;
     return typeof value.type === "string" && typeof value.time === "string" ? value : undefined;

@@ -5,6 +5,8 @@ import { describeError } from "../lib/errors.ts";
 import type { ClusterOptions } from "./cluster.ts";
 import { CliError } from "./errors.ts";
 import type { Ground } from "./explain.ts";
+import type { Flows } from "./flows.ts";
+import { milliseconds } from "./duration.ts";
 import type { Surroundings } from "./inspect-commands.ts";
 
 type Format = "table" | "json" | "yaml";
@@ -14,6 +16,17 @@ interface GroundOptions {
   readonly policyCidrMatchMode: string;
   readonly output: Format;
 }
+
+interface SimulateArguments extends GroundOptions {
+  readonly filename: string[];
+  readonly delete: string[];
+  readonly flows?: string;
+  readonly live?: true;
+  /** Milliseconds. */
+  readonly for: number;
+}
+
+const LIVE_FOR = "10s";
 
 export function addPolicyQuestions(policy: Command, surroundings: Surroundings): void {
   addValidate(policy, surroundings);
@@ -63,18 +76,42 @@ function addSimulate(policy: Command, surroundings: Surroundings): void {
     .description("What would change if these policies were applied or deleted; nothing is written. Exit status as diff's: 0: nothing changes, 1: something does, 2: not done")
     .option("-f, --filename <file>", "policies to apply: a file, a folder or - (may be given more than once)", append, [])
     .option("--delete <name>", "a policy to delete: namespace/name, or with its kind in front (may be given more than once)", append, [])
-    .option("--flows <file>", "packets that cilium monitor -o json has written, or lines such as shop/web shop/api 8080/TCP, or - for standard input: which of them would get another verdict")
-    .action(async (options: GroundOptions & { filename: string[]; delete: string[]; flows?: string }, command: Command) =>
+    .option("--flows <file>", "packets that cilium monitor -o json or hubble observe -o json has written, or lines such as shop/web shop/api 8080/TCP, or - for standard input: which of them would get another verdict")
+    .option("--live", "the same of packets that the agents tell of now, for the time of --for")
+    .addOption(new Option("--for <duration>", "with --live, such as 30s or 5m").argParser(milliseconds).default(milliseconds(LIVE_FOR), LIVE_FOR))
+    .action(async (options: SimulateArguments, command: Command) =>
       orNotDone(surroundings, async () => {
-        if (options.filename.length + options.delete.length === 0) throw new CliError("give what would change: -f FILE, --delete NAME");
+        refuseMixed(options, command);
         const { simulateGround } = await import("./explain.ts");
         const { simulationText } = await import("../explain/index.ts");
+        const flows = await flowsOf(options, command, surroundings);
         const ground = await groundOf(options, command, surroundings);
-        const forecast = await simulateGround(ground, { files: options.filename, deleted: options.delete, flows: options.flows });
+        const forecast = await simulateGround(ground, { files: options.filename, deleted: options.delete, flows });
         surroundings.print(rendered(forecast, options.output, () => [simulationText(forecast, forecast.flows), ...forecast.notes.map((note) => `note: ${note}\n`)].join("")));
         return forecast.pairs.length + forecast.unjudged + (forecast.flows?.changes.length ?? 0) === 0 ? 0 : 1;
       }),
     );
+}
+
+/** Nothing is asked before all arguments make sense. */
+function refuseMixed(options: SimulateArguments, command: Command): void {
+  if (options.filename.length + options.delete.length === 0) throw new CliError("give what would change: -f FILE, --delete NAME");
+  if (options.live === true && options.flows !== undefined) throw new CliError("--live and --flows each give the packets: give one of the two");
+  if (options.live === true && options.files.length > 0) throw new CliError("--live asks the cluster, and --files asks none: give one of the two");
+  if (options.live !== true && command.getOptionValueSource("for") === "cli") throw new CliError("--for is how long --live listens: give both");
+}
+
+async function flowsOf({ flows, live, for: duration }: SimulateArguments, command: Command, { withCluster, warn }: Surroundings): Promise<Flows | undefined> {
+  const { collectFlows, readFlows } = await import("./flows.ts");
+  if (live !== true) return flows === undefined ? undefined : await readFlows(flows);
+  const stop = new AbortController();
+  const end = (): void => stop.abort();
+  process.once("SIGINT", end);
+  try {
+    return await withCluster(command, async (cluster) => collectFlows(cluster, duration, warn, stop.signal));
+  } finally {
+    process.removeListener("SIGINT", end);
+  }
 }
 
 function withGround(command: Command): Command {

@@ -102,7 +102,7 @@ describe("questions about policies", () => {
     await settled();
   });
 
-  test("a forecast of a change, and of a deletion, comes true; recorded packets are foretold as well", async () => {
+  test("a forecast of a change, and of a deletion, comes true; packets that were recorded, and that the agents tell of now, are foretold as well", async () => {
     await enforce(ns.name, allow("web", "8080"));
     const watch = monitor(ns.name);
     const packets = await waitFor("a verdict and a drop in the recording", async () => {
@@ -119,6 +119,11 @@ describe("questions about policies", () => {
     assert.deepEqual(TRIES.map((one) => foretold(change.pairs, one)), ["denied", undefined, undefined, "allowed", undefined, undefined]);
     assert.deepEqual(new Map(change.flows?.changes.map(({ from, after: is }) => [from, is])), new Map([[`${ns.name}/web`, "denied"], [`${ns.name}/job`, "allowed"]]));
     assert.equal(change.flows?.outdated, 0);
+    const live = { ended: false };
+    const listening = forecast("-f", join(dir, "next.json"), "--live", "--for", "10s").finally(() => (live.ended = true));
+    while (!live.ended) for (const from of ["web", "job"]) await pod(from).ask("tcp", api.ipv4, 8080, { timeoutMs: 1000 });
+    const heard = (await listening).flows?.changes.filter(({ to }) => to === `${ns.name}/api`) ?? [];
+    assert.deepEqual(new Map(heard.map(({ from, after: is }) => [from, is])), new Map([[`${ns.name}/web`, "denied"], [`${ns.name}/job`, "allowed"]]), "as the agents tell it now");
     // Nothing was written: it is as before.
     await arrives(["web", "tcp", 8080], true);
     await enforce(ns.name, next);

@@ -62,6 +62,19 @@ test("explain answers over files: 0 allowed, 1 denied, 2 no answer", () => {
   assert.match(policy(["explain", "--files", "world", "--context", "east", "--from", "a", "--to", "b", "--port", "1"]).stderr, /--context asks the cluster, and --files asks none/);
 });
 
+test("simulate reads what hubble has recorded: requests, drops by policy and losses; answers and sockets say nothing", () => {
+  file("new.yaml", allow("allow", "job", 8080));
+  const end = (name: string): object => ({ ID: 1, identity: 300, cluster_name: "default", namespace: "default", labels: ["k8s:app=x"], pod_name: name, workloads: [] });
+  const flow = (from: string, more: object = {}): string => JSON.stringify({ flow: { time: "2026-01-01T00:00:00.5Z", verdict: "FORWARDED", IP: { source: "10.0.0.9", destination: "10.0.0.1", ipVersion: "IPv4" }, l4: { TCP: { source_port: 4000, destination_port: 8080, flags: { SYN: true } } }, source: end(from), destination: end("api"), Type: "L3_L4", node_name: "n", traffic_direction: "INGRESS", is_reply: false, ...more }, node_name: "n", time: "2026-01-01T00:00:00.5Z" });
+  const dropped = { verdict: "DROPPED", drop_reason: 133 };
+  const lines = [flow("web"), flow("web"), flow("web", { is_reply: true }), flow("web", { Type: "SOCK" }), flow("job", { ...dropped, drop_reason_desc: "POLICY_DENIED" }), flow("job", dropped), flow("web", { verdict: "DROPPED", drop_reason_desc: "CT_MAP_INSERTION_FAILED" }), JSON.stringify({ lost_events: { source: "HUBBLE_RING_BUFFER", num_events_lost: "5" }, node_name: "n" }), JSON.stringify({ node_status: { state_change: "NODE_CONNECTED" } })];
+  const { status, stdout, stderr } = policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-", "-o", "json"], `${lines.join("\n")}\n`);
+  assert.equal(status, 1, stderr);
+  const { flows } = JSON.parse(stdout) as { flows: { changes: { from: string; port: string; seen: number; after: string }[]; events: number; lost: number; outdated: number } };
+  assert.deepEqual(flows.changes.map(({ from, port, seen, after: is }) => [from, port, seen, is]), [["default/web", "TCP 8080", 2, "denied"], ["default/job", "TCP 8080", 2, "allowed"]]);
+  assert.deepEqual([flows.events, flows.lost, flows.outdated], [4, 5, 0]);
+});
+
 test("simulate says which pairs and which recorded flows change, and ends as diff does", () => {
   file("new.yaml", allow("allow", "job", 8080));
   const end = (name: string, ip: string, port: number): object => ({ ip, port, identity: 300, labels: [], namespace: "default", pod: name });
@@ -75,7 +88,11 @@ test("simulate says which pairs and which recorded flows change, and ends as dif
   assert.deepEqual([flows.lost, flows.outdated], [3, 0]);
   const worded = policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-"], "# who asks whom\ndefault/web default/api 8080/TCP\n\ndefault/web default/api 9090 # closed, and stays so\n");
   assert.match(worded.stdout, /^Of the flows of 2 events these change their verdict:\n {2}default\/web → default\/api TCP 8080 \(seen 1 times\): allowed → DENIED/m);
-  assert.match(policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-"], "{}\n").stderr, /-:1: neither an event of cilium monitor -o json nor FROM TO PORT/);
+  for (const wrong of ["{}", "a b"]) assert.match(policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-"], `${wrong}\n`).stderr, /-:1: neither an event of cilium monitor -o json or hubble observe -o json nor FROM TO PORT/);
+  for (const [args, message] of [[["--live"], "--live asks the cluster, and --files asks none"], [["--for", "5s"], "--for is how long --live listens"]] as const) {
+    const refused = policy(["simulate", "--files", "world", "-f", "new.yaml", ...args]);
+    assert.deepEqual([refused.status, refused.stderr.includes(message)], [2, true], refused.stderr);
+  }
   const gone = policy(["simulate", "--files", "world", "--delete", "default/allow"]);
   assert.equal(gone.status, 1);
   assert.match(gone.stdout, /default\/web → default\/api TCP 1-8079, TCP 8081-65535, other protocols: denied → ALLOWED/);

@@ -1,0 +1,60 @@
+/** Flows that `cilium policy simulate` judges again: of a file, or as the agents tell them now. */
+import type { AskedFlow } from "../explain/index.ts";
+import type { MonitorEvent } from "../hubble/index.ts";
+import type { Cluster } from "./cluster.ts";
+import { CliError } from "./errors.ts";
+import { eventOfHubble } from "./hubble-flows.ts";
+import { readSource } from "./manifests.ts";
+import { monitorCluster, parseEvent } from "./monitor.ts";
+
+export interface Flows {
+  readonly events: readonly MonitorEvent[];
+  readonly asked: readonly AskedFlow[];
+}
+
+/** Each line is an event of cilium monitor or hubble observe, or `FROM TO PORT` as `cilium policy explain` takes them; what follows a # is a comment. */
+export async function readFlows(file: string): Promise<Flows> {
+  const events: MonitorEvent[] = [];
+  const asked: AskedFlow[] = [];
+  for (const [index, line] of (await readSource(file)).split("\n").entries()) {
+    const text = line.trim();
+    if (text === "" || text.startsWith("#")) continue;
+    const event = text.startsWith("{") ? eventOf(text) : undefined;
+    const [from, to, port, ...more] = (text.split("#")[0] ?? "").trim().split(/\s+/);
+    const isAsked = from !== undefined && to !== undefined && port !== undefined && more.length === 0 && !text.startsWith("{");
+    if (event !== undefined) events.push(...event);
+    else if (isAsked) asked.push({ from, to, port });
+    else throw new CliError(`${file}:${index + 1}: neither an event of cilium monitor -o json or hubble observe -o json nor FROM TO PORT, such as shop/web shop/api 8080/TCP: ${line.slice(0, 80)}`);
+  }
+  return { events, asked };
+}
+
+/** Empty: one that says nothing of policy; undefined: no event. */
+function eventOf(text: string): readonly MonitorEvent[] | undefined {
+  try {
+    const own = JSON.parse(text) as MonitorEvent;
+    if (["lost", "drop", "policy-verdict"].includes(own.type)) return [own];
+  } catch {
+    return undefined;
+  }
+  return eventOfHubble(text);
+}
+
+/** What all agents tell in so many milliseconds from the first one that answers; events that they lose are among them. */
+export async function collectFlows(cluster: Cluster, milliseconds: number, warn: (line: string) => void, stop: AbortSignal): Promise<Flows> {
+  const events: MonitorEvent[] = [];
+  const end = new AbortController();
+  const signal = AbortSignal.any([end.signal, stop]);
+  let timer: NodeJS.Timeout | undefined;
+  const output = {
+    json: true,
+    write: (line: string): void => {
+      const event = parseEvent(line);
+      if (event !== undefined) events.push(event);
+    },
+    warn,
+    connected: (): void => void (timer ??= setTimeout(() => end.abort(), milliseconds)),
+  };
+  await monitorCluster(cluster, [], { types: new Set() }, output, signal).finally(() => clearTimeout(timer));
+  return { events, asked: [] };
+}
