@@ -42,8 +42,6 @@ interface Line {
 
 /** Names of the field `drop_reason_desc`, and numbers of the older `drop_reason`. */
 const POLICY_DROPS: Readonly<Record<string, string>> = { POLICY_DENIED: "policy-denied", POLICY_DENY: "policy-deny", 133: "policy-denied", 181: "policy-deny" };
-/** As addresses before a service's translation, which no policy judges. */
-const NOT_JUDGED: readonly string[] = ["SOCK"];
 
 /** Empty: it says nothing of policy; undefined: it is no line of Hubble's. */
 export function eventOfHubble(text: string): readonly MonitorEvent[] | undefined {
@@ -52,7 +50,7 @@ export function eventOfHubble(text: string): readonly MonitorEvent[] | undefined
   const { lost_events: lost, node_status: status, node_name: node = "", time = "" } = line;
   if (lost !== undefined) return [{ type: "lost", time, node, count: Number(lost.num_events_lost ?? 0), where: "client-buffer" }];
   if (status !== undefined) return [];
-  const flow = line.flow ?? (line as Flow);
+  const flow: Flow = line.flow ?? line;
   return flow.verdict === undefined && flow.traffic_direction === undefined ? undefined : packetOf(flow);
 }
 
@@ -65,26 +63,32 @@ function parsed(text: string): Line | undefined {
   }
 }
 
+/** A socket's own (SOCK) is before a service's address is translated, which no policy judges. */
 function packetOf(flow: Flow): readonly PacketEvent[] {
-  const [protocol, l4] = Object.entries(flow.l4 ?? {})[0] ?? [];
-  const { IP: ip = {} } = flow;
-  if (flow.is_reply === true || protocol === undefined || NOT_JUDGED.includes(flow.Type ?? "") || ip.source === undefined || ip.destination === undefined) return [];
-  const dropped = flow.verdict === "DROPPED";
-  const reason = dropped ? (POLICY_DROPS[flow.drop_reason_desc ?? flow.drop_reason ?? ""] ?? "other") : undefined;
+  const { time = "", node_name: node = "", IP: { source, destination } = {}, traffic_direction: direction } = flow;
+  const [protocol, l4] = layerOf(flow);
+  if (flow.is_reply === true || flow.Type === "SOCK" || protocol === undefined || source === undefined || destination === undefined) return [];
   return [{
-    time: flow.time ?? "",
-    type: dropped ? "drop" : "policy-verdict",
-    node: flow.node_name ?? "",
-    direction: flow.traffic_direction === "EGRESS" ? "egress" : "ingress",
-    verdict: dropped ? "deny" : "allow",
-    ...(reason === undefined ? {} : { reason }),
-    source: peerOf(flow.source, ip.source, l4?.source_port),
-    destination: peerOf(flow.destination, ip.destination, l4?.destination_port),
+    time,
+    node,
+    direction: direction === "EGRESS" ? "egress" : "ingress",
+    ...verdictOf(flow),
+    source: peerOf(flow.source, source, l4?.source_port),
+    destination: peerOf(flow.destination, destination, l4?.destination_port),
     protocol,
-    ...(protocol.startsWith("ICMP") ? { icmpType: l4?.type ?? 0 } : {}),
+    ...(l4?.type === undefined ? {} : { icmpType: l4.type }),
     length: 0,
     hook: "",
   }];
+}
+
+function layerOf({ l4 = {} }: Flow): readonly [protocol?: string, fields?: L4 | undefined] {
+  return Object.entries(l4)[0] ?? [];
+}
+
+function verdictOf({ verdict, drop_reason_desc: name, drop_reason: number = 0 }: Flow): Pick<PacketEvent, "type" | "verdict" | "reason"> {
+  if (verdict !== "DROPPED") return { type: "policy-verdict", verdict: "allow" };
+  return { type: "drop", verdict: "deny", reason: POLICY_DROPS[name ?? number] ?? "other" };
 }
 
 function peerOf({ identity = 0, namespace, labels = [], pod_name: pod }: Endpoint = {}, ip: string, port = 0): EventPeer {

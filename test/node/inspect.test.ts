@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { load } from "js-yaml";
 import { InspectServer } from "../../src/agent/inspect.ts";
 import { MapPressure } from "../../src/agent/map-fill.ts";
 import { ProgramMaps } from "../../src/agent/program-maps.ts";
@@ -102,6 +103,12 @@ function suite(): void {
     assert.equal((await read("endpoint")).length, 2);
     assert.match(await text("policy-endpoints"), /production\/api-1 +300 +\d+ +closed +open +1 +CiliumNetworkPolicy production\/allow-frontend/);
     assert.match(await text("policy-selectors", "yaml"), /words: k8s:app=frontend, !k8s:old/);
+    for (const name of ["policy", "policy-endpoints", "policy-selectors", "policy-stats"]) {
+      const rows: unknown = JSON.parse(await text(name, "json"));
+      assert.ok(Array.isArray(rows) && rows.length > 0, name);
+      assert.deepEqual(load(await text(name, "yaml")), rows, name);
+      assert.match(await text(name), /^[A-Z][A-Z -]+\n./, name);
+    }
   });
 
   it("counters of all CPUs are summed and stay exact beyond 2^53", async () => {

@@ -21,7 +21,10 @@ function isThere(shell: string): boolean {
 const ROWS: readonly { readonly typed: readonly string[]; readonly offers: readonly string[]; readonly not?: readonly string[] }[] = [
   { typed: [""], offers: ["status", "monitor", "policy", "preflight", "uninstall", "completion"], not: ["await-uninstall", "connectivity", "validate"] },
   { typed: ["st"], offers: ["status"], not: ["monitor"] },
-  { typed: ["policy", ""], offers: ["validate", "explain", "simulate"], not: ["status"] },
+  { typed: ["policy", ""], offers: ["validate", "explain", "simulate", "endpoints", "selectors", "map", "stats"], not: ["status"] },
+  ...["validate", "explain", "simulate", "endpoints", "selectors", "map", "stats"].map((command) => ({ typed: ["policy", command, "-o", ""], offers: ["table", "json", "yaml"], not: ["text"] })),
+  { typed: ["policy", "simulate", "--"], offers: ["--filename", "--delete", "--flows", "--live", "--for", "--files", "--output"] },
+  ...["stats", "selectors", "endpoints"].map((command) => ({ typed: ["policy", command, "--in"], offers: ["--in-namespace"] })),
   { typed: ["endpoint", "list", "--"], offers: ["--node", "--output", "--kubeconfig"], not: ["--wait"] },
   { typed: ["--kubeconfig", "status", "end"], offers: ["endpoint"] },
   { typed: ["preflight", "--node", "status", "--im"], offers: ["--image"], not: ["--ranges-from-stdin"] },
