@@ -10,7 +10,6 @@
  * nodes and a node's state is the union over the identities that run there. `SubjectCompiler` keeps each step's result by what it was made of:
  * the same function computes everything anew and after one change.
  */
-import { canonicalJson } from "../lib/hash.ts";
 import { NAMESPACE_LABEL, namedKeys } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow, Snapshot } from "../model/snapshot.ts";
@@ -28,7 +27,7 @@ const NO_POLICIES: readonly PolicyRow[] = [];
 /** The state of one node. An identity without labels in the snapshot is left out: the agent keeps such a pod closed. */
 export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDecision, compiler = new SubjectCompiler()): NodeState {
   const subjects = subjectsOf(snapshot, node, compiler);
-  return compiler.states.of([canonicalJson(routing), ...subjects.flatMap(({ identity, compiled }) => [identity, compiled])], () => {
+  return compiler.states.of([JSON.stringify(routing), ...subjects.flatMap(({ identity, compiled }) => [identity, compiled])], () => {
     const named = namedIn(subjects.map(({ labels }) => labels));
     const state = assemble(subjects, routing);
     if (state !== undefined) return { ...state, ...named };
@@ -97,10 +96,12 @@ function union<K, V>(maps: readonly ReadonlyMap<K, V>[], isSame: (one: V, other:
   const [first] = maps;
   if (first !== undefined && maps.length === 1) return first;
   const all = new Map<K, V>();
-  for (const [key, value] of maps.flatMap((map) => [...map])) {
-    const known = all.get(key);
-    if (known === undefined) all.set(key, value);
-    else if (!isSame(known, value)) return undefined;
+  for (const map of maps) {
+    for (const [key, value] of map) {
+      const known = all.get(key);
+      if (known === undefined) all.set(key, value);
+      else if (!isSame(known, value)) return undefined;
+    }
   }
   return all;
 }

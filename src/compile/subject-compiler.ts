@@ -25,7 +25,7 @@ export type PolicyLists = readonly [namespaced: readonly PolicyRow[], clusterwid
 
 /** How a subject came about. */
 interface Composition {
-  readonly runs: readonly (readonly Run[])[];
+  readonly runs: readonly [namespaced: readonly Run[], clusterwide: readonly Run[]];
   /** In order; a run of which no policy selects the subject has none. */
   readonly portions: ReadonlyMap<Run, Portion>;
   readonly subject: CompiledSubject;
@@ -51,8 +51,8 @@ export class SubjectCompiler {
 
   compile(labels: Labels, lists: PolicyLists): CompiledSubject {
     const known = this.#compositions.get(labels);
-    const runs = lists.map((list) => this.#runs.of(list));
-    if (known !== undefined && runs.every((each, at) => each === known.runs[at])) return known.subject;
+    const runs = [this.#runs.of(lists[0]), this.#runs.of(lists[1])] as const;
+    if (known?.runs[0] === runs[0] && known.runs[1] === runs[1]) return known.subject;
     const portions = this.#portionsOf(labels, runs, known);
     const isSame = known !== undefined && (portions === known.portions || haveSameClauses(portions, known.portions));
     const subject = isSame ? known.subject : this.#composed([...portions.values()], this.#failsafeOf(labels));
@@ -119,8 +119,13 @@ export class SubjectCompiler {
   }
 }
 
-/** Of a run that is made anew what is selected may be as before. */
+/** Of a run that is made anew what is selected may be as before; what stands before and behind it need not be looked at. */
 function haveSameClauses(a: Composition["portions"], b: Composition["portions"]): boolean {
-  const [one, other] = [a, b].map((portions) => [...portions.values()].flatMap(({ clauses }) => clauses));
-  return one?.length === other?.length && one?.every((clauses, at) => clauses === other?.[at]) === true;
+  const [ones, others] = [[...a.values()], [...b.values()]];
+  const most = Math.min(ones.length, others.length);
+  let [before, behind] = [0, 0];
+  while (before < most && ones[before] === others[before]) before++;
+  while (behind < most - before && ones.at(-1 - behind) === others.at(-1 - behind)) behind++;
+  const [one = [], other = []] = [ones, others].map((portions) => portions.slice(before, portions.length - behind).flatMap(({ clauses }) => clauses));
+  return one.length === other.length && one.every((clauses, at) => clauses === other[at]);
 }
