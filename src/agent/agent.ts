@@ -107,6 +107,7 @@ export class Agent {
     this.#routing = new NodeRouting({ config: this.#config, core, network, logger: this.#logger, signal: this.#signal, onChanged: () => this.#writers?.node() });
     tables.identities.subscribe({ changed: (_, row, previous) => core.identities.changed(row, previous) });
     await core.restore();
+    network.programs.allAttached();
     this.#follow(core, tables);
     await this.#readNodeState(cluster, core);
     this.#writers = this.#startWriters(cluster, core, tables, preflight);

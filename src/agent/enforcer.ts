@@ -30,9 +30,10 @@ export interface EnforcerOptions {
 /** Long enough to see a burst of one change as one, short against the 10 ms from receipt to judged. */
 const GATHER_MS = 3;
 /**
- * Who the addresses of all other nodes' pods are is put together anew when one of them changes, which at 50,000 pods takes a
- * tenth of a second: such changes gather that many times as long as the last one took, so that they never cost more than a
- * fifth of a processor. What waits is closed, and an address rests longer than this before it is given again.
+ * A pod of another node is followed alone (a tenth of a millisecond at 50,000 pods), but a rollout moves thousands of them, and
+ * what fits in no map is looked at again each time: such changes gather that many times as long as the last one took, so that
+ * they never cost more than a fifth of a processor. What waits is closed, and an address rests longer than this before it is
+ * given again.
  */
 const PEERS_REST = 4;
 const PEERS_MOST_MS = 2000;

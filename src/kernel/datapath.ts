@@ -52,10 +52,12 @@ export interface DatapathOptions {
 export class Datapath {
   readonly #port: LibbpfPort;
   readonly #stubs: ReadonlyMap<HookName, number>;
+  readonly #taken: TakeOver | undefined;
 
-  private constructor(port: LibbpfPort, stubs: ReadonlyMap<HookName, number>) {
+  private constructor(port: LibbpfPort, stubs: ReadonlyMap<HookName, number>, taken: TakeOver | undefined) {
     this.#port = port;
     this.#stubs = stubs;
+    this.#taken = taken;
   }
 
   /**
@@ -82,7 +84,7 @@ export class Datapath {
       for (const former of taking?.formerArrays ?? []) flip(former, programs);
       attachToSockets(port, toSocket, options.pinDir);
       taking?.finish();
-      return new Datapath(port, stubs);
+      return new Datapath(port, stubs, taking);
     } catch (error) {
       if (!isFlipping) port.unpinFresh();
       for (const object of objects) object.close();
@@ -90,6 +92,11 @@ export class Datapath {
     } finally {
       taking?.close();
     }
+  }
+
+  /** Every device has been attached anew: nothing calls into the program arrays of an earlier version any more. */
+  allAttached(): void {
+    this.#taken?.forgetArrays();
   }
 
   /** Idempotent. From here on every packet at this side of the device is the program's. */

@@ -6,6 +6,7 @@
  *   lend() ─▶ what is not in the new flows, but in the old ones, is left to the old programs (lent.ts)
  *   flip      (datapath.ts) the new programs judge
  *   finish() ─▶ flows that the old programs wrote meanwhile follow, nothing is lent any more; the old pins go
+ *   forgetArrays() ─▶ when every device has the new stubs: the pins of the arrays that the old ones call into go too
  *
  * Of a start that dies before the flip, the next one removes the pins (pins.ts); of one that dies after it, the next one
  * finds the old pins, and takes over what is still to follow. Until then a flow that the old programs opened after copy()
@@ -91,10 +92,17 @@ export class TakeOver {
     // The newest first: what an older one has of the same flow is older.
     for (const { now, old } of this.#pairs.toReversed()) if (now.map.name === LIVE.map && now.map.type === old.map.type) follow(old, now);
     this.#lent?.takeBack();
-    for (const { old } of this.#pairs) this.#pins.remove(old.path);
+    for (const { old } of this.#pairs) if (old.map.type !== MapType.PROG_ARRAY) this.#pins.remove(old.path);
   }
 
-  /** The kernel empties a program array that no process and no pin holds: those of `formerArrays` stay open with this process. */
+  /**
+   * Once no device has a stub that calls into them. The kernel empties a program array that no process and no pin holds, and
+   * empty ones drop: killed before this, the process leaves pods that go on, and the next start finds the pins.
+   */
+  forgetArrays(): void {
+    for (const { old } of this.#pairs) if (old.map.type === MapType.PROG_ARRAY) this.#pins.remove(old.path);
+  }
+
   close(): void {
     for (const { old } of this.#pairs) if (old.map.type !== MapType.PROG_ARRAY) this.#pins.close(old);
   }

@@ -85,10 +85,16 @@ function suite(): void {
     assert.equal(reachable(), true);
   });
 
-  it("keeps running when the process that loaded it is gone", () => {
+  /** In a process of its own, which ends before any device has the stubs of this version. */
+  const loadAndEnd = (version: object): void => {
     const source = `import { LibbpfPort, Datapath } from ${JSON.stringify(join(import.meta.dirname, "../../src/kernel/index.ts"))};
-      Datapath.load({ port: new LibbpfPort(${JSON.stringify(pinDir)}), objects: ${JSON.stringify(objects)}, pinDir: ${JSON.stringify(pinDir)} });`;
+      Datapath.load({ port: new LibbpfPort(${JSON.stringify(pinDir)}), ...${JSON.stringify({ objects, pinDir, ...version })} });`;
     execFileSync(process.execPath, ["--input-type=module-typescript", "-e", source]);
+  };
+  const arrays = (): number => readdirSync(pinDir).filter((name) => name.startsWith("hooks_")).length;
+
+  it("keeps running when the process that loaded it is gone", () => {
+    loadAndEnd({});
     assert.equal(reachable(), true);
     assert.deepEqual(readdirSync(pinDir).filter((name) => name.startsWith("stub_")).length, 6);
   });
@@ -102,9 +108,24 @@ function suite(): void {
       const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir, ...version });
       assert.equal(reachable(), version.rodata.option_closed === 0, "before the devices have its stubs");
       attach(datapath);
+      datapath.allAttached();
       assert.equal(reachable(), version.rodata.option_closed === 0);
     }
-    assert.equal(readdirSync(pinDir).filter((name) => name.startsWith("hooks_")).length, 1);
+    assert.equal(arrays(), 1);
+  });
+
+  it("a start with another program array that ends before all devices have its stubs cuts none off; the next one ends it", async () => {
+    loadAndEnd({ maxEntries: { hooks: 40 } });
+    assert.equal(reachable(), true, "by the stubs and the array of before, with the new programs");
+    assert.equal(arrays(), 2);
+    loadAndEnd({ maxEntries: { hooks: 40 }, rodata: { option_closed: 1 } });
+    assert.equal(reachable(), false, "a later start flips that array too");
+    const device = await new Links(runCommand).find(spec.hostName);
+    const datapath = Datapath.load({ port: new LibbpfPort(pinDir), objects, pinDir, maxEntries: { hooks: 40 } });
+    for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) datapath.attach(hook, device?.ifindex ?? 0);
+    datapath.allAttached();
+    assert.equal(reachable(), true);
+    assert.equal(arrays(), 1);
   });
 
   it("replaces stubs whose program array is gone", async () => {

@@ -3,13 +3,12 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, openSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { manifestName } from "../../src/feed/index.ts";
 import { CILIUM_IDENTITIES, CILIUM_NODE_STATES } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
-import { sleep } from "../../src/lib/backoff.ts";
 import { freePort, startApiServer } from "../support/apiserver.ts";
 import type { ApiServer } from "../support/apiserver.ts";
 import { clientOf, createNamespace, createNode, createPod, eventually } from "../support/cluster-objects.ts";
@@ -98,7 +97,10 @@ describe("a source that cannot be read", { timeout: 400_000 }, () => {
     const operator = await start("without-right", server.kubeconfigOf(USER));
     await saysWhy(/403|forbidden/i);
     await createPod(admin, "shop", "second", "n1", { app: "second" });
-    await sleep(2000);
+    // By the second of these it has long been told of the pod, by the kinds that it may follow.
+    const refusals = (): number => readFileSync(join(server.directory, "without-right.log"), "utf8").split("\n").filter((line) => line.includes("watch interrupted") && line.includes(KIND)).length;
+    const before = refusals();
+    await eventually("refused twice more", async () => refusals() >= before + 2, PATIENCE_MS);
     assert.deepEqual(await manifest(), told);
     assert.equal(await identityOf("second"), false);
     assert.equal(operator.exitCode, null, "it waits");

@@ -3,7 +3,7 @@
  * other millisecond; `ask <address> <port>` sends that one datagram and counts; `flood <address> <port>` sends for ever;
  * `count <port>` counts. With the end of standard input it prints how many datagrams it sent or got.
  * `late <port>` answers each datagram after up to LATE_MS; `anew <address> <port>` asks every other millisecond from another
- * port, and prints how often it was not answered, and how often it asked.
+ * port, and prints how often it was not answered, and how often it asked; of a line, how often it has asked so far.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -42,6 +42,10 @@ class Anew {
     one.send("x", port, address);
   }
 
+  get asked(): number {
+    return this.#asked;
+  }
+
   async end(): Promise<string> {
     clearInterval(this.#timer);
     for (const until = Date.now() + PATIENCE_MS; this.#open.size > 0 && Date.now() < until;) await sleep(20);
@@ -57,6 +61,7 @@ if (role === "ask") socket.bind(0, () => socket.send("x", Number(args[1]), args[
 if (role === "late") socket.bind(Number(args[0])).on("message", (_, { port, address }) => setTimeout(() => socket.send("x", port, address), Math.random() * LATE_MS));
 const anew = role === "anew" ? new Anew(args[0] ?? "", Number(args[1])) : undefined;
 process.stdout.write("ready\n");
+if (anew !== undefined) process.stdin.on("data", () => process.stdout.write(`${anew.asked}\n`));
 process.stdin.on("end", () => {
   clearInterval(timer);
   void Promise.resolve(anew?.end() ?? String(count)).then((text) => process.stdout.write(`${text}\n`, () => process.exit(0)));

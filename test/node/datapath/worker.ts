@@ -77,6 +77,7 @@ class Worker {
         // What comes meanwhile goes through the stubs of before, as while an agent that has just started restores the pods.
         await sleep(300);
         for (const [hook, ifindex] of this.#attached) this.#datapath?.attach(hook, ifindex);
+        this.#datapath?.allAttached();
         return undefined;
       case "maps":
         return ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "flows"].map((name) => `${name} ${this.#port.map(name)?.valueSize} ${this.#port.map(name)?.count()}`);
@@ -94,6 +95,7 @@ class Worker {
     for (const name of spec.underlay) await this.#attachUnderlay(name);
     if (devices.tunnel !== undefined) this.#attach("FROM_OVERLAY", devices.tunnel.ifindex);
     this.#attach("FROM_HOST", devices.host.ifindex);
+    this.#datapath?.allAttached();
     const isIPv6 = (text: string): boolean => text.includes(":");
     const remote = spec.otherCidrs.map((cidr) => ({ cidr, nodeName: "other", nodeIp: spec.otherNode.find((ip) => isIPv6(ip) === isIPv6(cidr)), tunnelIp: spec.otherNode[0] }));
     const routers = [spec.router4, spec.router6];

@@ -127,6 +127,20 @@ describe("addresses of the cluster", () => {
     );
   });
 
+  it("are never walked through for the one that moves", () => {
+    const agent = new Agent();
+    agent.happens({ kind: "node", name: "b", gone: false, podCidrs: ["10.0.1.0/24"], ip: "192.168.0.2" });
+    const pod = { kind: "endpoint", gone: false, nodeName: "b", written: 1, namedPorts: undefined, identity: 301 } as const;
+    for (const [host, name] of (["x", "y", "z"] as const).entries()) agent.happens({ ...pod, name, ips: [`10.0.1.${host + 5}`] });
+    agent.apply();
+    const walked = (): never => assert.fail("all addresses, or all objects, were walked through");
+    Object.assign(agent.state.desired(NODE_STATE, true).peers, { keys: walked, [Symbol.iterator]: walked });
+    Object.assign(agent.sources.endpoints, { values: walked, [Symbol.iterator]: walked });
+    agent.happens({ ...pod, name: "z", ips: ["10.0.1.7"], identity: 302 });
+    assert.ok(agent.applier.apply(agent.state.desired(NODE_STATE, true)).ok);
+    assert.equal(ipcache(agent.maps)["10.0.1.7"]?.identity, 302);
+  });
+
   it("of which one moves are one write, and those that stay are none", () => {
     const agent = new Agent();
     agent.happens({ kind: "node", name: "b", gone: false, podCidrs: ["10.0.1.0/24"], ip: "192.168.0.2" });
