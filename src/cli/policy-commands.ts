@@ -56,7 +56,7 @@ function addValidate(policy: Command, surroundings: Surroundings): void {
 function addExplain(policy: Command, surroundings: Surroundings): void {
   withGround(policy.command("explain"))
     .description("May this one send that to those, and which rule says so; by the cluster's objects, or by files alone. Exit status 0: allowed, 1: denied, 2: no answer")
-    .requiredOption("--from <sender>", "namespace/name of a pod or workload, a node's name, or an address")
+    .requiredOption("--from <sender>", "namespace/name of a pod or workload, node/name, or an address")
     .requiredOption("--to <receiver>", "the same, or a service's namespace/name or address")
     .requiredOption("--port <port/protocol>", "such as 8080/TCP, 53/UDP, EchoRequest/ICMP")
     .action(async (options: GroundOptions & { from: string; to: string; port: string }, command: Command) =>

@@ -2,11 +2,11 @@
  * The engine that enforces, over a world instead of a cluster: identities get numbers, each subject is compiled for itself,
  * and its rules are expanded to the entries that an agent would write. Each is done once, by identity and never by pod.
  */
-import { SubjectCompiler, compileNode, readRouting } from "../compile/index.ts";
-import type { Direction, NodeState, PeerScope, PolicyOptions, RuleId, RuleName, RuleSetId } from "../compile/index.ts";
+import { HOST_IDENTITY, SubjectCompiler, compileNode, readRouting } from "../compile/index.ts";
+import type { Direction, NodeState, PeerScope, PolicyOptions, RuleId, RuleName, RuleSet, RuleSetId } from "../compile/index.ts";
 import { Identity } from "../kernel/gen/types.ts";
 import { parseAddress } from "../lib/ip.ts";
-import { FIRST_IDENTITY, formatLabels, labelsKey } from "../model/index.ts";
+import { FIRST_IDENTITY, formatLabels, hostLabels, labelsKey } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
 import { identityOfNode, ownLabels } from "../targets/api-server-peers.ts";
 import { expandRuleSet } from "../targets/expand.ts";
@@ -16,7 +16,7 @@ import { RESERVED_LABELS, SelectorResolver } from "../targets/resolve.ts";
 import { judge } from "./evaluate.ts";
 import type { Judgement } from "./evaluate.ts";
 import type { Party, PortSpec } from "./parties.ts";
-import type { Workload, World } from "./world.ts";
+import type { NodeFacts, Workload, World } from "./world.ts";
 
 export interface EngineOptions {
   readonly policy: PolicyOptions;
@@ -48,9 +48,29 @@ export interface Judged extends Omit<Judgement, "verdict"> {
 }
 
 const NODE = "node";
+const OF_NODE = "Node";
+/** Where no policy selects the node. */
+const OPEN: RuleSet = { ingressDefault: undefined, egressDefault: undefined, rules: [] };
 const ROUTING = readRouting(() => undefined);
 /** Where the API server is no node of the cluster; numbers of the subject's own node. */
 const OUTSIDE_API_SERVER = { ipv4: Identity.FIRST_LOCAL, ipv6: Identity.FIRST_LOCAL + 1 } as const;
+
+/** Whose policies are asked: the pod, or the node itself as policies of nodes select it; undefined: nobody's. */
+export function subjectOf(party: Party): Workload | undefined {
+  if (party.kind === "pod") return party.workload;
+  return party.kind === "node" ? ofNode(party.node) : undefined;
+}
+
+function ofNode({ name, labels = {}, addresses }: NodeFacts): Workload {
+  return { kind: OF_NODE, namespace: "", name, labels: hostLabels(labels), ports: [], addresses, node: name, hostNetwork: true };
+}
+
+/** A node always reaches itself and its own pods, and they answer it: nobody judges that. */
+export function isUnjudged(direction: Direction, own: Party, other: Party): boolean {
+  if (other.kind === "node" && own.kind === "pod") return direction === "ingress" && other.node.name === own.workload.node;
+  if (own.kind !== "node") return false;
+  return other.kind === "node" ? other.node.name === own.node.name : direction === "egress" && other.kind === "pod" && other.workload.node === own.node.name;
+}
 
 export class Engine {
   readonly world: World;
@@ -88,16 +108,17 @@ export class Engine {
   }
 
   subject(workload: Workload): Subject {
-    const identity = this.identityOf(workload);
+    const isNode = workload.kind === OF_NODE;
+    const identity = isNode ? HOST_IDENTITY : this.identityOf(workload);
     const view = this.#viewFrom(workload);
     // An identity that came since may be one that a selector means.
-    const key = `${identity} ${this.portClassOf(workload)} ${view.number} ${this.#numbers.size}`;
+    const key = `${isNode ? labelsKey(workload.labels) : `${identity} ${this.portClassOf(workload)}`} ${view.number} ${this.#numbers.size}`;
     const known = this.#subjects.get(key);
     if (known !== undefined) return known;
-    const state = this.#stateOf(identity);
+    const state = isNode ? this.#stateOfNode(workload.labels) : this.#stateOf(identity);
     const selectors = view.resolve(state.selectors, this.#identities);
     const expand = (id: RuleSetId | undefined): Expanded => {
-      const ruleSet = state.ruleSets.get(id ?? "");
+      const ruleSet = id === undefined && isNode ? OPEN : state.ruleSets.get(id ?? "");
       if (ruleSet === undefined) throw new Error(`identity ${identity} has no rule set`);
       return expandRuleSet(ruleSet, selectors, { own: workload.ports, classes: this.#classes.byIdentity });
     };
@@ -152,6 +173,11 @@ export class Engine {
     const state = compileNode(snapshot, NODE, ROUTING, this.#compiler);
     this.#states.set(identity, state);
     return state;
+  }
+
+  #stateOfNode(labels: Labels): NodeState {
+    const snapshot = { identities: this.#labels, policies: this.world.policies, subjects: new Map(), hosts: new Map([[NODE, labels]]) };
+    return compileNode(snapshot, NODE, ROUTING, this.#compiler);
   }
 
   #viewFrom({ node }: Workload): View {

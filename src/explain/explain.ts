@@ -2,6 +2,7 @@
 import { draftPolicy, selectsHosts } from "../compile/index.ts";
 import type { Direction, PolicyKind, PolicyOptions, RuleName } from "../compile/index.ts";
 import { formatLabels } from "../model/index.ts";
+import { isUnjudged, subjectOf } from "./engine.ts";
 import type { Engine, Judged } from "./engine.ts";
 import { missesOf, specText } from "./near.ts";
 import type { Miss } from "./near.ts";
@@ -35,7 +36,7 @@ export interface SideAnswer {
   /** Whose policies were asked, `namespace/name`. */
   readonly subject: string;
   readonly verdict: "allowed" | "denied" | "audited";
-  readonly because: "rule" | "default-deny" | "unknown-peer" | "nothing-enforced" | "own-node" | "same-pod" | "no-pod";
+  readonly because: "rule" | "default-deny" | "unknown-peer" | "nothing-enforced" | "own-node" | "same-pod" | "same-node" | "no-pod";
   readonly rule?: RuleWords;
   /** The rule of the administrator's tier that handed over to the policies. */
   readonly passedBy?: RuleWords;
@@ -82,10 +83,10 @@ export function explain(options: ExplainOptions, from: Party, { party: to, port 
 
 function sideAnswer(options: ExplainOptions, direction: Direction, own: Party, other: Party, port: PortSpec): SideAnswer {
   const empty = { subject: partyWords(own).name, also: [], near: [] } as const;
-  if (own.kind !== "pod") return { ...empty, verdict: "allowed", because: "no-pod" };
-  if (isSame(own, other)) return { ...empty, verdict: "allowed", because: "same-pod" };
-  const { workload } = own;
-  if (direction === "ingress" && other.kind === "node" && other.node.name === workload.node) return { ...empty, verdict: "allowed", because: "own-node" };
+  const workload = subjectOf(own);
+  if (workload === undefined) return { ...empty, verdict: "allowed", because: "no-pod" };
+  if (isSame(own, other)) return { ...empty, verdict: "allowed", because: own.kind === "pod" ? "same-pod" : "same-node" };
+  if (isUnjudged(direction, own, other)) return { ...empty, verdict: "allowed", because: "own-node" };
   const judged = options.engine.judge(direction, workload, other, port);
   const verdict = judged.verdict === "deny" ? "denied" : judged.verdict === "audit" ? "audited" : "allowed";
   const { world } = options.engine;
@@ -113,10 +114,11 @@ function reasonOf(world: World, { by, passedBy, subject: { names } }: Judged, na
 
 /** The compiler's own, where policies deny and none closes the direction: what they do not deny passes. Every path that a user wrote ends in an index. */
 export function isOpen({ kind, path }: RuleName): boolean {
-  return kind === "rule" && /\.(ingress|egress)$/.test(path);
+  return kind === "rule" && /^specs?(\[\d+\])?(\.enableDefaultDeny)?\.(ingress|egress)$/.test(path);
 }
 
 function isSame(own: Party, other: Party): boolean {
+  if (own.kind === "node" && other.kind === "node") return own.node.name === other.node.name;
   return own.kind === "pod" && other.kind === "pod" && own.workload === other.workload && own.workload.kind === "Pod";
 }
 
@@ -124,9 +126,10 @@ function workloadOf(party: Party): Workload | undefined {
   return party.kind === "pod" ? party.workload : undefined;
 }
 
-/** Of the policies that may select the workload, those that do not, too: they may have come close. */
-function draftsOf({ engine, policy }: ExplainOptions, { namespace }: Workload): readonly ReturnType<typeof draftPolicy>[number][] {
-  return [namespace, ""].flatMap((name) => engine.world.policies.get(name) ?? []).flatMap((row) => draftPolicy(row, policy)).filter(({ subject }) => !selectsHosts(subject));
+/** Of the policies that may select the workload, or the node, those that do not, too: they may have come close. */
+function draftsOf({ engine, policy }: ExplainOptions, { namespace, kind }: Workload): readonly ReturnType<typeof draftPolicy>[number][] {
+  const rows = [...new Set([namespace, ""])].flatMap((name) => engine.world.policies.get(name) ?? []);
+  return rows.flatMap((row) => draftPolicy(row, policy)).filter(({ subject }) => selectsHosts(subject) === (kind === "Node"));
 }
 
 function alsoOf(world: World, misses: readonly Miss[], decided: RuleName): readonly RuleWords[] {

@@ -53,7 +53,7 @@ export function parsePort(text: string): PortSpec {
 export function findParties(world: World, words: string, port: PortSpec): readonly Target[] {
   if (isAddress(words)) return atAddress(world, formatAddress(parseAddress(words)), port);
   const parts = words.split("/");
-  const node = parts.length === 1 ? world.nodes.get(words) : undefined;
+  const node = nodeOf(world, parts);
   if (node !== undefined) return [{ party: { kind: "node", node, address: node.internalIps[0] }, port }];
   const [kind, namespace, name] = parts.length === 3 ? parts : parts.length === 2 ? ["", ...parts] : ["", "default", ...parts];
   const isKind = (other: string): boolean => kind === "" || kind?.toLowerCase() === other.toLowerCase();
@@ -62,7 +62,13 @@ export function findParties(world: World, words: string, port: PortSpec): readon
   if (found !== undefined) return [{ party: partyOf(world, found), port }];
   const service = isKind("Service") ? world.services.find((each) => each.namespace === namespace && each.name === name) : undefined;
   if (service !== undefined) return behind(world, service, port);
-  throw new QuestionError(`${JSON.stringify(words)} is nobody: no pod, workload or service of this name${parts.length === 1 ? ", and no node" : ""}; write namespace/name, kind/namespace/name, the name of a node or an address${looksLikeHost(words) ? " (names of DNS are not known here: write the address)" : ""}${similar(world, name ?? "")}`);
+  throw new QuestionError(`${JSON.stringify(words)} is nobody: no pod, workload or service of this name${parts.length === 1 ? ", and no node" : ""}; write namespace/name, kind/namespace/name, node/name or an address${looksLikeHost(words) ? " (names of DNS are not known here: write the address)" : ""}${similar(world, name ?? "")}`);
+}
+
+/** `NAME`, or `node/NAME`. */
+function nodeOf(world: World, parts: readonly string[]): NodeFacts | undefined {
+  const isNamed = parts.length === 1 || (parts.length === 2 && parts[0]?.toLowerCase() === "node");
+  return isNamed ? world.nodes.get(parts.at(-1) ?? "") : undefined;
 }
 
 function looksLikeHost(words: string): boolean {

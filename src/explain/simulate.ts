@@ -3,9 +3,11 @@
  * identities and with what changes, not with pods: subjects whose rules stay are not looked at, and peers that the changed
  * rules see alike are judged once.
  */
+import { draftPolicy, selectsHosts } from "../compile/index.ts";
 import type { Direction } from "../compile/index.ts";
 import { canonicalJson } from "../lib/hash.ts";
 import { labelsKey } from "../model/index.ts";
+import { isUnjudged, subjectOf } from "./engine.ts";
 import type { Engine, Judged } from "./engine.ts";
 import { blockClass } from "./evaluate.ts";
 import { isOpen, partyWords, ruleWords } from "./explain.ts";
@@ -66,7 +68,7 @@ export function simulate(engines: Engines, mostPairs = MOST_PAIRS): Simulation {
     else unjudged++;
   };
   for (const direction of ["ingress", "egress"] as const) {
-    for (const subject of groups) {
+    for (const subject of [...groups, ...judgedNodes(engines)]) {
       const rules = changedRules(engines, subject, direction);
       if (rules === undefined) continue;
       for (const peer of changedPeers(engines, subject, direction, [...groups, ...strangers(engines, rules)])) {
@@ -111,8 +113,8 @@ interface Rules {
 }
 
 function subjectsOf({ before, after }: Engines, twin: Twin): Rules | undefined {
-  if (twin.before.kind !== "pod" || twin.after.kind !== "pod") return undefined;
-  return { before: before.subject(twin.before.workload), after: after.subject(twin.after.workload) };
+  const [was, is] = [subjectOf(twin.before), subjectOf(twin.after)];
+  return was === undefined || is === undefined ? undefined : { before: before.subject(was), after: after.subject(is) };
 }
 
 /** undefined: in this direction the same entries hold as before. */
@@ -126,10 +128,23 @@ function changedRules(engines: Engines, subject: Twin, direction: Direction): Ru
   return content(rules.before) === content(rules.after) ? undefined : rules;
 }
 
+function twin(party: Party, name: string): Twin {
+  return { before: party, after: party, words: { name, pods: 0 } };
+}
+
+function nodesOf({ before }: Pick<Engines, "before">): readonly Twin[] {
+  return [...before.world.nodes.values()].map((node) => twin({ kind: "node", node, address: node.internalIps[0] }, `node ${node.name}`));
+}
+
+/** None where no policy of nodes is, which is most often. */
+function judgedNodes({ before, after }: Engines): readonly Twin[] {
+  const hasOfNodes = ({ world }: Engine): boolean => (world.policies.get("") ?? []).some((row) => draftPolicy(row).some(({ subject }) => selectsHosts(subject)));
+  return hasOfNodes(before) || hasOfNodes(after) ? nodesOf({ before }) : [];
+}
+
 /** Nodes and the outside, as far as the rules tell them apart. */
 function strangers({ before }: Engines, rules: Rules): readonly Twin[] {
-  const twin = (party: Party, name: string): Twin => ({ before: party, after: party, words: { name, pods: 0 } });
-  const nodes = [...before.world.nodes.values()].map((node): Twin => twin({ kind: "node", node, address: node.internalIps[0] }, `node ${node.name}`));
+  const nodes = nodesOf({ before });
   const anyNode = twin({ kind: "node", node: { name: "another node", addresses: [], internalIps: [], podCidrs: [] }, address: undefined }, "another node");
   const outside = addressRegions([rules.before.expanded, rules.after.expanded]).map(({ block, address }) => twin({ kind: "address", address, unknown: false }, `outside ${block}`));
   const apiServers = before.world.apiServers.filter((ip) => ![...before.world.nodes.values()].some(({ addresses }) => addresses.includes(ip)));
@@ -153,9 +168,10 @@ function changedPeers(engines: Engines, subject: Twin, direction: Direction, pee
 
 /** As the rules see the peer. */
 function sightOf(engine: Engine, { expanded }: Rules["before"], subject: Party, peer: Party, used: ReadonlySet<number>): string {
-  if (subject.kind !== "pod") return "";
-  const { identity, scope, address, ports } = engine.know(subject.workload, peer);
-  const isOwnNode = peer.kind === "node" && peer.node.name === subject.workload.node;
+  const workload = subjectOf(subject);
+  if (workload === undefined) return "";
+  const { identity, scope, address, ports } = engine.know(workload, peer);
+  const isOwnNode = isUnjudged("ingress", subject, peer) || isUnjudged("egress", subject, peer);
   return [used.has(identity) ? identity : identity === 0 ? "unknown" : "-", blockClass(expanded, { scope, address }), used.has(ports) ? ports : "-", isOwnNode].join("/");
 }
 
@@ -165,9 +181,8 @@ function passesAlone(engine: Engine, direction: Direction, subject: Party, peer:
 
 /** undefined: nobody judges there. */
 function judgeSide(engine: Engine, direction: Direction, own: Party, other: Party, port: PortSpec): Judged | undefined {
-  if (own.kind !== "pod") return undefined;
-  const isFromOwnNode = direction === "ingress" && other.kind === "node" && other.node.name === own.workload.node;
-  return isFromOwnNode ? undefined : engine.judge(direction, own.workload, other, port);
+  const workload = subjectOf(own);
+  return workload === undefined || isUnjudged(direction, own, other) ? undefined : engine.judge(direction, workload, other, port);
 }
 
 export interface FlowVerdict {

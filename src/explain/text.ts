@@ -30,8 +30,10 @@ function reason({ because, rule }: SideAnswer): string {
       return "a node always reaches its own pods";
     case "same-pod":
       return "what a pod sends to itself never leaves it";
+    case "same-node":
+      return "what a node sends to itself never leaves it";
     case "no-pod":
-      return "policies select pods";
+      return "policies select pods and nodes";
   }
 }
 

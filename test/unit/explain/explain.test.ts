@@ -151,9 +151,64 @@ test("services are asked as the pods behind them, nodes and host-network pods as
   }
   assert.deepEqual([ask("n1", "shop/web", "80/TCP").ingress.because, ask("shop/agent", "shop/web", "80/TCP").ingress.because], ["own-node", "own-node"]);
   const node = ask("n1", "shop/api", "8080/TCP");
-  assert.deepEqual([node.verdict, node.egress.because, node.notes.length], ["allowed", "no-pod", 1]);
+  assert.deepEqual([node.verdict, node.egress.because, node.notes.length], ["allowed", "nothing-enforced", 1]);
   assert.deepEqual([ask("shop/web", "shop/web", "1/TCP").ingress.because, ask("shop/api", "10.0.1.5", "9/UDP").to.name], ["same-pod", "shop/web"]);
   assert.equal(ask("shop/web", "10.0.1.77", "80/TCP").egress.because, "unknown-peer");
+});
+
+const OF_NODES = `${FILE}---
+apiVersion: v1
+kind: Node
+metadata: {name: n2, labels: {zone: b}}
+spec: {podCIDRs: [10.0.2.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far, namespace: shop, labels: {app: far}}
+spec: {nodeName: n2}
+status: {podIP: 10.0.2.5}
+---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: edge}
+spec:
+  nodeSelector: {matchLabels: {zone: b}}
+  enableDefaultDeny: {egress: false}
+  ingress:
+  - fromEndpoints:
+    - matchLabels: {app: web, "k8s:io.kubernetes.pod.namespace": shop}
+    toPorts:
+    - ports: [{port: "9000", protocol: TCP}]
+  egressDeny:
+  - toEntities: [world]
+`;
+
+test("a node is a party of its own: policies of nodes decide, with their path, what came close and the failsafe; its own pods it always reaches", () => {
+  const answer = (from: string, to: string, port: string): Answer => ask(from, to, port, OF_NODES);
+  const allowed = answer("shop/web", "node/n2", "9000/TCP");
+  assert.deepEqual([allowed.ingress.verdict, allowed.ingress.subject, allowed.ingress.rule?.path, allowed.ingress.rule?.policies[0]?.name], ["allowed", "n2", "spec.ingress[0].toPorts[0]", "edge"]);
+  const denied = answer("shop/far", "n2", "9000/TCP");
+  assert.deepEqual([denied.verdict, denied.ingress.because, denied.ingress.near[0]?.rule.path], ["denied", "default-deny", "spec.ingress[0].toPorts[0]"]);
+  assert.match(answerText(denied), /ingress of n2: denied, no rule allows it; closed by CiliumClusterwideNetworkPolicy edge[^]*close: .*spec\.ingress\[0\]/);
+  const failsafe = answer("203.0.113.9", "node/n2", "22/TCP");
+  assert.deepEqual([failsafe.verdict, failsafe.ingress.rule?.path], ["allowed", "hostFirewall.failsafe.ingress"]);
+  assert.equal(answer("203.0.113.9", "node/n2", "9000/TCP").verdict, "denied");
+  assert.deepEqual([answer("node/n2", "203.0.113.9", "443/TCP").egress.rule?.path, answer("node/n2", "node/n1", "443/TCP").egress.because], ["spec.egressDeny[0]", "nothing-enforced"]);
+  assert.deepEqual([answer("node/n2", "shop/far", "1/TCP").egress.because, answer("node/n2", "shop/far", "1/TCP").ingress.because, answer("n2", "n2", "1/TCP").ingress.because], ["own-node", "own-node", "same-node"]);
+  assert.equal(answer("shop/far", "node/n1", "1/TCP").ingress.because, "nothing-enforced", "no policy selects it");
+});
+
+test("a forecast of a policy of nodes names who reaches them no more", () => {
+  const [objects, options] = [manifestsOf("shop.yaml", OF_NODES).objects, { policy: { cidrMatchMode: new Set<never>() } }];
+  const world = worldOf(objects, { validator, live: false });
+  const without = withPolicies(world, [], ({ metadata }) => metadata.name === "edge", validator);
+  const { pairs } = simulate({ before: new Engine(without, options), after: new Engine(world, options) });
+  const changed = (from: string): readonly string[] | undefined => pairs.find((pair) => pair.from.name === from && pair.to.name === "node n2" && pair.after === "denied")?.ports;
+  assert.ok(changed("shop/far")?.some((ports) => ports.includes("9000") || ports.includes("8")), JSON.stringify(pairs));
+  assert.equal(changed("node n2"), undefined);
+  assert.ok(pairs.some(({ from, to, after }) => from.name === "node n2" && to.name.startsWith("outside") && after === "denied"));
+  assert.ok(!pairs.some(({ to, from }) => to.name === "node n1" || (from.name === "node n2" && to.name === "shop/far")), JSON.stringify(pairs.map(({ from, to, ports, after }) => [from.name, to.name, ports, after])));
 });
 
 test("a question that means nobody says what there is", () => {
