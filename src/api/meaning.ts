@@ -87,6 +87,7 @@ export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean,
     const sections = sectionsOf(spec);
     if (sections.length === 0) problems.push({ path, message: "the policy says nothing; write ingress, egress, ingressDeny or egressDeny" });
     checkSelection(spec, path, isNamespaced ? { namespace: policy.metadata.namespace } : undefined, problems);
+    checkProtocols(spec, path, problems);
     for (const section of sections) section.items.forEach((item, index) => checkItem(item, section, `${path}.${section.name}[${index}]`, problems));
   }
 }
@@ -106,6 +107,27 @@ function checkSelection({ endpointSelector, nodeSelector, ...spec }: PolicySpec,
     items.forEach((item, index) => item.toPorts?.forEach(({ ports }, at) => ports.forEach(({ port }, number) => {
       if (!IS_NUMBER.test(port)) problems.push({ path: `${path}.${name}[${index}].toPorts[${at}].ports[${number}].port`, message: "only pods name their ports: write a number for those of nodes" });
     })));
+  }
+}
+
+/** Refused wherever they stand: a rule of theirs could not be what it says. */
+const NEVER_BY_NUMBER: Readonly<Record<string, string>> = {
+  IGMP: "IGMP is sent to groups, which is never judged: it is not supported in a policy",
+  AH: "AH is judged by what it carries: it is not supported in a policy; write what is inside",
+};
+const WITH_PORTS: readonly string[] = ["TCP", "UDP", "SCTP", "ANY"];
+
+/** What has no ports is exchanged by nodes alone: of pods it is dropped, whatever policies say. */
+function checkProtocols(spec: PolicySpec, path: string, problems: Problem[]): void {
+  for (const { name, items } of sectionsOf(spec)) {
+    const ports = items.flatMap((item, index) => (item.toPorts ?? []).flatMap((list, at) => list.ports.map((port, number) => ({ port, at: `${path}.${name}[${index}].toPorts[${at}].ports[${number}]` }))));
+    for (const { port: { port, protocol = "ANY", endPort = 0 }, at } of ports) {
+      if (WITH_PORTS.includes(protocol)) continue;
+      const never = NEVER_BY_NUMBER[protocol];
+      if (never !== undefined) problems.push({ path: `${at}.protocol`, message: never });
+      else if (spec.nodeSelector === undefined) problems.push({ path: `${at}.protocol`, message: `${protocol} of pods is always dropped: only a policy with nodeSelector has it` });
+      else if (port !== "0" || endPort !== 0) problems.push({ path: `${at}.port`, message: `${protocol} has no ports: write port "0"` });
+    }
   }
 }
 

@@ -17,8 +17,8 @@ import { anyPort, namedPort, onePort, portRange, sortedPorts } from "./ports.ts"
 import { normalized, peerSelector, subjectSelector, untoldPeers } from "./selectors.ts";
 import type { Direction, PeerScope, PeerSelector, PolicyRef, PortMatch } from "./state.ts";
 
-/** A port without a protocol is one of each. */
-export const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132] } as const;
+/** A port without a protocol is one of each that has ports. */
+export const PROTOCOLS = { TCP: [6], UDP: [17], SCTP: [132], ANY: [6, 17, 132], VRRP: [112], IGMP: [2], GRE: [47], IPIP: [4], IPV6: [41], ESP: [50], AH: [51] } as const;
 const OF_ENDPOINTS: ReadonlySet<PeerScope> = new Set(["world", "nodes"]);
 const ICMP = { IPv4: 1, IPv6: 58 } as const;
 

@@ -32,10 +32,13 @@ export class QuestionError extends CodedError {
 
 const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 const ICMP: Readonly<Record<string, readonly ["IPv4" | "IPv6", number]>> = { ICMP: ["IPv4", 1], ICMPV4: ["IPv4", 1], ICMPV6: ["IPv6", 58] };
+const WITHOUT_PORTS: Readonly<Record<string, number>> = { VRRP: 112, GRE: 47, IPIP: 4, IPV6: 41, ESP: 50 };
 const LAST_PORT = 0xffff;
 
-/** `8080`, `8080/TCP`, `53/UDP`, `8/ICMP`, `EchoRequest/ICMPv6`. */
+/** `8080`, `8080/TCP`, `53/UDP`, `8/ICMP`, `EchoRequest/ICMPv6`, and `GRE` of what has no ports. */
 export function parsePort(text: string): PortSpec {
+  const bare = WITHOUT_PORTS[text.toUpperCase()];
+  if (bare !== undefined) return { protocol: bare, port: 0 };
   const [port = "", name = "TCP"] = text.split("/");
   const icmp = ICMP[name.toUpperCase()];
   if (icmp !== undefined) {

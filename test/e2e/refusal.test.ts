@@ -50,7 +50,7 @@ describe("refusals", { concurrency: 3 }, () => {
       ["spec.ingress[0].fromEntities[0]", { endpointSelector, ingress: [{ fromEntities: ["everybody"] }] }],
       ["spec.ingressDeny[0].authentication", { endpointSelector, ingressDeny: [{ authentication: { mode: "required" } }] }],
       ["spec.ingress[0].authentication", { endpointSelector, ingress: [{ authentication: { mode: "required" } }] }],
-      ["spec.ingress[0].toPorts[0].ports[0].protocol", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "VRRP" }] }] }] }],
+      ["spec.ingress[0].toPorts[0].ports[0].protocol", { endpointSelector, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: "QUIC" }] }] }] }],
       ["spec.nodeSelector", { endpointSelector, ingress: [{}], nodeSelector: {} }],
       ["spec.nodeSelector", { nodeSelector: {}, endpointSelector, ingress: [{}] }],
       ["spec", { endpointSelector }],

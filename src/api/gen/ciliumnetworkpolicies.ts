@@ -248,9 +248,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -516,9 +516,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
       }[];
       /**
@@ -751,9 +751,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -1089,9 +1089,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
       }[];
       /**
@@ -1520,9 +1520,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -1788,9 +1788,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
       }[];
       /**
@@ -2023,9 +2023,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
         /**
          * Rules on HTTP, DNS or Kafka requests. Not supported yet.
@@ -2361,9 +2361,9 @@ export interface CiliumNetworkPolicy {
            */
           endPort?: number;
           /**
-           * TCP, UDP, SCTP, or ANY for the three; absent, ANY.
+           * TCP, UDP, SCTP, or ANY for the three; absent, ANY. Of nodes also what has no ports (with port 0), GRE, IPIP, IPV6, ESP, and VRRP between single addresses; pods have none of these. IGMP and AH are not supported.
            */
-          protocol?: "TCP" | "UDP" | "SCTP" | "ANY";
+          protocol?: "TCP" | "UDP" | "SCTP" | "ANY" | "VRRP" | "IGMP" | "GRE" | "IPIP" | "IPV6" | "ESP" | "AH";
         }[];
       }[];
       /**

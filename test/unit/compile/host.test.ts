@@ -81,3 +81,10 @@ test("a policy that would close what the failsafe keeps open is told so", () => 
   assert.deepEqual(warnings({ nodeSelector: {}, egress: [{ toEntities: ["all"] }] }), []);
   assert.deepEqual(warnings({ endpointSelector: {}, ingress: [] }), []);
 });
+
+test("what has no ports is named by its protocol, of nodes", () => {
+  const protocols = { VRRP: 112, GRE: 47, IPIP: 4, IPV6: 41, ESP: 50 };
+  const state = compile([ccnp("h", { nodeSelector: {}, egress: [{ toPorts: Object.keys(protocols).map((protocol) => ({ ports: [{ port: "0", protocol }] })) }] })]);
+  const named = rulesOf(state)?.rules.filter(({ tier }) => tier === undefined).flatMap(({ ports }) => ports);
+  assert.deepEqual(named, Object.values(protocols).map((protocol) => ({ protocol, port: 0, prefix: 0 })));
+});

@@ -193,7 +193,7 @@ test("a node is a party of its own: policies of nodes decide, with their path, w
   assert.match(answerText(denied), /ingress of n2: denied, no rule allows it; closed by CiliumClusterwideNetworkPolicy edge[^]*close: .*spec\.ingress\[0\]/);
   const failsafe = answer("203.0.113.9", "node/n2", "22/TCP");
   assert.deepEqual([failsafe.verdict, failsafe.ingress.rule?.path], ["allowed", "hostFirewall.failsafe.ingress"]);
-  assert.equal(answer("203.0.113.9", "node/n2", "9000/TCP").verdict, "denied");
+  assert.deepEqual(["9000/TCP", "GRE"].map((port) => answer("203.0.113.9", "node/n2", port).ingress.because), ["default-deny", "default-deny"]);
   assert.deepEqual([answer("node/n2", "203.0.113.9", "443/TCP").egress.rule?.path, answer("node/n2", "node/n1", "443/TCP").egress.because], ["spec.egressDeny[0]", "nothing-enforced"]);
   assert.deepEqual([answer("node/n2", "shop/far", "1/TCP").egress.because, answer("node/n2", "shop/far", "1/TCP").ingress.because, answer("n2", "n2", "1/TCP").ingress.because], ["own-node", "own-node", "same-node"]);
   assert.equal(answer("shop/far", "node/n1", "1/TCP").ingress.because, "nothing-enforced", "no policy selects it");
