@@ -55,6 +55,7 @@ struct pseudo_header {
  */
 #ifndef CONTEXT
 #define CONTEXT struct __sk_buff
+#define WITH_CONTEXT __attribute__((noinline)) /* of a global function that takes it */
 #define DEVICE_OF(context) ((context)->ifindex)
 #define HAS_FORMER 1 /* in `former_hooks`, while flows move */
 #endif

@@ -155,7 +155,7 @@ static __always_inline int ask_rules(struct packet *p, const struct subject *sub
  * Tells what the policies that only watch would have dropped of an allowed flow, by the rules in `slot`; the flow passes.
  * 1: told. What decided stays in p. Judged once per flow, like the flow itself. A global function as search_policy.
  */
-__attribute__((noinline)) int audit_flow(CONTEXT *context, __u32 slot, __u32 to_destination)
+WITH_CONTEXT int audit_flow(CONTEXT *context, __u32 slot, __u32 to_destination)
 {
 	struct packet *p = current_packet();
 	struct subject *subject = bpf_map_lookup_elem(&subjects, &slot);
