@@ -2,10 +2,12 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setImmediate as giveWay } from "node:timers/promises";
 import { METRIC_LOST_EVENTS, METRIC_SPARED_EVENTS, directionNames, dropReasonNames, metricCodec, metricKeyCodec, ruleHitCodec } from "../kernel/gen/types.ts";
+import type { RuleHit } from "../kernel/gen/types.ts";
 import { perCpu } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
 import { createMetrics } from "../lib/metrics.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import { clockOffsetNs } from "./events.ts";
 import { encryptionMetrics } from "./encryption-metrics.ts";
 import type { ReadEncryption } from "./encryption-metrics.ts";
 import { healthMetrics } from "./health-metrics.ts";
@@ -53,6 +55,8 @@ export class AgentMetrics {
   readonly #packets = this.metrics.exact("datapath_packets", "Packets since the maps were made, by outcome", ["reason", "direction"]);
   readonly #bytes = this.metrics.exact("datapath_bytes", "Bytes since the maps were made, by outcome", ["reason", "direction"]);
   readonly #hits = this.metrics.exact("rule_packets", "Packets that a rule decided", ["rule"]);
+  readonly #hitBytes = this.metrics.exact("rule_bytes", "Bytes of the packets that a rule decided", ["rule"]);
+  readonly #lastHits = this.metrics.exact("rule_last_hit_timestamp_seconds", "When a rule decided a packet last, since 1970; none of rules that never did", ["rule"]);
   readonly #loop = this.metrics.gauge("event_loop_delay_seconds", "Delay of the event loop since the last scrape", ["quantile"]);
 
   readonly #readEncryption: () => Promise<void>;
@@ -131,18 +135,28 @@ export class AgentMetrics {
 
   /** One for each rule: others have their turn in between. */
   async #readHits(): Promise<void> {
-    const found: (readonly [rule: string, packets: bigint])[] = [];
+    const found: (readonly [rule: string, hits: RuleHit])[] = [];
     const map = this.#sources.map("rule_hits");
     if (map === undefined) return;
     for (const { keys, values, count } of map.batches(READ)) {
       const view = new DataView(keys.buffer, keys.byteOffset, keys.byteLength);
       for (let i = 0; i < count; i++) {
         const all = perCpu(values.subarray(i * map.valueSize, (i + 1) * map.valueSize), ruleHitCodec.size, ruleHitCodec.decode);
-        found.push([String(view.getUint32(i * map.keySize, true)), all.reduce((sum, one) => sum + one.packets, 0n)]);
+        found.push([String(view.getUint32(i * map.keySize, true)), all.reduce(bothHits)]);
       }
       await giveWay();
     }
-    this.#hits.reset(); // the counters of gone rules are deleted
-    for (const [rule, packets] of found) this.#hits.set({ rule }, packets);
+    for (const metric of [this.#hits, this.#hitBytes, this.#lastHits]) metric.reset(); // the counters of gone rules are deleted
+    const offsetNs = clockOffsetNs();
+    for (const [rule, { packets, bytes, lastNs }] of found) {
+      this.#hits.set({ rule }, packets);
+      this.#hitBytes.set({ rule }, bytes);
+      if (lastNs !== 0n) this.#lastHits.set({ rule }, (lastNs + offsetNs) / 1_000_000_000n);
+    }
   }
+}
+
+/** Of two processors. */
+function bothHits(a: RuleHit, b: RuleHit): RuleHit {
+  return { packets: a.packets + b.packets, bytes: a.bytes + b.bytes, lastNs: a.lastNs > b.lastNs ? a.lastNs : b.lastNs };
 }

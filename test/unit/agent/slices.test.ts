@@ -102,8 +102,11 @@ it("who asks for a look while one is under way gets that one", async () => {
   await counted.look(() => undefined, 0n);
 });
 
-it("a scrape of ten thousand rules' counters reads them in slices", async () => {
+it("a scrape of ten thousand rules' counters reads them in slices: packets, bytes, and when the last was", async () => {
   const map = filled("rule_hits", ruleHitCodec.size);
+  const hit = new Uint8Array(ruleHitCodec.size);
+  ruleHitCodec.encode({ packets: 3n, bytes: 2n ** 60n + 1n, lastNs: process.hrtime.bigint() }, new DataView(hit.buffer), 0);
+  map.update(new Uint8Array(Uint32Array.of(7).buffer), hit);
   const metrics = new AgentMetrics({ map: (name) => (name === "rule_hits" ? map : undefined), fills: () => [], endpoints: () => ({ total: 0, ready: 0 }), appliedRevision: () => 1, addresses: () => [], encryption: () => Promise.resolve(undefined), health: () => undefined });
   let body = "";
   await watched([map], async () => {
@@ -111,4 +114,9 @@ it("a scrape of ten thousand rules' counters reads them in slices", async () => 
   });
   assert.ok(map.mostRead > 0 && map.mostRead <= MOST_READ, `${map.mostRead}`);
   assert.equal(body.match(/^cilium_rule_packets\{/gm)?.length, ENTRIES);
+  assert.match(body, /^cilium_rule_packets\{rule="7"\} 3$/m);
+  assert.match(body, /^cilium_rule_bytes\{rule="7"\} 1152921504606846977$/m);
+  const [line = "", ...others] = body.match(/^cilium_rule_last_hit_timestamp_seconds\{.*$/gm) ?? [];
+  assert.deepEqual(others, [], "of those that were never hit there is none");
+  assert.ok(Math.abs(Number(/^cilium_rule_last_hit_timestamp_seconds\{rule="7"\} (\d+)$/.exec(line)?.[1]) - Date.now() / 1000) < 120, line);
 });
