@@ -155,7 +155,7 @@ bench-kernel: $(BENCH_PROGRAMS) bpf build/bpf-test/outer.o ## What a verdict cos
 	@$(NODE) test/bench/kernel.ts
 bench-scale: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## Policy changes and memory among 10,000 and 50,000 simulated pods, into test/bench/SCALE.md (smaller: SIMULATED_NODES, POLICIES, APPS, PODS, ENDPOINTS, CHANGES)
 	@$(NODE) test/bench/scale.ts
-bench-nodes: $(BENCH_PROGRAMS) build/bench/kwok programs image cli ## What 1,000 simulated nodes cost a node, into test/bench/NODES.md (smaller: SIMULATED_NODES, CHANGES)
+bench-nodes: $(BENCH_PROGRAMS) programs image cli ## What 1,000 simulated nodes cost a node, into test/bench/NODES.md (smaller: SIMULATED_NODES, CHANGES)
 	@$(NODE) test/bench/nodes.ts
 bench-policy: ## What the operator computes of large worlds, and of one change in them, into test/bench/POLICY.md
 	@$(NODE) test/bench/policy.ts

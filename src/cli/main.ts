@@ -250,7 +250,14 @@ function warn(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Who reads our output and has read enough, such as head(1), is no error of ours. */
+function outputEnded(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+}
+
 async function main(): Promise<void> {
+  process.stdout.on("error", outputEnded);
   const environment = cliEnvironment();
   const program = new Command("cilium")
     .description("Networking and network policy of this cluster")

@@ -36,6 +36,8 @@ interface Told extends KubeObject {
 export interface NodeSources {
   readonly nodes: Source<NodeRow>;
   readonly ciliumNodes: Source<CiliumNodeReport>;
+  /** Why a node is not heard from: what it said before need not hold. Absent, all are. */
+  readonly unheard?: (node: string) => string | undefined;
 }
 
 /** One node that is not as it should be. */
@@ -135,11 +137,13 @@ function conditionOf(object: Told, type: string, found: Verdict, now: string): C
   return { type, ...found, observedGeneration: object.metadata.generation ?? 0, lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : now };
 }
 
-/** Every node of the cluster, and what its agent says of the matter; undefined: it says nothing. */
-export function saidByNodes<R>({ nodes, ciliumNodes }: NodeSources, matter: (report: CiliumNodeReport) => R | undefined): ReadonlyMap<string, R | undefined> {
+/** Every node of the cluster, and what its agent says of the matter, or why it says nothing now; undefined: it never said anything. */
+export function saidByNodes<R extends { readonly message?: string }>({ nodes, ciliumNodes, unheard }: NodeSources, matter: (report: CiliumNodeReport) => R | undefined): ReadonlyMap<string, R | undefined> {
   return new Map([...nodes.objects.keys()].map((name) => {
     const report = ciliumNodes.objects.get(name);
-    return [name, report && matter(report)] as const;
+    const said = report && matter(report);
+    const problem = unheard?.(name);
+    return [name, said === undefined || problem === undefined ? said : { ...said, message: `not heard from: ${problem}` }] as const;
   }));
 }
 

@@ -23,7 +23,7 @@ function verdict(total: number, failing: readonly FailingNode[], rows: readonly 
   if (failing.length === 0) return { status: "True", reason: "Encrypted", message: `all ${total} nodes encrypt, and drop what would leave in clear` };
   const enforcing = rows.filter((row) => row?.phase === "Enforced").length;
   const which = namesOf(failing);
-  if (enforcing === total) return { status: "False", reason: "Unreachable", message: `nothing leaves in clear, and some nodes do not reach others: ${which}` };
+  if (enforcing === total) return { status: "False", reason: "Unreachable", message: `nothing leaves in clear, and some nodes do not reach others, or are not heard from: ${which}` };
   const clear = enforcing === 0 ? "what pods of different nodes say to each other is not encrypted everywhere yet" : `${enforcing} of ${total} nodes drop what would leave in clear`;
   return { status: "False", reason: "Preparing", message: `${clear}; not ready: ${which}` };
 }

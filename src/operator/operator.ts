@@ -46,6 +46,7 @@ import { WorkQueue } from "../lib/queue.ts";
 import type { QueueObserver } from "../lib/queue.ts";
 import { Cluster } from "./cluster.ts";
 import { DefaultObjectKeeper } from "./default-object.ts";
+import type { NodeSources } from "./default-object.ts";
 import { defaultEncryption } from "./encryption.ts";
 import { IdentityAllocator, IdentityCollector } from "./identities.ts";
 import { NodeStates } from "./node-states.ts";
@@ -212,7 +213,8 @@ export class CiliumOperator extends SafeOperator {
 
   async #run(sources: Sources, leadership: Leadership): Promise<void> {
     const { client, events, routing, encryption, policyOptions, identityQuietMs } = this.#options;
-    const book = new RoutingBook(routing, encryption !== undefined, sources);
+    const told = { ...sources, unheard: (node: string) => this.#agents.problem(node) };
+    const book = new RoutingBook(routing, encryption !== undefined, told);
     const { signal } = leadership;
     const nodeStates = new NodeStates({
       client,
@@ -231,7 +233,7 @@ export class CiliumOperator extends SafeOperator {
     const work: Work = { identities: this.#queue("identities", 4, 0), nodes: this.#queue("nodes", WRITERS, 0), policies: this.#queue("policies", 4, STATUS_INTERVAL_MS), encryption: this.#queue("encryption", 1, STATUS_INTERVAL_MS), routing: this.#queue("routing", 1, STATUS_INTERVAL_MS) };
     this.#nodeStates = nodeStates;
     this.#work = work;
-    this.#keepDefaults(sources, book, work, signal);
+    this.#keepDefaults(told, book, work, signal);
     work.identities.run(new IdentityAllocator({ client, cluster: this.#cluster, events, logger: this.log }), signal);
     for (const key of this.#cluster.wantedKeys()) work.identities.add(key);
     await work.identities.idle();
@@ -244,7 +246,7 @@ export class CiliumOperator extends SafeOperator {
     await this.#collectIdentities(new IdentityCollector({ client, cluster: this.#cluster, identities: sources.identities, endpoints: sources.endpoints, quietMs: identityQuietMs, logger: this.log }), signal);
   }
 
-  #keepDefaults(sources: Sources, book: RoutingBook, work: Work, signal: AbortSignal): void {
+  #keepDefaults(sources: Sources & NodeSources, book: RoutingBook, work: Work, signal: AbortSignal): void {
     const { client, events, encryption, routing } = this.#options;
     const common = { client, events, now: () => new Date() };
     work.encryption.run(new DefaultObjectKeeper({ ...common, kept: defaultEncryption(encryption, routing, sources) }), signal);
@@ -360,6 +362,7 @@ export class CiliumOperator extends SafeOperator {
 
   #agentChanged(key: string, value: AgentRow | undefined, previous: AgentRow | undefined): void {
     this.#agents.changed(key, value, previous);
+    this.#addDefaults();
     for (const row of [value, previous]) {
       if (row !== undefined) this.#addPolicies(this.#nodeStates?.records.get(row.node)?.document.marks.keys() ?? []);
     }

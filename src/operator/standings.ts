@@ -55,8 +55,12 @@ export class Agents {
     else rows.set(key, value);
   }
 
-  of(node: string): readonly AgentRow[] {
-    return [...(this.#agents.get(node)?.values() ?? [])];
+  /** Why the node is not heard from; undefined: it is, as long as a pod of the agent there is Ready. */
+  problem(node: string): string | undefined {
+    const agents = [...(this.#agents.get(node)?.values() ?? [])];
+    if (agents.some((agent) => agent.ready)) return undefined;
+    const since = agents.map((agent) => agent.since).sort().at(-1) ?? "";
+    return agents.length === 0 ? "no cilium agent runs there" : `the cilium agent is not Ready${since === "" ? "" : ` since ${since}`}`;
   }
 }
 
@@ -175,7 +179,7 @@ export class Standings {
   }
 
   #standing(node: string, uid: string, generation: number, mark: PolicyMark | undefined): NodeStanding {
-    const agent = this.#agentProblem(node);
+    const agent = this.#options.agents.problem(node);
     if (agent !== undefined) return { node, standing: "unheard", message: agent };
     const failure = this.#failure(node, uid) ?? (mark?.ref.generation === generation ? undefined : this.#options.nodeStates.refusal(node));
     if (failure !== undefined) return { node, standing: "failing", message: failure };
@@ -191,13 +195,5 @@ export class Standings {
     const failures = status?.failures ?? [];
     const isMeant = failures.length > 0 && (status?.failedPolicies === undefined || status.failedPolicies.includes(uid));
     return isMeant ? failures.map(({ part, message }) => `${part}: ${message}`).join("; ").slice(0, 300) : undefined;
-  }
-
-  /** A node is heard from while a pod of the agent there is Ready. */
-  #agentProblem(node: string): string | undefined {
-    const agents = this.#options.agents.of(node);
-    if (agents.some((agent) => agent.ready)) return undefined;
-    const since = agents.map((agent) => agent.since).sort().at(-1) ?? "";
-    return agents.length === 0 ? "no cilium agent runs there" : `the cilium agent is not Ready${since === "" ? "" : ` since ${since}`}`;
   }
 }

@@ -39,7 +39,7 @@ export function nodesReport({ machine, size, startedMs, endedMs, load, allSecond
   const whole = changes.map(({ maps, routes, encrypted }) => Math.max(maps, routes, encrypted));
   return `${[
     "# Benchmark results with many nodes", "",
-    "Written by `make bench-nodes`; do not edit. Two nodes are real, encrypt, and are in force; the others are Nodes that kwok keeps alive and CiliumNodes with keys, as",
+    "Written by `make bench-nodes`; do not edit. Two nodes are real, encrypt, and are in force; the others are Nodes, and CiliumNodes with keys as",
     "their agents would write them. None of them answers a handshake, which is the dearest case: each is asked again and again, and each agent looks for an answer.", "",
     `- ${new Date(startedMs).toISOString()} to ${new Date(endedMs).toISOString()}, commit ${machine.commit}`,
     `- Linux ${machine.kernel}, ${machine.processors}, ${machine.memoryGiB} GiB, Node ${machine.node}; load average ${load.start.toFixed(2)} at the start, at most ${load.highest.toFixed(2)}`,

@@ -31,7 +31,7 @@ const say = (text: string): void => void process.stderr.write(`bench-nodes: ${ne
 
 async function main(): Promise<void> {
   const size = nodesConfig();
-  const side = sideCluster("table", 192, { NODES: "2", CNI: "cilium", KUBE_PROXY: "1" });
+  const side = sideCluster("table", 192, { NODES: "2", CNI: "cilium", KUBE_PROXY: "0" });
   try {
     say("the cluster");
     await side.start();

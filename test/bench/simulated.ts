@@ -5,8 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
-import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, type KubeObject, NAMESPACES, NODES, PODS } from "../../src/kube/index.ts";
+import { CILIUM_ENDPOINTS, CILIUM_IDENTITIES, CILIUM_NETWORK_POLICIES, CILIUM_NODES, isConflict, type KubeObject, NAMESPACES, NODES, PODS, UnreachableError } from "../../src/kube/index.ts";
 import { clusterPaths } from "../../src/cluster/config.ts";
 import { type BenchCluster, until } from "./cluster.ts";
 import { ROOT } from "./config.ts";
@@ -14,6 +15,7 @@ import { ROOT } from "./config.ts";
 const KWOK = join(ROOT, "build/bench/kwok");
 const STAGES = join(ROOT, "test/bench/kwok-stages.yaml");
 const WRITERS = 24;
+const TRIES = 20;
 const NAMESPACE_COUNT = 50;
 const READY_MS = 900_000;
 const KWOK_NODE = { "kwok.x-k8s.io/node": "fake" };
@@ -39,7 +41,8 @@ const MOST_OF_CLUSTER = 240;
 
 export class SimulatedCluster {
   readonly #cluster: BenchCluster;
-  readonly #kwok: ChildProcess;
+  /** Only where pods are simulated: Nodes alone need nobody. */
+  readonly #kwok: ChildProcess | undefined;
   readonly #size: Size;
   #nodes: readonly FakeNode[] = [];
   #pods = 0;
@@ -48,6 +51,7 @@ export class SimulatedCluster {
   constructor(cluster: BenchCluster, size: Size) {
     this.#cluster = cluster;
     this.#size = size;
+    if (size.apps === 0) return;
     const options = [`--config=${STAGES}`, "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-lease-duration-seconds=200"];
     this.#kwok = spawn(KWOK, ["--kubeconfig", clusterPaths(cluster.config).kubeconfig, ...options], { stdio: ["ignore", "ignore", "pipe"] });
     this.#kwok.stderr?.on("data", (chunk: Buffer) => (this.#said = `${this.#said}${chunk.toString()}`.slice(-2000)));
@@ -69,9 +73,10 @@ export class SimulatedCluster {
   }
 
   async stop(): Promise<void> {
-    if (this.#kwok.exitCode !== null) return;
-    const closed = new Promise((resolve) => this.#kwok.once("close", resolve));
-    this.#kwok.kill("SIGTERM");
+    const kwok = this.#kwok;
+    if (kwok === undefined || kwok.exitCode !== null) return;
+    const closed = new Promise((resolve) => kwok.once("close", resolve));
+    kwok.kill("SIGTERM");
     await closed;
   }
 
@@ -130,7 +135,7 @@ export class SimulatedCluster {
   }
 
   async #running(): Promise<number> {
-    if (this.#kwok.exitCode !== null) throw new Error(`kwok ended: ${this.#said}`);
+    if (this.#kwok?.exitCode !== null) throw new Error(`kwok ended: ${this.#said}`);
     const { items } = await this.#cluster.client.list<KubeObject & { readonly status?: { readonly phase?: string } }>(PODS, { labelSelector: "bench=simulated" });
     return items.filter(({ status }) => status?.phase === "Running").length;
   }
@@ -187,9 +192,24 @@ function policyOf(i: number, apps: number): object {
   };
 }
 
+/** An API server that is starved by what else the machine does drops connections: the same is asked again, and may be there already. */
 async function inTurn<T>(items: readonly T[], task: (item: T) => Promise<unknown>): Promise<void> {
   const rest = items.values();
   await Promise.all(Array.from({ length: WRITERS }, async () => {
-    for (const item of rest) await task(item);
+    for (const item of rest) await persist(() => task(item));
   }));
+}
+
+async function persist(task: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1, wasLost = false; ; tries++) {
+    try {
+      await task();
+      return;
+    } catch (error) {
+      if (wasLost && isConflict(error)) return;
+      if (!(error instanceof UnreachableError) || tries === TRIES) throw error;
+      wasLost = true;
+      await sleep(1000);
+    }
+  }
 }

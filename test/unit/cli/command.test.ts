@@ -26,6 +26,12 @@ test("policy validate says what is valid, and names the field of what is not", (
   assert.match(bad.stdout, /spec\.ingress\[0\]\.rules: /);
 });
 
+test("a reader that has read enough ends the command without an error", () => {
+  const script = '"$@" | true; exit "${PIPESTATUS[0]}"';
+  const { status, stderr } = spawnSync("bash", ["-c", script, "bash", process.execPath, join(root, "src", "cli", "main.ts"), "completion", "bash"], { encoding: "utf8", env: { PATH: process.env["PATH"], HOME: dir } });
+  assert.deepEqual([status, stderr], [0, ""]);
+});
+
 test("policy validate reads standard input, knows every kind of policy, and skips what is none", () => {
   const namespace = cilium(["policy", "validate", "-"], "kind: Namespace\nmetadata: {name: x}\n");
   assert.equal(namespace.status, 1);
