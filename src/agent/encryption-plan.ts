@@ -22,6 +22,8 @@ export interface OwnKey {
   readonly epoch: number;
   readonly device: string;
   readonly now: WireGuardState;
+  /** Public keys of peers from which something has come under it (KeyProofs). */
+  readonly proven: ReadonlySet<string>;
 }
 
 export interface EncryptionView {
@@ -59,6 +61,11 @@ export interface EncryptionPlan {
 
 /** So often a node that never answered is asked. */
 const ASK_SECONDS = 5;
+/**
+ * So often it is told, while a key is replaced, that what it said by the new one was heard. Less than the other: whoever
+ * hears something is silent for as long as its own says.
+ */
+const PROVE_SECONDS = 1;
 
 /** Nodes by name; of a key or an address that two of them claim, the first has it and the other is told. */
 class Claims {
@@ -113,7 +120,7 @@ export function encryptionPlan(view: EncryptionView): EncryptionPlan {
   const enforce = view.inForce || rows.some(({ encryption }) => encryption?.phase === "Enforced") || (confirmed && others.every(({ encryption }) => encryption?.phase === "Confirmed"));
   const last = keys.at(-1);
   return {
-    peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, view.keepalive ?? 0))),
+    peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, key === keys[0] ? presentKeepalive(node, key, view) : isProven(node, key) ? PROVE_SECONDS : ASK_SECONDS))),
     routes: distinct([...routesBy(enforce ? ways : reached, local), ...(enforce ? otherRoutes(others, keys[0], local) : [])]),
     enforce,
     enforceOnReceipt: enforce && others.every(({ encryption }) => encryption?.phase === "Enforced"),
@@ -125,17 +132,16 @@ export function encryptionPlan(view: EncryptionView): EncryptionPlan {
   };
 }
 
-/** By the new key as soon as the other has answered by it, and by the old one as long as the other has it. */
+/** By the new key as soon as something has come back under it, and by the old one as long as the other has it. */
 function wayTo(node: KnownNode, keys: readonly OwnKey[]): Way {
   const common = keys.filter(({ epoch }) => node.keys.some((key) => key.epoch === epoch));
-  const answered = common.findLast((key) => handshakeOf(node, key) > 0);
+  const answered = common.findLast((key) => (common.length > 1 && key !== common[0] ? isProven(node, key) : hasAnswered(node, key)));
   return { node, answered, by: answered ?? common[0] };
 }
 
-function handshakeOf(node: KnownNode, { epoch, now }: OwnKey): number {
-  const key = node.keys.find((one) => one.epoch === epoch);
-  return key === undefined ? 0 : (now.peers.get(key.publicKey)?.lastHandshake ?? 0);
-}
+const keyOf = (node: KnownNode, { epoch }: OwnKey): string => node.keys.find((one) => one.epoch === epoch)?.publicKey ?? "";
+const hasAnswered = (node: KnownNode, own: OwnKey): boolean => (own.now.peers.get(keyOf(node, own))?.lastHandshake ?? 0) > 0;
+const isProven = (node: KnownNode, own: OwnKey): boolean => hasAnswered(node, own) && own.proven.has(keyOf(node, own));
 
 function whyNot(node: KnownNode, keys: readonly OwnKey[]): string {
   const key = node.keys.find(({ epoch }) => keys.some((own) => own.epoch === epoch));
@@ -159,12 +165,15 @@ function knownNode(node: CiliumNodeRow, { local, port, keys: own }: EncryptionVi
   return taken === undefined ? { name, ip, addresses, keys } : `it claims an address of ${taken}`;
 }
 
-/** Nothing, where the other has no key of the epoch. One that has not answered is asked. */
+/** One that has not answered is asked. */
+const presentKeepalive = (node: KnownNode, key: OwnKey, { keepalive = 0 }: EncryptionView): number => (hasAnswered(node, key) ? keepalive : ASK_SECONDS);
+
+/** Nothing, where the other has no key of the epoch. */
 function peerOf(node: KnownNode, own: OwnKey, keepalive: number): WireGuardPeer[] {
   const key = node.keys.find(({ epoch }) => epoch === own.epoch);
   if (key === undefined) return [];
   const allowedIps = node.addresses.map((address) => `${address}/${address.includes(":") ? 128 : 32}`);
-  return [{ publicKey: key.publicKey, endpoint: { ip: node.ip, port: key.port }, allowedIps, keepalive: handshakeOf(node, own) > 0 ? keepalive : ASK_SECONDS }];
+  return [{ publicKey: key.publicKey, endpoint: { ip: node.ip, port: key.port }, allowedIps, keepalive }];
 }
 
 const ownAddresses = ({ internalIps, deviceIps = [] }: LocalNode): readonly string[] => [...internalIps, ...deviceIps];

@@ -18,6 +18,7 @@ import { encryptionPlan, encryptionStatus, sentence } from "./encryption-plan.ts
 import type { EncryptionPlan, OwnKey } from "./encryption-plan.ts";
 import { hasEpoch, isOvertaken, isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
 import type { NodeKey, RotationWish } from "./key-rotation.ts";
+import { KeyProofs } from "./key-proofs.ts";
 import { Keyring } from "./keyring.ts";
 import type { HeldKey } from "./keyring.ts";
 import type { CiliumNodeRow, EncryptionStatus, PublishedKeys } from "./objects.ts";
@@ -94,6 +95,7 @@ export class NodeEncryption implements Reconciler {
   readonly #links: Links;
   readonly #routes: EncryptedRoutes;
   readonly #keyring: Keyring;
+  readonly #proofs = new KeyProofs();
   readonly #decided = Promise.withResolvers<void>();
   readonly #soon = new Backoff(LOOK_SOON);
   #report: EncryptionReport | undefined;
@@ -143,6 +145,7 @@ export class NodeEncryption implements Reconciler {
     const { slots, failures } = await this.#look();
     // What a silent device has is not known: its key may be the one that others use.
     if (this.#keyring.keys.length === 0 && failures.size > 0) throw [...failures.values()][0];
+    this.#proofs.observe(slots.map(({ state }) => state), Date.now());
     if (slots.length > 0) await this.#restore(slots);
     const [present] = this.#keyring.keys;
     if (present !== undefined && failures.has(present.slot)) throw failures.get(present.slot);
@@ -206,7 +209,7 @@ export class NodeEncryption implements Reconciler {
   async #withDevices(slots: readonly Slot[]): Promise<boolean> {
     const { tunnelPort, port } = this.#options;
     const waiting = await this.#beginNext(slots);
-    const own = this.#keyring.keys.flatMap((key) => slots.filter(({ slot }) => slot === key.slot).map((slot): OwnDevice => ({ ...key, device: slot.device.name, now: slot.state, link: slot.device })));
+    const own = this.#keyring.keys.flatMap((key) => slots.filter(({ slot }) => slot === key.slot).map((slot): OwnDevice => ({ ...key, device: slot.device.name, now: slot.state, link: slot.device, proven: this.#proofs.proven })));
     const plan = this.#plan(own);
     for (const [index, key] of own.entries()) {
       const applied = this.#apply(key, plan.peers[index] ?? []);

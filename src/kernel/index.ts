@@ -36,5 +36,5 @@ export { Sysctl, SysctlLedger } from "./sysctl.ts";
 export { detachStubs, foreignFilters } from "./tc.ts";
 export type { ForeignFilter } from "./tc.ts";
 export { WIREGUARD_DEVICES, WireGuard, isWireGuardKey } from "./wireguard.ts";
-export type { WireGuardPeer, WireGuardState } from "./wireguard.ts";
+export type { PeerState, WireGuardPeer, WireGuardState } from "./wireguard.ts";
 export type * from "./port.ts";

@@ -74,8 +74,15 @@ export function parseDump(text: string): WireGuardState {
 
 const endpointText = ({ ip, port }: WireGuardPeer["endpoint"]): string => (ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
 
-function isSame(now: PeerState | undefined, wanted: WireGuardPeer): boolean {
-  return now !== undefined && now.endpoint === endpointText(wanted.endpoint) && now.keepalive === wanted.keepalive && [...now.allowedIps].sort().join() === [...wanted.allowedIps].sort().join();
+/** Nothing, where it is so already. */
+function peerChanges(now: PeerState | undefined, { publicKey, endpoint, keepalive, allowedIps }: WireGuardPeer): string[] {
+  const isSame = [...(now?.allowedIps ?? [])].sort().join() === [...allowedIps].sort().join();
+  const words = [
+    ...(now?.endpoint === endpointText(endpoint) ? [] : ["endpoint", endpointText(endpoint)]),
+    ...(now?.keepalive === keepalive ? [] : ["persistent-keepalive", String(keepalive)]),
+    ...(now !== undefined && isSame ? [] : ["allowed-ips", allowedIps.join(",")]),
+  ];
+  return words.length === 0 ? [] : ["peer", publicKey, ...words];
 }
 
 /**
@@ -88,9 +95,7 @@ export function changes(now: WireGuardState, wanted: WireGuardSpec): string[] {
   return [
     ...(now.port === wanted.port ? [] : ["listen-port", String(wanted.port)]),
     ...[...now.peers.keys()].filter((key) => !keys.has(key)).flatMap((key) => ["peer", key, "remove"]),
-    ...wanted.peers.filter((peer) => !isSame(now.peers.get(peer.publicKey), peer)).flatMap((peer) => [
-      "peer", peer.publicKey, "endpoint", endpointText(peer.endpoint), "persistent-keepalive", String(peer.keepalive), "allowed-ips", peer.allowedIps.join(","),
-    ]),
+    ...wanted.peers.flatMap((peer) => peerChanges(now.peers.get(peer.publicKey), peer)),
   ];
 }
 

@@ -175,6 +175,38 @@ describe("keys that are replaced", { timeout: 600_000, skip: process.getuid?.() 
     await lab.until("all are well", isHealthy);
   });
 
+  it("a session that the other end knows nothing of leads nobody to the new key: what goes by the old one goes on, and the rotation ends", async () => {
+    const [epoch = 0] = epochs();
+    const [from, to] = [at(0), at(1)];
+    const route = (): string => from.routes.split("\n").find((line) => line.startsWith(`${to.ip} `)) ?? "";
+    const nextOf = (node: LabNode): NonNullable<NonNullable<LabNode["row"]["keys"]>["next"]> => node.row.keys?.next ?? assert.fail(`${node.name} has begun nothing`);
+    const deviceOf = (node: LabNode): string => node.devices.find((device) => node.exec("wg", "show", device, "public-key").trim() === nextOf(node).publicKey) ?? assert.fail("no device has the next key");
+    /** As after a handshake whose answer was lost, and a machine too busy to repeat it. */
+    const forget = (): void => {
+      to.exec("wg", "set", deviceOf(to), "peer", nextOf(from).publicKey, "remove");
+      to.exec("wg", "set", deviceOf(to), "peer", nextOf(from).publicKey, "endpoint", `${from.ip}:${nextOf(from).port}`, "allowed-ips", `${from.ip}/32,${from.ipv6}/128`);
+    };
+    const before = route();
+    from.wish = { intervalMs: 0, notBefore: undefined };
+    await from.pass();
+    from.wish = never;
+    await to.pass();
+    forget(); // its own questions too
+    await from.pass();
+    const handshake = (): string => from.exec("wg", "show", deviceOf(from), "latest-handshakes");
+    for (const end = performance.now() + 60_000; !new RegExp(`${nextOf(to).publicKey.replaceAll("+", "\\+")}\t[1-9]`).test(handshake());) {
+      assert.ok(performance.now() < end, `a handshake: ${handshake()}`);
+      await sleep(50);
+    }
+    forget();
+    for (let pass = 0; pass < 5; pass++) {
+      await from.pass();
+      assert.equal(route(), before);
+    }
+    await lab.until("all are through", () => isAt(epoch + 1));
+    await lab.until("all are well", isHealthy);
+  });
+
   it("a node that is cut off in the middle, and taken out so that the others go on, finds them again when it is back", async () => {
     const [epoch = 0] = epochs();
     const [first, second, third] = [at(0), at(1), at(2)];

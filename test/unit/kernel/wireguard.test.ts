@@ -31,7 +31,9 @@ describe("the state of a WireGuard device", () => {
 
   it("is told what differs, and nothing else", () => {
     const now = parseDump(DUMP);
-    assert.deepEqual(changes(now, { privateKey: PRIVATE, port: 51871, peers: [peer(KEY_A), peer(KEY_B, { keepalive: 5 })] }), ["peer", KEY_B, "endpoint", "192.0.2.2:51871", "persistent-keepalive", "5", "allowed-ips", "2001:db8::2/128,192.0.2.2/32"]);
+    assert.deepEqual(changes(now, { privateKey: PRIVATE, port: 51871, peers: [peer(KEY_A), peer(KEY_B, { keepalive: 5 })] }), ["peer", KEY_B, "endpoint", "192.0.2.2:51871", "allowed-ips", "2001:db8::2/128,192.0.2.2/32"]);
+    assert.deepEqual(changes(now, { privateKey: PRIVATE, port: 51871, peers: [peer(KEY_A, { keepalive: 1 })] }), ["peer", KEY_B, "remove", "peer", KEY_A, "persistent-keepalive", "1"]);
+    assert.deepEqual(changes(empty, { privateKey: PRIVATE, port: 0, peers: [peer(KEY_A)] }), ["peer", KEY_A, "endpoint", "192.0.2.2:51871", "persistent-keepalive", "0", "allowed-ips", "2001:db8::2/128,192.0.2.2/32"]);
     assert.deepEqual(changes(now, { privateKey: PRIVATE, port: 51872, peers: [peer(KEY_A)] }), ["listen-port", "51872", "peer", KEY_B, "remove"]);
   });
 

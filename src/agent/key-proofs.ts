@@ -1,0 +1,43 @@
+/**
+ * Which peers have answered under a key in such a way that what is sent to them by it arrives.
+ *
+ * A handshake alone does not say so to its initiator. On a busy machine its repetition may be on its way when the answer
+ * comes; the other end then replaces a session that it has never heard used (WireGuard's whitepaper, section 6.2), and if the
+ * second answer is lost, the initiator sends by one that nobody knows, until WireGuard's timers notice: 15 s of silence.
+ * So something else than handshakes has to have come from the peer: data, of which a keepalive is the least. It sends
+ * them under a session only that it has heard used. A version that does not know this is silent when it has nothing to say:
+ * a handshake that has stood for long enough counts as well.
+ */
+import type { PeerState, WireGuardState } from "../kernel/index.ts";
+
+/** Bytes of a handshake's two messages on the wire (section 5.4). */
+const [INITIATION, ANSWER] = [148, 92];
+/** More of them are not made while a key is replaced: one in 5 s, and each after a loss. */
+const HANDSHAKE_MESSAGES = 8;
+/** Longer than WireGuard's timers take to find that a session is dead (15 s). */
+const LONG_SECONDS = 20;
+
+export class KeyProofs {
+  #proven: ReadonlySet<string> = new Set();
+
+  /** What the devices say now. A peer that was proven stays so while it is there: many bytes may add up to handshakes too. */
+  observe(states: Iterable<WireGuardState>, nowMs: number): void {
+    const peers = [...states].flatMap((state) => [...state.peers.values()]);
+    const isLong = ({ lastHandshake }: PeerState): boolean => nowMs / 1000 - lastHandshake >= LONG_SECONDS;
+    const isProven = (peer: PeerState): boolean => peer.lastHandshake > 0 && (this.#proven.has(peer.publicKey) || !areHandshakes(peer.received) || isLong(peer));
+    this.#proven = new Set(peers.filter(isProven).map(({ publicKey }) => publicKey));
+  }
+
+  /** Public keys. */
+  get proven(): ReadonlySet<string> {
+    return this.#proven;
+  }
+}
+
+function areHandshakes(received: number): boolean {
+  for (let initiations = 0; initiations <= HANDSHAKE_MESSAGES; initiations++) {
+    const answers = (received - initiations * INITIATION) / ANSWER;
+    if (Number.isInteger(answers) && answers >= 0 && answers + initiations <= HANDSHAKE_MESSAGES) return true;
+  }
+  return false;
+}
