@@ -16,7 +16,7 @@ import type { Enforcement } from "./encryption-enforcement.ts";
 import { encryptionFacts } from "./encryption-facts.ts";
 import { encryptionPlan, encryptionStatus, sentence } from "./encryption-plan.ts";
 import type { EncryptionPlan, OwnKey } from "./encryption-plan.ts";
-import { hasEpoch, isOvertaken, isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
+import { hasEpoch, isOvertaken, isSetBack, isTime, keysOf, nextTurn, waitsFor } from "./key-rotation.ts";
 import type { NodeKey, RotationWish } from "./key-rotation.ts";
 import { KeyProofs } from "./key-proofs.ts";
 import { Keyring } from "./keyring.ts";
@@ -53,6 +53,8 @@ export interface NodeEncryptionOptions {
   readonly wish: () => RotationWish;
   /** For as long an old key is kept when nobody sends by it any more: what is on its way arrives. */
   readonly graceMs?: number;
+  /** The node's clock, which somebody may set. */
+  readonly nowMs?: () => number;
   /** Names of the devices; tests have several on a machine. */
   readonly devices?: readonly string[];
 }
@@ -120,7 +122,7 @@ export class NodeEncryption implements Reconciler {
     const { slots, failures } = await this.#look();
     for (const failure of failures.values()) throw failure;
     const devices = slots.map(({ device, state }) => ({ name: device.name, state }));
-    return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, inForceOnReceipt: this.#options.enforcement.isOnReceipt, devices, nodes: this.#options.nodes(), nowMs: Date.now() });
+    return encryptionFacts({ status: this.#report?.status, inForce: this.#isInForce, inForceOnReceipt: this.#options.enforcement.isOnReceipt, devices, nodes: this.#options.nodes(), nowMs: this.#nowMs() });
   }
 
   /** Resolves once what other nodes enforce is enforced here. */
@@ -145,7 +147,7 @@ export class NodeEncryption implements Reconciler {
     const { slots, failures } = await this.#look();
     // What a silent device has is not known: its key may be the one that others use.
     if (this.#keyring.keys.length === 0 && failures.size > 0) throw [...failures.values()][0];
-    this.#proofs.observe(slots.map(({ state }) => state), Date.now());
+    this.#proofs.observe(slots.map(({ state }) => state), this.#nowMs());
     if (slots.length > 0) await this.#restore(slots);
     const [present] = this.#keyring.keys;
     if (present !== undefined && failures.has(present.slot)) throw failures.get(present.slot);
@@ -169,7 +171,7 @@ export class NodeEncryption implements Reconciler {
   async #restore(slots: readonly Slot[]): Promise<void> {
     const states = this.#devices.map((_, slot) => slots.find((found) => found.slot === slot)?.state);
     const others = this.#others().filter(({ keys }) => keys?.epoch !== undefined);
-    await this.#keyring.restore(states, others.map((row) => keysOf(row, this.#options.port)), Date.now());
+    await this.#keyring.restore(states, others.map((row) => keysOf(row, this.#options.port)), this.#nowMs());
   }
 
   #wireguard(slot: number): WireGuard {
@@ -179,6 +181,10 @@ export class NodeEncryption implements Reconciler {
   #others(): CiliumNodeRow[] {
     const { name } = this.#options.local();
     return [...this.#options.nodes()].filter((row) => row.name !== name);
+  }
+
+  #nowMs(): number {
+    return (this.#options.nowMs ?? Date.now)();
   }
 
   get #said(): SaidOfNode {
@@ -240,7 +246,8 @@ export class NodeEncryption implements Reconciler {
     const [present, next] = this.#keyring.keys;
     if (present === undefined || next !== undefined) return [];
     const asked = wish();
-    const turn = nextTurn(present, others, { ...asked, isMisplaced: !this.#keyring.ports.includes(present.port) }, Date.now());
+    const isUnusable = !this.#keyring.ports.includes(present.port) || slots.some(({ slot, state }) => slot === present.slot && isSetBack(state, this.#nowMs()));
+    const turn = nextTurn(present, others, { ...asked, isUnusable }, this.#nowMs());
     if (turn === undefined) return isTime(asked.notBefore) ? [] : [`nothing, but the annotation ${KEYS_NOT_BEFORE} is no time such as 2030-01-31T12:00:00Z: ${asked.notBefore}`];
     const free = slots.find(({ slot }) => slot !== present.slot);
     if (free === undefined) return [`there is no second device for the next key: the node's pod of the DaemonSet cilium-wireguard makes it`];

@@ -6,6 +6,7 @@
  * followed by all others. Each node receives by both keys, and sends to another by the new one as soon as that has
  * answered by it. The old key goes when all nodes send by the new one: no packet is lost, however long one takes.
  */
+import type { WireGuardState } from "../kernel/index.ts";
 import type { CiliumNodeRow } from "./objects.ts";
 
 /** A key as other nodes know it. */
@@ -38,6 +39,8 @@ export const LAST_EPOCH = 2 ** 31 - 1;
  */
 export const FARTHEST = 10_000;
 
+const SET_BACK_MS = 30_000;
+
 /** So far ahead of this node's clock a time that another one names is believed. */
 export const SKEW_MS = 300_000;
 
@@ -46,6 +49,15 @@ export function keysOf({ keys }: Pick<CiliumNodeRow, "keys">, port: number, epoc
   if (keys === undefined) return [];
   const present = { publicKey: keys.publicKey, port: keys.port ?? port, epoch: keys.epoch ?? epoch, created: keys.created ?? "" };
   return keys.next === undefined ? [present] : [present, keys.next];
+}
+
+/**
+ * Whether the clock was set back since a handshake under the key. Of one key others take no handshake whose time is not after
+ * that of the last one (WireGuard's whitepaper, section 5.1): until the clock is there again this node could begin none. Of a
+ * new key they know no time. What the clock's own keeping takes it back by is over before the next handshake.
+ */
+export function isSetBack({ peers }: Pick<WireGuardState, "peers">, nowMs: number): boolean {
+  return [...peers.values()].some(({ lastHandshake }) => lastHandshake * 1000 > nowMs + SET_BACK_MS);
 }
 
 /** Also where there is none. */
@@ -72,13 +84,13 @@ const isAhead = (epoch: number, present: number): boolean => epoch > present && 
  * epoch, one after the present. The time of those that are followed counts, as their clock may be ahead: what made them begin must
  * not make this node begin once more. It counts for minutes only, so that no clock puts the next turn of all others off.
  *
- * @param wish `isMisplaced`: the present key is behind a port that the settings do not name any more
+ * @param wish `isUnusable`: the present key is behind a port that the settings do not name any more, or the clock was set back
  */
-export function nextTurn(present: NodeKey, others: readonly (readonly NodeKey[])[], wish: RotationWish & { readonly isMisplaced?: boolean }, nowMs: number): KeyTurn | undefined {
+export function nextTurn(present: NodeKey, others: readonly (readonly NodeKey[])[], wish: RotationWish & { readonly isUnusable?: boolean }, nowMs: number): KeyTurn | undefined {
   const { settled, begun } = aheadOf(present, others);
   const followed = settled.length > 0 ? settled : begun;
   const epoch = followed.length > 0 ? Math.max(...followed.map((key) => key.epoch)) : present.epoch + 1;
-  if (epoch > LAST_EPOCH || (begun.length === 0 && wish.isMisplaced !== true && !isDue(present, wish, nowMs))) return undefined;
+  if (epoch > LAST_EPOCH || (begun.length === 0 && wish.isUnusable !== true && !isDue(present, wish, nowMs))) return undefined;
   const times = begun.filter((key) => key.epoch === epoch).map(({ created }) => Math.min(timeOf(created), nowMs + SKEW_MS));
   return { epoch, created: textOf(Math.max(nowMs, ...times)) };
 }

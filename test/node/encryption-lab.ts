@@ -39,6 +39,8 @@ export class LabNode {
   readonly map: BpfMap;
   wish: RotationWish = { intervalMs: undefined, notBefore: undefined };
   said: SaidOfNode = { port: PORT, keepalive: 0, by: {} };
+  /** By so much the agent's clock is ahead. */
+  clockMs = 0;
   readonly #rows: Map<string, CiliumNodeRow>;
   readonly #folder: string;
   readonly #processes = new Map<number, ChildProcess>();
@@ -100,7 +102,7 @@ export class LabNode {
       // The settings of another namespace are out of this process's reach; the test's wire needs none of them.
       run, sysctl: new Sysctl("/nowhere"), logger: silent, local: () => ({ name: this.name, uid: "", internalIps: [this.ip, this.ipv6], routerIps: [], podCidrs: [] }),
       nodes: () => this.#heard ?? this.#rows.values(), isUsable: () => true, enforcement: new Enforcement({ map: this.map, file: join(this.#folder, `${this.name}-in-force`), logger: silent }), port: PORT, tunnelPort: TUNNEL_PORT, mtu: MTU, onReport: () => this.#publish(), devices: this.devices,
-      keyFile: this.keyFile, wish: () => this.wish, said: () => this.said, graceMs: GRACE_MS,
+      keyFile: this.keyFile, wish: () => this.wish, said: () => this.said, graceMs: GRACE_MS, nowMs: () => Date.now() + this.clockMs,
     });
   }
 

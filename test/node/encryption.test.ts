@@ -162,7 +162,7 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     await until("a is on the other port", () => a.row.keys?.port === 52_000 && a.row.keys.next === undefined && b.row.keys?.next === undefined && a.row.encryption?.message === undefined && b.row.encryption?.message === undefined);
     assert.deepEqual([a.row.encryption?.object, a.row.encryption?.objectGeneration, a.row.encryption?.phase], ["edge", 4, "Enforced"]);
     const [device = ""] = a.routes.match(/dev (\S+)/)?.slice(1) ?? [];
-    assert.match(a.exec("wg", "show", device, "persistent-keepalive"), /\t20\n/);
+    await until("its keepalive", () => /\t20\n/.test(a.exec("wg", "show", device, "persistent-keepalive")));
     const there = b.routes.match(/dev (\S+)/)?.[1] ?? "";
     assert.match(b.exec("wg", "show", there, "endpoints"), new RegExp(`${a.ip.replaceAll(".", "\\.")}:52000`));
     a.said = { port: PORT, keepalive: 0, by: {} };
@@ -180,5 +180,23 @@ describe("two nodes that encrypt", { timeout: 280_000, skip: process.getuid?.() 
     assert.equal(a.row.encryption?.phase, "Enforced");
     other.stdin?.end();
     await until("a is back", () => a.row.encryption?.device === "Userspace" && a.row.encryption.message === undefined && a.routes !== "");
+  });
+
+  it("a node whose clock is set back has another key soon, as others would take no handshake by the old one; one that is ahead goes on", async () => {
+    const epochs = (): (number | undefined)[] => [a, b].map(({ row }) => row.keys?.epoch);
+    const isDone = (): boolean => [a, b].every(({ row }) => row.keys !== undefined && row.keys.next === undefined && row.encryption?.message === undefined && row.encryption?.rotation === undefined);
+    await until("all is well", isDone);
+    const [before = 0] = epochs();
+    a.clockMs = 3_600_000;
+    for (let pass = 0; pass < 5; pass++) for (const node of [a, b]) await node.pass();
+    assert.deepEqual(epochs(), [before, before]);
+    a.clockMs = -3_600_000;
+    await until("a begins another key", () => a.row.keys?.next !== undefined);
+    // The devices have this machine's clock, which cannot be set: what they do from now on is of the time that a had.
+    a.clockMs = 0;
+    await until("both have another key", () => isDone() && epochs().every((epoch) => epoch === before + 1));
+    for (let pass = 0; pass < 5; pass++) for (const node of [a, b]) await node.pass();
+    assert.deepEqual(epochs(), [before + 1, before + 1], "once");
+    assert.ok(a.isInForce && b.isInForce);
   });
 });

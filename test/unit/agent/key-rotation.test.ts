@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { encryptionPlan } from "../../../src/agent/encryption-plan.ts";
 import type { OwnKey } from "../../../src/agent/encryption-plan.ts";
-import { FARTHEST, firstTurn, isOvertaken, keysOf, LAST_EPOCH, nextTurn, SKEW_MS, waitsFor } from "../../../src/agent/key-rotation.ts";
+import { FARTHEST, firstTurn, isOvertaken, isSetBack, keysOf, LAST_EPOCH, nextTurn, SKEW_MS, waitsFor } from "../../../src/agent/key-rotation.ts";
 import type { NodeKey } from "../../../src/agent/key-rotation.ts";
 import { Keyring } from "../../../src/agent/keyring.ts";
 import type { CiliumNodeRow } from "../../../src/agent/objects.ts";
@@ -31,7 +31,7 @@ describe("the turn of keys", () => {
   });
 
   it("a port that the settings do not name any more is left by the next key", () => {
-    assert.equal(epochOf(nextTurn(key(4), [], { ...never, isMisplaced: true }, NOW)), 5);
+    assert.equal(epochOf(nextTurn(key(4), [], { ...never, isUnusable: true }, NOW)), 5);
   });
 
   it("whoever has begun is followed, under the later clock: nobody begins once more for the same wish", () => {
@@ -91,6 +91,14 @@ describe("the old key", () => {
   const row = (name: string, present: NodeKey, next?: NodeKey, sends?: number): CiliumNodeRow => ({
     name, internalIps: [], routerIps: [], podCidrs: [], keys: { ...present, ...(next === undefined ? {} : { next }) },
     encryption: { phase: "Enforced", device: "Kernel", peers: 1, ...(sends === undefined ? {} : { sends }) },
+  });
+
+  it("is due when the clock was set back since a handshake, by more than clocks are kept by; never when it was set ahead", () => {
+    const state = (lastHandshake: number): Pick<WireGuardState, "peers"> => ({ peers: new Map([["K", { publicKey: "K", endpoint: undefined, allowedIps: [], lastHandshake, received: 0, sent: 0, keepalive: 0 }]]) });
+    assert.deepEqual([0, 1000, 1020, 1060, 5000].map((seconds) => isSetBack(state(seconds), 1_000_000)), [false, false, false, true, true]);
+    assert.equal(isSetBack({ peers: new Map() }, 0), false);
+    const present = { publicKey: letterKey("A"), port: 51871, epoch: 4, created: "" };
+    assert.equal(nextTurn(present, [], { intervalMs: undefined, notBefore: undefined, isUnusable: true }, 1_000_000)?.epoch, 5);
   });
 
   it("goes only when every other node is reached by the new one, and says that it sends by it to all", () => {
