@@ -116,6 +116,11 @@ export class LocalState {
     return this.#tablesNow().health;
   }
 
+  /** Of the other nodes, as of now. */
+  get nodeAddresses(): readonly string[] {
+    return [...this.#tablesNow().nodes.keys()];
+  }
+
   /** Of each pod CIDR of another node that is somebody else's too, a sentence. */
   get refusedCidrs(): readonly string[] {
     return this.#tablesNow().refusedCidrs;

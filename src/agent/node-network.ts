@@ -17,7 +17,7 @@ import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
 import { nodeAddresses } from "./local-node.ts";
 import type { NodeAddresses } from "./local-node.ts";
-import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
+import { directRoutes, masqueradeSources, podNeighbours, podRoutes, routedBy, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import { packetSizes } from "./packet-sizes.ts";
 import type { PacketSizes } from "./packet-sizes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
@@ -41,6 +41,16 @@ interface Parts {
   readonly mtu: PacketSizes;
   readonly spec: HostSpec;
   readonly devices: HostDevices;
+}
+
+/** What the masquerade must know beside the settings. */
+export interface Surroundings {
+  /** Pod CIDRs of the other nodes. */
+  readonly remotePods: readonly string[];
+  /** Addresses of the other nodes. */
+  readonly nodes: readonly string[];
+  /** Addresses of this one. */
+  readonly own: readonly string[];
 }
 
 export class NodeNetwork {
@@ -151,7 +161,8 @@ export class NodeNetwork {
   async ground({ mode, directRoutes: isOurs }: RoutingDecision, remote: readonly RemoteCidr[]): Promise<Ground> {
     const isAsked = mode !== "tunnel" && isOurs;
     const hops = new Set(isAsked ? remote.flatMap(({ nodeIp }) => nodeIp ?? []) : []);
-    return { ways: await this.#host.waysTo([...hops]), underlay: this.#underlay.map((device) => device.name), hasTunnel: this.hasTunnel };
+    const others = mode === "native" && !isOurs ? await this.#host.othersDestinations() : [];
+    return { isRouted: routedBy(others), ways: await this.#host.waysTo([...hops]), underlay: this.#underlay.map((device) => device.name), hasTunnel: this.hasTunnel };
   }
 
   /**
@@ -172,19 +183,27 @@ export class NodeNetwork {
     return [...tunnelled.failures, ...direct.failures];
   }
 
-  /** nftables: masquerade, and the guard, without which deferred packets would be judged by nobody. */
-  async guard({ mode, masquerade, unmasqueraded }: RoutingDecision, remotePods: readonly string[]): Promise<void> {
+  /**
+   * nftables: masquerade, and the guard, without which deferred packets would be judged by nobody.
+   * @returns what of the masquerade cannot be, a sentence each
+   */
+  async guard({ mode, masquerade, unmasqueraded, masqueradeFrom }: RoutingDecision, { remotePods, nodes, own }: Surroundings): Promise<readonly string[]> {
     const { local, logger } = this.#options;
+    const { sources, failures } = masqueradeSources(masqueradeFrom, own, masquerade);
     const spec: NftSpec = {
       underlay: this.#underlay.map((device) => device.name),
       podCidrs: local.podCidrs,
       masquerade,
       unmasqueraded,
+      sources,
+      // A set of thousands that is not asked for would only be compared with what the kernel lists.
+      nodes: sources.length === 0 ? [] : nodes,
       remotePods,
       routers: mode === "tunnel" ? [] : local.routerIps,
     };
     if ((await this.#nft.sync(spec)) === "repaired") logger.warn("others had changed or removed the nftables rules of pods: they are back");
     if (await this.#nft.acceptForwarding()) logger.info("another manager drops forwarded packets: accepting rules for pods were added to its FORWARD chain");
+    return failures;
   }
 }
 

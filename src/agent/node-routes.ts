@@ -2,6 +2,7 @@
 import type { Attachment } from "../cni/index.ts";
 import { HOST_DEVICE } from "../kernel/index.ts";
 import type { Neighbour, Route, Way } from "../kernel/index.ts";
+import { cidrContains, familyOf, formatCidr, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { RemoteCidr } from "./peers.ts";
 
 /** Of the other nodes' pods: the routes, and in a sentence each why one cannot be. */
@@ -40,6 +41,33 @@ export function directRoutes(remote: readonly RemoteCidr[], ways: ReadonlyMap<st
     else failures.push(reason ?? "");
   }
   return { routes, failures };
+}
+
+/** Whether routes to these destinations lead to addresses of a block: to all of it, or to parts, as some networks have a route for each. */
+export function routedBy(destinations: readonly string[]): (cidr: string) => boolean {
+  const known = destinations.map((text) => parseCidr(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`, { maskHostBits: true }));
+  return (text) => {
+    const cidr = parseCidr(text);
+    return known.some((one) => familyOf(one.address) === familyOf(cidr.address) && (one.prefix <= cidr.prefix ? cidrContains(one, cidr.address) : cidrContains(cidr, one.address)));
+  };
+}
+
+/**
+ * The first of the node's addresses that is in one of these blocks, of each family that the blocks are of and that is masqueraded.
+ * Without one pods leave under the address of the device, and that is said.
+ */
+export function masqueradeSources(cidrs: readonly string[] = [], own: readonly string[], masquerade: { readonly ipv4: boolean; readonly ipv6: boolean }): { readonly sources: readonly string[]; readonly failures: readonly string[] } {
+  const sources: string[] = [];
+  const failures: string[] = [];
+  for (const [family, isOn] of [[4, masquerade.ipv4], [6, masquerade.ipv6]] as const) {
+    const blocks = cidrs.map((text) => parseCidr(text)).filter(({ address }) => familyOf(address) === family);
+    if (!isOn || blocks.length === 0) continue;
+    const ofFamily = own.filter((ip) => isAddress(ip) && familyOf(parseAddress(ip)) === family);
+    const source = ofFamily.find((ip) => blocks.some((block) => cidrContains(block, parseAddress(ip))));
+    if (source === undefined) failures.push(`no address of the node (${ofFamily.join(", ")}) is in the source CIDRs ${blocks.map(formatCidr).join(", ")} of the masquerade: pods leave under that of the device`);
+    else sources.push(source);
+  }
+  return { sources, failures };
 }
 
 /** Why there can be no direct route, in a sentence; undefined: there can. */

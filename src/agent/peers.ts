@@ -31,7 +31,7 @@ export interface NodeTables {
   readonly places: ReadonlyMap<string, Place>;
   /** Pod CIDRs of the other nodes. */
   readonly remoteCidrs: readonly RemoteCidr[];
-  /** Of each pod CIDR that is another node's too, a sentence. */
+  /** Of each pod CIDR that is another node's too, and of each node's address in one, a sentence. */
   readonly refusedCidrs: readonly string[];
   /** Of identities of this node's own, and of reserved ones that are more here than everywhere. */
   readonly labels: ReadonlyMap<number, readonly string[]>;
@@ -140,5 +140,5 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
-  return { peers: withGuests(local, new Map([...peers, ...outside]), cidrs.keys()), cidrs, nodes, places, remoteCidrs, refusedCidrs: blocks.refused, labels: ownLabels(own, apiServers), health };
+  return { peers: withGuests(local, new Map([...peers, ...outside]), cidrs.keys()), cidrs, nodes, places, remoteCidrs, refusedCidrs: [...blocks.refused, ...blocks.doubtful], labels: ownLabels(own, apiServers), health };
 }

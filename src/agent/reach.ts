@@ -19,12 +19,14 @@ export interface Reaching {
   readonly mode: Mode;
   /** It sends through the tunnel since a moment ago: others may not have heard of it. */
   readonly isFresh: boolean;
+  /** Nodes that have said for long that they route by tunnel: all that they sent before has arrived. */
+  readonly tunnelled: ReadonlySet<string>;
   /** Node name -> way; of a node that is not named, the one of the mode. */
   readonly reach: ReadonlyMap<string, Reach>;
 }
 
-export function reachingBy(mode: Mode, reach: Reaching["reach"] = new Map(), isFresh = false): Reaching {
-  return { mode, reach, isFresh };
+export function reachingBy(mode: Mode, reach: Reaching["reach"] = new Map(), isFresh = false, tunnelled: Reaching["tunnelled"] = new Set()): Reaching {
+  return { mode, reach, isFresh, tunnelled };
 }
 
 /** How the node is sent to. With mode auto a node whose way is not known yet is one behind a router. */
@@ -33,11 +35,25 @@ export function reachOf({ mode, reach }: Reaching, name: string): Reach {
 }
 
 /**
- * Whether what the node sends without a tunnel is believed. A node that never said that it routes so never is by one that
- * has a tunnel: the tunnel is what proves who sends.
+ * Whether what the node sends without a tunnel is believed: the tunnel is what proves who sends. One that never said that it routes
+ * without never is by one that has a tunnel itself, and by none any more that has said for long that it routes by tunnel.
  */
-export function mayComeBare({ mode, isFresh }: Reaching, { routing }: Pick<CiliumNodeRow, "routing">): boolean {
-  return mode !== "tunnel" || (isFresh && routing !== undefined && routing.mode !== "Tunnel");
+export function mayComeBare({ mode, isFresh, tunnelled }: Reaching, { name, routing }: Pick<CiliumNodeRow, "name" | "routing">): boolean {
+  if (mode !== "tunnel") return !tunnelled.has(name);
+  return isFresh && routing !== undefined && routing.mode !== "Tunnel";
+}
+
+/** Since when each node has said that it routes by tunnel. One whose word this process has just heard may have changed over a moment ago. */
+export class TunnelSayings {
+  readonly #sinceMs = new Map<string, number>();
+
+  /** @returns those that have said it for longer than `freshMs` */
+  heard(nodes: readonly Pick<RemoteCidr, "nodeName" | "mode">[], nowMs: number, freshMs: number): ReadonlySet<string> {
+    const saying = new Set(nodes.filter(({ mode }) => mode === "Tunnel").map(({ nodeName }) => nodeName));
+    for (const name of this.#sinceMs.keys()) if (!saying.has(name)) this.#sinceMs.delete(name);
+    for (const name of saying) if (!this.#sinceMs.has(name)) this.#sinceMs.set(name, nowMs);
+    return new Set([...this.#sinceMs].filter(([, sinceMs]) => nowMs - sinceMs > freshMs).map(([name]) => name));
+  }
 }
 
 export function saidMode(mode: Mode): RoutingStatus["mode"] {
@@ -51,6 +67,8 @@ export interface Reached {
 }
 
 export interface Ground {
+  /** Where the network has the routes to pods: whether one leads to any of these addresses. */
+  readonly isRouted: (cidr: string) => boolean;
   /** By address of a node: how the routes of others lead there. */
   readonly ways: ReadonlyMap<string, Way>;
   readonly underlay: readonly string[];
@@ -68,12 +86,16 @@ export function reachAll({ mode, directRoutes }: Pick<RoutingDecision, "mode" | 
       reach.set(name, "tunnel");
       continue;
     }
-    const refusals = mode === "native" && !directRoutes ? [] : cidrs.flatMap((cidr) => refusal(cidr, ground.ways, ground.underlay) ?? []);
+    const refusals = cidrs.flatMap((cidr) => (mode === "native" && !directRoutes ? missing(cidr, ground) : refusal(cidr, ground.ways, ground.underlay)) ?? []);
     const hasOther = ground.hasTunnel && cidrs.every(({ tunnelIp }) => tunnelIp !== undefined);
     reach.set(name, refusals.length > 0 && hasOther ? "tunnel" : "direct");
     if (mode === "native" && hasOther) failures.push(...refusals.map((text) => `${text}; it is reached through the tunnel`));
   }
   return { reach, failures };
+}
+
+function missing({ cidr, nodeName }: RemoteCidr, { isRouted }: Ground): string | undefined {
+  return isRouted(cidr) ? undefined : `no route of the network leads to ${cidr} of ${nodeName}`;
 }
 
 /**
@@ -85,5 +107,5 @@ export function between(before: Reaching, next: ReadonlyMap<string, Reach>): Rea
 }
 
 export function isSameReaching(a: Reaching, b: Reaching): boolean {
-  return a.mode === b.mode && a.isFresh === b.isFresh && a.reach.size === b.reach.size && [...a.reach].every(([name, way]) => b.reach.get(name) === way);
+  return a.mode === b.mode && a.isFresh === b.isFresh && a.tunnelled.size === b.tunnelled.size && [...a.tunnelled].every((name) => b.tunnelled.has(name)) && a.reach.size === b.reach.size && [...a.reach].every(([name, way]) => b.reach.get(name) === way);
 }

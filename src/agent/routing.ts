@@ -16,8 +16,8 @@ import type { RoutingFacts } from "../inspect/index.ts";
 import type { HealthReport } from "./node-health.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { RoutingStatus } from "./objects.ts";
-import { between, reachAll, reachOf, reachingBy, saidMode } from "./reach.ts";
-import type { Reached } from "./reach.ts";
+import { TunnelSayings, between, reachAll, reachOf, reachingBy, saidMode } from "./reach.ts";
+import type { Reached, Reaching } from "./reach.ts";
 
 /** For as long may what others took from the node's network be missing, where nothing tells of it. */
 const AGAIN_MS = 10_000;
@@ -48,9 +48,10 @@ export class NodeRouting implements Reconciler {
   #inForce: RoutingDecision;
   /** When the mode in force became what it is. */
   #sinceMs = performance.now();
+  readonly #tunnelSayings = new TunnelSayings();
   #isRunning = false;
   #failure: string | undefined = NOT_SET_UP;
-  /** Pod CIDRs of other nodes that are left out, in a sentence: told, and no reason that this node should not serve. */
+  /** Pod CIDRs of other nodes that are left out, or hold a node's address, in a sentence: told, and no reason that this node should not serve. */
   #refusedCidrs = "";
 
   constructor(options: NodeRoutingOptions) {
@@ -133,26 +134,35 @@ export class NodeRouting implements Reconciler {
     const remote = core.state.remoteCidrs;
     const refused = this.#refusal();
     const decision = refused === undefined ? this.#wanted : this.#inForce;
-    await network.guard(decision, remote.map(({ cidr }) => cidr));
+    const guard = (): Promise<readonly string[]> => {
+      const { internalIps, deviceIps = [] } = core.state.local;
+      return network.guard(decision, { remotePods: remote.map(({ cidr }) => cidr), nodes: core.state.nodeAddresses, own: [...internalIps, ...deviceIps] });
+    };
+    const before = await guard();
     this.#guarded.resolve();
-    await this.#keep(() => network.guard(decision, remote.map(({ cidr }) => cidr)));
+    const unmasked = (await this.#keep(guard)) ?? before;
     const ground = await network.ground(decision, remote);
     const { reach, failures } = reachAll(decision, remote, ground);
     if (decision.mode !== this.#inForce.mode) this.#sinceMs = performance.now();
     const isFresh = performance.now() - this.#sinceMs < FRESH_MS;
-    this.#reach(decision, between(core.state.reaching, reach), isFresh);
+    const tunnelled = this.#tunnelSayings.heard(remote, performance.now(), FRESH_MS);
+    const put = (by: Reached["reach"]): void => this.#reach(reachingBy(decision.mode, by, isFresh, tunnelled));
+    put(between(core.state.reaching, reach));
     const missing = await network.syncRoutes(decision, remote, { reach }, ground, core.links.attachments.values());
-    this.#reach(decision, reach, isFresh);
+    put(reach);
     if (routingHash(decision) !== routingHash(this.#inForce)) {
       logger.info("the node routes another way", { from: this.#inForce, to: decision });
       this.#inForce = decision;
       onChanged();
     }
-    return [...(refused === undefined ? [] : [refused]), ...failures, ...missing];
+    return [...(refused === undefined ? [] : [refused]), ...unmasked, ...failures, ...missing];
   }
 
-  /** @param guard once more, as devices are named there */
-  async #keep(guard: () => Promise<void>): Promise<void> {
+  /**
+   * @param guard once more, as devices are named there
+   * @returns what that said; undefined: nothing was to be done
+   */
+  async #keep(guard: () => Promise<readonly string[]>): Promise<readonly string[] | undefined> {
     const { core, network, logger } = this.#options;
     const changed = await network.keep(core.state.local);
     const now = network.addresses(core.state.local);
@@ -161,14 +171,14 @@ export class NodeRouting implements Reconciler {
       core.state.local = { ...core.state.local, ...now };
       core.enforcer.touch();
     }
-    if (changed.length === 0) return;
+    if (changed.length === 0) return undefined;
     logger.warn("others had changed the node's network: it is followed and put back", { what: changed.join("; ") });
-    await guard();
+    return await guard();
   }
 
-  #reach({ mode }: RoutingDecision, reach: Reached["reach"], isFresh: boolean): void {
+  #reach(reaching: Reaching): void {
     const { state, enforcer } = this.#options.core;
-    if (state.reach(reachingBy(mode, reach, isFresh))) enforcer.applyNow();
+    if (state.reach(reaching)) enforcer.applyNow();
   }
 
   /** Why the node cannot route as it is told; undefined: it can. It goes on as it does. */
@@ -188,7 +198,7 @@ export class NodeRouting implements Reconciler {
     if (refused === this.#refusedCidrs) return;
     this.#refusedCidrs = refused;
     const { logger, onChanged } = this.#options;
-    if (refused !== "") logger.error("pod CIDRs of other nodes are refused: no two nodes can have the same addresses", { refused });
+    if (refused !== "") logger.error("addresses are claimed twice: no two nodes can have the same pods' addresses, and no pod a node's", { refused });
     onChanged();
   }
 }

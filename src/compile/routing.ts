@@ -36,6 +36,7 @@ export function readRouting(read: ReadSetting): RoutingDecision {
     directRoutes: directRoutes || mode === "auto",
     masquerade: { ipv4: flag("enable-ipv4-masquerade", true), ipv6: flag("enable-ipv6-masquerade", true) },
     unmasqueraded: [...new Set(unmasqueraded)].sort(),
+    ...masqueradeFrom(readCidrs("masquerade-source-cidrs", text("masquerade-source-cidrs", ""), undefined)),
   };
 }
 
@@ -47,7 +48,7 @@ const WORDS: Words = {
   priority: true, nodeSelector: true, mode: true,
   tunnel: { protocol: true, port: true },
   native: { directNodeRoutes: true, cidrs: true },
-  masquerade: { ipv4: true, ipv6: true, excludedCIDRs: true },
+  masquerade: { ipv4: true, ipv6: true, excludedCIDRs: true, sourceCIDRs: true },
 };
 
 /** What spec.native.directNodeRoutes cannot be; null: it is a choice. */
@@ -60,7 +61,7 @@ export function routingProblem(spec: Spec, values: RoutingDecision): string | un
   const { mode, tunnel, native, masquerade } = spec;
   if (tunnel?.port !== undefined && tunnel.port !== values.tunnelPort) return `spec.tunnel.port: all nodes have one, the chart's value tunnelPort (${values.tunnelPort})`;
   if (native?.directNodeRoutes === NEVER[mode]) return "spec.native.directNodeRoutes: routes are written with mode auto always, with tunnel never";
-  return wrongCidr("spec.native.cidrs", native?.cidrs) ?? wrongCidr("spec.masquerade.excludedCIDRs", masquerade?.excludedCIDRs);
+  return wrongCidr("spec.native.cidrs", native?.cidrs) ?? wrongCidr("spec.masquerade.excludedCIDRs", masquerade?.excludedCIDRs) ?? wrongCidr("spec.masquerade.sourceCIDRs", masquerade?.sourceCIDRs);
 }
 
 function unknownWord(value: object, words: Words, path: string): string | undefined {
@@ -81,15 +82,23 @@ function wrongCidr(path: string, texts: readonly string[] = []): string | undefi
 
 /** What an object that is right says for its nodes; of what it leaves out the chart's values hold. */
 export function nodeRouting({ mode, native, masquerade }: Spec, values: RoutingDecision): RoutingDecision {
-  const { excludedCIDRs, ipv4 = values.masquerade.ipv4, ipv6 = values.masquerade.ipv6 } = masquerade ?? {};
+  const { excludedCIDRs, sourceCIDRs = values.masqueradeFrom, ipv4 = values.masquerade.ipv4, ipv6 = values.masquerade.ipv6 } = masquerade ?? {};
   const excluded = excludedCIDRs === undefined && native?.cidrs === undefined ? values.unmasqueraded : [...(excludedCIDRs ?? []), ...(native?.cidrs ?? [])];
   return {
     mode,
     tunnelPort: values.tunnelPort,
     directRoutes: mode === "auto" || (mode === "native" && (native?.directNodeRoutes ?? values.directRoutes)),
     masquerade: { ipv4, ipv6 },
-    unmasqueraded: [...new Set(excluded.flatMap((text) => canonicalCidr(text) ?? []))].sort(),
+    unmasqueraded: canonical(excluded),
+    ...masqueradeFrom(sourceCIDRs),
   };
+}
+
+const canonical = (texts: readonly string[]): string[] => [...new Set(texts.flatMap((text) => canonicalCidr(text) ?? []))].sort();
+
+/** The field; absent where nothing is said, as it is of operators and agents that do not know it. */
+function masqueradeFrom(cidrs: readonly string[] = []): Pick<RoutingDecision, "masqueradeFrom"> {
+  return cidrs.length === 0 ? {} : { masqueradeFrom: canonical(cidrs) };
 }
 
 function canonicalCidr(text: string): string | undefined {

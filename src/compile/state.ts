@@ -133,6 +133,8 @@ export interface RoutingDecision {
   readonly masquerade: { readonly ipv4: boolean; readonly ipv6: boolean };
   /** CIDRs, besides those of pods, that see the pods' own addresses; canonical text, sorted. */
   readonly unmasqueraded: readonly string[];
+  /** In one of these CIDRs is the node's address under which pods leave; canonical text, sorted. Absent: that of the device by which they do. */
+  readonly masqueradeFrom?: readonly string[];
 }
 
 export interface NodeState {

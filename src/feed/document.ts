@@ -133,12 +133,12 @@ function recordsOf({ state, marks }: Document): RecordText[] {
 
 /** What the oldest format can say is written as it says it. */
 function routingJson(routing: RoutingDecision): Json[] {
-  const { mode, tunnelPort, directRoutes, masquerade, unmasqueraded } = routing;
+  const { mode, tunnelPort, directRoutes, masquerade, unmasqueraded, masqueradeFrom } = routing;
   const old = [mode, tunnelPort, masquerade.ipv4] as const;
-  return isOldRouting(routing) ? [...old] : [...old, masquerade.ipv6, directRoutes, unmasqueraded];
+  return isOldRouting(routing) ? [...old] : [...old, masquerade.ipv6, directRoutes, unmasqueraded, ...(masqueradeFrom === undefined ? [] : [masqueradeFrom])];
 }
 
-function decodeRouting([, , mode, tunnelPort, ipv4, ipv6 = ipv4, directRoutes, unmasqueraded]: unknown[]): RoutingDecision {
+function decodeRouting([, , mode, tunnelPort, ipv4, ipv6 = ipv4, directRoutes, unmasqueraded, masqueradeFrom]: unknown[]): RoutingDecision {
   if (mode !== "tunnel" && mode !== "native" && mode !== "auto") throw new FormatError(`the routing mode ${String(mode)} is unknown`);
   return {
     mode,
@@ -146,6 +146,7 @@ function decodeRouting([, , mode, tunnelPort, ipv4, ipv6 = ipv4, directRoutes, u
     directRoutes: directRoutes === true,
     masquerade: { ipv4: ipv4 === true, ipv6: ipv6 === true },
     unmasqueraded: Array.isArray(unmasqueraded) ? unmasqueraded.map(String) : [],
+    ...(Array.isArray(masqueradeFrom) ? { masqueradeFrom: masqueradeFrom.map(String) } : {}),
   };
 }
 

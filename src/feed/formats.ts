@@ -12,6 +12,7 @@
  *      churning label: agents that read 4 alone find no such pod (all that read 5 do, so it needs no format of its own)
  *   6  also rules of an administrator's tier, and the kind that has them
  *   7  also the rules of the node itself
+ *   8  also which of its addresses a node lends its pods
  *
  * What an older agent overlooks and enforces the same without it needs no format: whom policies watch that do not
  * enforce (it tells nothing of them), and the words that a policy gives its events.
@@ -24,9 +25,9 @@ import { NAMED_PREFIX } from "../model/labels.ts";
 import type { Document } from "./document.ts";
 
 /** In ascending order. */
-export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5, 6, 7];
+export const FEED_FORMATS: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-const [FIRST, SECOND, FOURTH, FIFTH, SIXTH, SEVENTH] = [1, 2, 4, 5, 6, 7];
+const [FIRST, SECOND, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH] = [1, 2, 4, 5, 6, 7, 8];
 /** The manifest carries parts. */
 export const CARRYING_FORMAT = 3;
 const [ANY, TCP, UDP] = [0, 6, 17];
@@ -41,6 +42,7 @@ export class FormatNotUnderstood extends CodedError {
 
 /** The oldest format that can say the document. */
 export function formatOf({ state, marks }: Document, isInPieces = false): number {
+  if (state.routing.masqueradeFrom !== undefined) return EIGHTH;
   if (state.subjects.has(HOST_IDENTITY)) return SEVENTH;
   if ([...marks.values()].some(({ ref }) => ref.kind === "ClusterNetworkPolicy")) return SIXTH;
   if (isInPieces || [...state.selectors.values()].some(meansUntold)) return FIFTH;
@@ -53,8 +55,8 @@ export function formatOf({ state, marks }: Document, isInPieces = false): number
   return isOld ? FIRST : SECOND;
 }
 
-export function isOldRouting({ mode, masquerade, unmasqueraded }: RoutingDecision): boolean {
-  return mode === "tunnel" && masquerade.ipv4 === masquerade.ipv6 && unmasqueraded.length === 0;
+export function isOldRouting({ mode, masquerade, unmasqueraded, masqueradeFrom }: RoutingDecision): boolean {
+  return masqueradeFrom === undefined && mode === "tunnel" && masquerade.ipv4 === masquerade.ipv6 && unmasqueraded.length === 0;
 }
 
 /** An older agent would resolve reserved labels against other reserved identities than the operator means. */

@@ -43,12 +43,20 @@ const LAST_METRIC = 0xff000000;
 
 interface IpRoute {
   readonly type?: string;
+  readonly protocol?: string;
   readonly dst: string;
   /** IPv6 shows `lo` for an unreachable one. */
   readonly dev?: string;
   readonly gateway?: string;
   readonly prefsrc?: string;
   readonly metrics?: readonly { readonly mtu?: number }[];
+}
+
+const OUR_PROTOCOLS: ReadonlySet<string | undefined> = new Set([ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL].map(String));
+
+/** A route of another program that leads somewhere. */
+function isOthers({ type = "unicast", protocol, dev }: IpRoute): boolean {
+  return type === "unicast" && !OUR_PROTOCOLS.has(protocol) && dev !== HOST_DEVICE && dev !== TUNNEL_DEVICE;
 }
 
 /** A pod's, on the node's end of its link: the node never asks who has the pod's address. */
@@ -139,6 +147,16 @@ export class Host {
     const { stdout } = await this.#run(["ip", "-force", "-json", "-batch", "-"], input);
     const shown = stdout.split("\n").filter((line) => line.startsWith("[")).flatMap((line) => JSON.parse(line) as readonly Shown[]);
     return new Map(shown.map(({ dst, dev, gateway }) => [dst, { device: dev, gateway }]));
+  }
+
+  /** Where routes of others lead, of all tables. */
+  async othersDestinations(): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (const [family, all] of [["-4", "0.0.0.0/0"], ["-6", "::/0"]] as const) {
+      const shown = JSON.parse(await check(this.#run, ["ip", "-json", family, "route", "show", "table", "all"])) as readonly IpRoute[];
+      found.push(...shown.filter(isOthers).map(({ dst }) => (dst === "default" ? all : dst)));
+    }
+    return found;
   }
 
   /** Makes our routes equal to `routes`; those of others are never touched. */

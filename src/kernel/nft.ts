@@ -23,6 +23,10 @@ export interface NftSpec {
   readonly masquerade: { readonly ipv4: boolean; readonly ipv6: boolean };
   /** Destinations, besides pods, that see the pods' own addresses. */
   readonly unmasqueraded: readonly string[];
+  /** Under these of its addresses, one of each family, pods leave the cluster; of a family without one under that of the device. */
+  readonly sources: readonly string[];
+  /** The other nodes' addresses: they know this node by that of the device. */
+  readonly nodes: readonly string[];
   /** What the node forwards to other nodes' pods for the outside gets these addresses, per family: the router's. */
   readonly routers: readonly string[];
 }
@@ -37,7 +41,12 @@ function masquerade(spec: NftSpec, family: "ip" | "ip6"): string[] {
   const isOn = family === "ip" ? spec.masquerade.ipv4 : spec.masquerade.ipv6;
   if (!isOn || pods.length === 0 || spec.underlay.length === 0) return [];
   const except = [...pods, ...ofFamily(spec.remotePods), ...ofFamily(spec.unmasqueraded)];
-  return [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)} ${family} daddr != ${set(except)} counter masquerade`];
+  const [leaving, source, nodes] = [`    oifname ${names(spec.underlay)} ${family} saddr ${set(pods)} ${family} daddr`, ofFamily(spec.sources)[0], ofFamily(spec.nodes)];
+  const outside = `${leaving} != ${set(except)} counter`;
+  if (source === undefined) return [`${outside} masquerade`];
+  // What is excluded stays so where it is a node's address too: the first rule that ends a packet's way here decides.
+  const toNodes = nodes.length === 0 ? [] : [`${leaving} ${set(nodes)} ${family} daddr != ${set(except)} counter masquerade`];
+  return [...toNodes, `${outside} snat ${family} to ${source}`];
 }
 
 /**

@@ -17,12 +17,12 @@ export type RoutingStatus = NonNullable<CiliumRouting["status"]>;
 export type NodeRoutingRow = NonNullable<CiliumNodeReport["routing"]>;
 
 /** Every field, so that a merge leaves nothing of an earlier spec. */
-export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasqueraded }: RoutingDecision): RoutingSpec {
+export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasqueraded, masqueradeFrom = [] }: RoutingDecision): RoutingSpec {
   return {
     mode,
     tunnel: { protocol: "vxlan", port: tunnelPort },
     native: { directNodeRoutes: directRoutes },
-    masquerade: { ipv4: masquerade.ipv4, ipv6: masquerade.ipv6, excludedCIDRs: [...unmasqueraded] },
+    masquerade: { ipv4: masquerade.ipv4, ipv6: masquerade.ipv6, excludedCIDRs: [...unmasqueraded], sourceCIDRs: [...masqueradeFrom] },
   };
 }
 

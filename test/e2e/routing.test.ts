@@ -31,7 +31,7 @@ interface Condition { readonly type: string; readonly status: string; readonly r
 interface Routing {
   readonly metadata: { readonly generation: number };
   readonly spec: { readonly mode: string };
-  readonly status?: { readonly nodes: string; readonly observedGeneration: number; readonly conditions: readonly Condition[] };
+  readonly status?: { readonly nodes: string; readonly observedGeneration: number; readonly conditions: readonly Condition[]; readonly failingNodes?: readonly { readonly name: string; readonly message: string }[] };
 }
 
 const of = (number: number): object => ({ matchLabels: { "kubernetes.io/hostname": `node-${number}` } });
@@ -55,6 +55,14 @@ async function says(name: string, type: string, pattern: RegExp): Promise<void> 
   }, () => kubectl("describe", "ciliumrouting"));
 }
 
+/** Which of its nodes do not route as it says, and why. */
+async function fails(name: string, pattern: RegExp): Promise<void> {
+  await waitFor(`${name} fails: ${pattern}`, async () => {
+    const { status } = await get<Routing>("ciliumrouting", name);
+    return pattern.test((status?.failingNodes ?? []).map((node) => `${node.name}: ${node.message}`).join("\n")) ? true : undefined;
+  }, () => kubectl("describe", "ciliumrouting"));
+}
+
 const podCidrs = async (number: number): Promise<readonly string[]> => (await get<{ spec: { podCIDRs: string[] } }>("node", `node-${number}`)).spec.podCIDRs;
 const routesOf = async (number: number): Promise<string> => `${await inNode(`node-${number}`, ["ip", "route"])}${await inNode(`node-${number}`, ["ip", "-6", "route"])}`;
 
@@ -62,6 +70,15 @@ const routesOf = async (number: number): Promise<string> => `${await inNode(`nod
 async function ways(from: number, to: number): Promise<readonly string[]> {
   const shown = (await routesOf(from)).split("\n");
   return (await podCidrs(to)).map((cidr) => shown.filter((line) => line.startsWith(`${cidr} `)).map((line) => / dev (\S+) /.exec(`${line} `)?.[1]).join());
+}
+
+/** Those of both families, as `ip` takes them, the family in front. */
+async function defaultRoutes(number: number): Promise<readonly (readonly string[])[]> {
+  const shown = async (family: string): Promise<string[][]> => (await inNode(`node-${number}`, ["ip", family, "route", "show", "default"])).split("\n").filter((line) => line !== "").map((line) => {
+    const [, via = "", device = ""] = /via (\S+) dev (\S+)/.exec(line) ?? assert.fail(line);
+    return [family, "default", "via", via, "dev", device];
+  });
+  return [...(await shown("-4")), ...(await shown("-6"))];
 }
 
 async function isWay(from: number, to: number, device: string): Promise<void> {
@@ -139,6 +156,31 @@ describe("objects of users", () => {
       if (name.endsWith("tcp")) assert.equal(answered, sent, `${name}: a connection loses nothing; ${error}`);
     }
     assert.ok(lost.reduce((sum, [, count]) => sum + count, 0) <= IN_FLIGHT, JSON.stringify(lost));
+  });
+
+  test("native with the network's routes: where it has none the tunnel leads on, which is said; with them it is native", { timeout: 600_000 }, async () => {
+    const defaults = await defaultRoutes(1);
+    const { addresses } = (await get<{ status: { addresses: readonly { type: string; address: string }[] } }>("node", "node-2")).status;
+    const added = (await podCidrs(2)).map((cidr) => [cidr, "via", addresses.find(({ type, address }) => type === "InternalIP" && address.includes(":") === cidr.includes(":"))?.address ?? assert.fail(cidr), "metric", "4000"]);
+    const onFirst = (route: readonly string[], does: string, ...family: readonly string[]): Promise<string> => inNode("node-1", ["ip", ...family, "route", does, ...route]);
+    for (const [family = "", ...route] of defaults) await onFirst(route, "delete", family);
+    try {
+      await apply(routing("of-node-1", { mode: "native", native: { directNodeRoutes: false }, nodeSelector: of(1) }));
+      await apply(routing("of-node-2", { mode: "native", native: { directNodeRoutes: true }, nodeSelector: of(2) }));
+      await fails("of-node-1", /no route of the network leads to \S+ of node-2; it is reached through the tunnel/);
+      await isWay(1, 2, "cilium_host");
+      for (const address of two?.addresses ?? []) await one?.reaches("tcp", address, 8080);
+      for (const route of added) await onFirst(route, "add");
+      await routes("of-node-1", "native", "1/1");
+      await isWay(1, 2, "eth0");
+      for (const address of two?.addresses ?? []) await one?.reaches("tcp", address, 8080);
+    } finally {
+      for (const [family = "", ...route] of defaults) await onFirst(route, "replace", family);
+      await kubectl("delete", "ciliumrouting", "--ignore-not-found", "of-node-1", "of-node-2");
+      await routes("default", "tunnel", "3/3");
+      for (const [cidr = ""] of added) await inNode("node-1", ["ip", cidr.includes(":") ? "-6" : "-4", "route", "flush", cidr, "metric", "4000"]);
+    }
+    await isWay(1, 2, "cilium_host");
   });
 
   test("mode auto is native where nodes share a segment; a route that somebody deletes is back, and others' stay", { timeout: 300_000 }, async () => {

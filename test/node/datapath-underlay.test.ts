@@ -119,6 +119,18 @@ describe("nodes with IPv6 alone between them, through the tunnel", () => {
   });
 });
 
+describe("nodes with two devices, where pods leave under addresses of the first", () => {
+  let it: Bench;
+  before(async () => { it = await bench({ nodes: "second device", masqueradeFrom: [`${underlay(1)}/32`, `${underlay6(1)}/128`] }); });
+  after(() => close(it));
+
+  test("by whichever device a pod leaves, the outside sees the chosen address, and answers reach the pod; another node sees the one that it knows", async () => {
+    for (const address of [underlay(1), underlay6(1)]) run("ip", "-n", OUTSIDE, "route", "replace", address, "via", address.includes(":") ? second6(1) : second(1));
+    for (const [to, expected] of [[second(9), underlay(1)], [second6(9), underlay6(1)]] as const) assert.deepEqual(await seen(it, a1, OUTSIDE, to), [expected]);
+    for (const [to, expected] of [[second(2), second(1)], [second6(2), second6(1)]] as const) assert.deepEqual(await seen(it, a1, N2, to), [expected]);
+  });
+});
+
 for (const mode of ["tunnel", "native"] as const) {
   describe(`nodes with two devices, known by the second one's addresses, ${mode}`, () => {
     let it: Bench;

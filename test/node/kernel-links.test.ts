@@ -82,6 +82,20 @@ describe("links in a network namespace", () => {
     await text(inNode, "ip", "address", "flush", "dev", "under0");
   });
 
+  it("knows where routes of others lead, in every table, and takes none of its own for one", async () => {
+    const host = new Host(inNode, new Sysctl());
+    const before = await host.othersDestinations();
+    await text(inNode, "ip", "route", "add", "10.9.8.0/24", "dev", "under0", "table", "77");
+    await text(inNode, "ip", "-6", "route", "add", "default", "dev", "under0");
+    await text(inNode, "ip", "route", "add", "blackhole", "10.9.9.0/24");
+    await host.syncRoutes([{ destination: "10.9.7.0/24", device: "under0", source: undefined, mtu: 1500 }, ...unusedRoutes(["10.9.4.0/24"])]);
+    const added = (await host.othersDestinations()).filter((destination) => !before.includes(destination));
+    assert.deepEqual(added.sort(), ["10.9.8.0/24", "::/0"]);
+    await host.syncRoutes([]);
+    for (const route of [["10.9.8.0/24", "table", "77"], ["blackhole", "10.9.9.0/24"]]) await text(inNode, "ip", "route", "delete", ...route);
+    await text(inNode, "ip", "-6", "route", "delete", "default", "dev", "under0");
+  });
+
   it("says that addresses without a pod are unreachable, unless another has a route there", async () => {
     const host = new Host(inNode, new Sysctl());
     const wanted = unusedRoutes(["10.9.4.0/24", "fd09:4::/64"]);
@@ -121,7 +135,7 @@ describe("links in a network namespace", () => {
 
   it("replaces its nftables table as a whole, and removes it", async () => {
     const nft = new Nft(inNode);
-    const nftSpec = { underlay: ["under0"], podCidrs: ["10.9.1.0/24", "fd09:1::/64"], remotePods: ["10.9.2.0/24", "fd09:2::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: ["10.9.0.0/16", "fd09::/32"], routers: ["10.9.1.1", "fd09:1::1"] };
+    const nftSpec = { underlay: ["under0"], podCidrs: ["10.9.1.0/24", "fd09:1::/64"], remotePods: ["10.9.2.0/24", "fd09:2::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: ["10.9.0.0/16", "fd09::/32"], sources: ["192.0.2.1", "2001:db8::1"], nodes: ["192.0.2.2"], routers: ["10.9.1.1", "fd09:1::1"] };
     await nft.apply(nftSpec);
     await nft.apply(nftSpec);
     const shown = await text(inNode, "nft", "list", "table", "inet", "cilium");

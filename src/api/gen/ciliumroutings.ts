@@ -104,6 +104,12 @@ export interface CiliumRouting {
        * Items: IPv4 or IPv6 block.
        */
       excludedCIDRs?: string[];
+      /**
+       * Of the node's addresses the first that is in one of these is the one under which pods leave, of each family that is named here (masqueradeSourceCIDRs). Absent or empty, that of the device by which they do. To other nodes it is always that.
+       *
+       * Items: IPv4 or IPv6 block.
+       */
+      sourceCIDRs?: string[];
     };
   };
   /**

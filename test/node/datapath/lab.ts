@@ -122,8 +122,9 @@ export interface LabOptions {
   readonly mode?: Mode;
   /** The addresses that the nodes know each other by. */
   readonly nodes?: "ipv4" | "ipv6 alone" | "second device";
-  /** Destinations that see the pods' own addresses. */
+  /** Destinations that see the pods' own addresses; blocks of the node's addresses under which pods leave. */
   readonly unmasqueraded?: readonly string[];
+  readonly masqueradeFrom?: readonly string[];
   /** What the tunnel sends is inside WireGuard, and nothing else is taken. */
   readonly isEncrypted?: boolean;
   /** Pods' links are from before that. */
@@ -141,7 +142,7 @@ export class Lab {
   readonly #mode: Mode;
   readonly #pins: string | undefined;
   readonly #nodesBy: Required<LabOptions>["nodes"];
-  readonly #unmasqueraded: readonly string[];
+  readonly #masquerade: Pick<NodeSpec, "unmasqueraded" | "masqueradeFrom">;
   readonly #isEncrypted: boolean;
   readonly #wireguardMtu: number;
   #endEncryption = (): void => undefined;
@@ -150,11 +151,11 @@ export class Lab {
   /** Of pods' links. */
   readonly linkMtu: number;
 
-  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [], isEncrypted = false, hasOldLinks = false }: LabOptions) {
+  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [], masqueradeFrom = [], isEncrypted = false, hasOldLinks = false }: LabOptions) {
     this.#mode = mode;
     this.#pins = pins;
     this.#nodesBy = nodes;
-    this.#unmasqueraded = unmasqueraded;
+    this.#masquerade = { unmasqueraded, masqueradeFrom };
     this.#isEncrypted = isEncrypted;
     const sizes = (encrypted: boolean): PacketSizes => packetSizes(UNDERLAY_MTU, { isEncrypted: encrypted, isOverIpv6: nodes === "ipv6 alone" });
     const podMtu = ({ direct, tunnel }: PacketSizes): number => (mode === "native" ? direct : tunnel);
@@ -217,10 +218,9 @@ export class Lab {
   }
 
   #spec(node: number): NodeSpec {
-    const pins = this.#pins === undefined ? undefined : join(this.#pins, `n${node}`);
     return {
-      pins, mode: this.#mode, underlay: this.#devices, mtu: this.mtu, linkMtu: this.linkMtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
-      podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: this.addressesOf(3 - node), unmasqueraded: this.#unmasqueraded, objects: join(ROOT, "build/bpf"),
+      pins: this.#pins && join(this.#pins, `n${node}`), mode: this.#mode, underlay: this.#devices, mtu: this.mtu, linkMtu: this.linkMtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
+      podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: this.addressesOf(3 - node), ...this.#masquerade, ownAddresses: this.ownAddressesOf(node), objects: join(ROOT, "build/bpf"),
     };
   }
 

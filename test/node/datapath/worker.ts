@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
-import { directRoutes, routerOf, tunnelRoutes, unusedRoutes } from "../../../src/agent/node-routes.ts";
+import { directRoutes, masqueradeSources, routerOf, tunnelRoutes, unusedRoutes } from "../../../src/agent/node-routes.ts";
 import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, kernelOptions, runCommand } from "../../../src/kernel/index.ts";
 import type { Device, HookName } from "../../../src/kernel/index.ts";
 import { parseAddress } from "../../../src/lib/ip.ts";
@@ -28,6 +28,9 @@ export interface NodeSpec {
   /** The other node's addresses. */
   readonly otherNode: readonly string[];
   readonly unmasqueraded: readonly string[];
+  /** Of the node's own addresses those in these blocks are for pods. */
+  readonly masqueradeFrom: readonly string[];
+  readonly ownAddresses: readonly string[];
   readonly objects: string;
   /** Folder of the pins; undefined: nothing is pinned. */
   readonly pins: string | undefined;
@@ -102,7 +105,7 @@ class Worker {
     const { routes, failures } = spec.mode === "tunnel" ? tunnelRoutes(remote, routerOf(routers), spec.mtu) : directRoutes(remote, await host.waysTo(spec.otherNode), spec.underlay, spec.mtu);
     if (failures.length > 0) throw new Error(failures.join());
     await host.syncRoutes([...routes, ...unusedRoutes(spec.podCidrs)]);
-    await new Nft(runCommand).apply({ underlay: spec.underlay, podCidrs: spec.podCidrs, remotePods: spec.otherCidrs, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: spec.unmasqueraded, routers: spec.mode === "native" ? routers : [] });
+    await new Nft(runCommand).apply({ underlay: spec.underlay, podCidrs: spec.podCidrs, remotePods: spec.otherCidrs, masquerade: { ipv4: true, ipv6: true }, unmasqueraded: spec.unmasqueraded, nodes: spec.otherNode, sources: masqueradeSources(spec.masqueradeFrom, spec.ownAddresses, { ipv4: true, ipv6: true }).sources, routers: spec.mode === "native" ? routers : [] });
     if (devices.tunnel !== undefined) this.#sysctl.forDevice(TUNNEL_DEVICE);
   }
 

@@ -56,7 +56,7 @@ describe("values that are refused by name", () => {
     });
   }
 
-  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "routingMode=bgp", "encryption.keyRotationInterval=24", "encryption.wireguard.userspace=sometimes", "encryption.wireguard.port=65535", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=fd00::/8", "ipv6NativeRoutingCIDR=10.0.0.0/8", "nonMasqueradeCIDRs={10.0.0.0}", "tunnelPort=\\\"8472\\\""]) {
+  for (const set of ["MTU=100", "tunnelPort=0", "operator.replicas=0", "image.pullPolicy=never", "cluster.name=Not_Valid", "routingMode=bgp", "encryption.keyRotationInterval=24", "encryption.wireguard.userspace=sometimes", "encryption.wireguard.port=65535", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=fd00::/8", "ipv6NativeRoutingCIDR=10.0.0.0/8", "nonMasqueradeCIDRs={10.0.0.0}", "masqueradeSourceCIDRs={203.0.113.9}", "tunnelPort=\\\"8472\\\""]) {
     it(`${set} is out of range`, () => assert.equal(template(set).ok, false));
   }
 });
@@ -89,9 +89,9 @@ describe("what stands in the manifests", () => {
   });
 
   it("carries the routing to the agent and the operator as both read it", () => {
-    const { data } = find(objects("routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8", "enableIPv6Masquerade=false", "nonMasqueradeCIDRs={fd00::/8,192.168.0.0/16}"), "ConfigMap", "cilium-config");
+    const { data } = find(objects("routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8", "enableIPv6Masquerade=false", "nonMasqueradeCIDRs={fd00::/8,192.168.0.0/16}", "masqueradeSourceCIDRs={203.0.113.0/24}"), "ConfigMap", "cilium-config");
     const routing = readRouting((key: string) => data[key]);
-    assert.deepEqual(routing, { mode: "native", tunnelPort: 8472, directRoutes: true, masquerade: { ipv4: true, ipv6: false }, unmasqueraded: ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"] });
+    assert.deepEqual(routing, { mode: "native", tunnelPort: 8472, directRoutes: true, masquerade: { ipv4: true, ipv6: false }, unmasqueraded: ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"], masqueradeFrom: ["203.0.113.0/24"] });
   });
 
   it("has two WireGuard devices, each in a container of its own, and tells who encrypts, by which port, and when keys are replaced", () => {

@@ -4,7 +4,7 @@ import type { Run } from "../../../src/kernel/command.ts";
 import { Nft, renderNft } from "../../../src/kernel/nft.ts";
 import type { NftSpec } from "../../../src/kernel/nft.ts";
 
-const spec: NftSpec = { underlay: ["eth0"], podCidrs: ["10.0.0.0/24", "fd00::/64"], remotePods: ["10.0.1.0/24", "fd00:1::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [], routers: [] };
+const spec: NftSpec = { underlay: ["eth0"], podCidrs: ["10.0.0.0/24", "fd00::/64"], remotePods: ["10.0.1.0/24", "fd00:1::/64"], masquerade: { ipv4: true, ipv6: true }, unmasqueraded: [], sources: [], nodes: [], routers: [] };
 
 /** A node with one nftables table and one FORWARD chain. */
 class FakeNode {
@@ -47,6 +47,15 @@ describe("nftables of the node", () => {
     const text = renderNft({ ...spec, masquerade: { ipv4: false, ipv6: true }, unmasqueraded: ["192.168.0.0/16", "fd99::/16"] });
     assert.match(text, /ip6 saddr { fd00::\/64 } ip6 daddr != { fd00:1::\/64, fd00::\/64, fd99::\/16 } counter masquerade/);
     assert.doesNotMatch(text, /ip saddr {/);
+  });
+
+  it("let pods leave under the address that was chosen, of its family alone, and never to other nodes", () => {
+    const text = renderNft({ ...spec, sources: ["203.0.113.7"], nodes: ["192.0.2.2", "2001:db8::2"] });
+    const [toNodes, outside, ...others] = text.split("\n").filter((line) => line.includes("oifname { \"eth0\" } ip"));
+    assert.match(toNodes ?? "", /ip saddr { 10\.0\.0\.0\/24 } ip daddr { 192\.0\.2\.2 } ip daddr != { 10\.0\.0\.0\/24, 10\.0\.1\.0\/24 } counter masquerade$/);
+    assert.match(outside ?? "", /ip daddr != { 10\.0\.0\.0\/24, 10\.0\.1\.0\/24 } counter snat ip to 203\.0\.113\.7$/);
+    assert.equal(others.length, 1);
+    assert.match(others[0] ?? "", /ip6 daddr != .* counter masquerade$/);
   });
 
   it("let pods through a FORWARD chain that begins to drop later, and say so once", async () => {

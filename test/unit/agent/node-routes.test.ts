@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directRoutes, podNeighbours, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
+import { directRoutes, masqueradeSources, podNeighbours, podRoutes, routerOf, tunnelRoutes } from "../../../src/agent/node-routes.ts";
 
 const source = routerOf(["10.0.0.1", "fd00::1"]);
 const remote = (cidr: string, nodeIp: string | undefined) => ({ cidr, nodeName: "b", nodeIp, tunnelIp: "192.0.2.2" });
@@ -21,6 +21,18 @@ test("a direct route needs a next hop on a shared segment of the underlay; each 
   );
   assert.deepEqual(routes, [{ destination: "10.1.0.0/24", device: "eth0", via: "192.0.2.2", source: undefined, mtu: 1500 }]);
   assert.deepEqual(failures.map((text) => /10\.2.*behind the gateway|10\.3.*no underlay device|10\.4.*no route leads|fd04.*no InternalIP/.test(text)), [true, true, true, true]);
+});
+
+test("of the node's addresses the first in the blocks is the one for pods, of each family that is masqueraded and named; where there is none it is said", () => {
+  const own = ["192.0.2.1", "203.0.113.9", "203.0.113.10", "fd00::1"];
+  const both = { ipv4: true, ipv6: true };
+  assert.deepEqual(masqueradeSources(["203.0.113.0/24", "fd00::/64"], own, both), { sources: ["203.0.113.9", "fd00::1"], failures: [] });
+  assert.deepEqual(masqueradeSources(["203.0.113.10/32"], own, both), { sources: ["203.0.113.10"], failures: [] });
+  assert.deepEqual(masqueradeSources(undefined, own, both), { sources: [], failures: [] });
+  const { sources, failures } = masqueradeSources(["198.51.100.0/24", "::/0"], own, both);
+  assert.deepEqual(sources, ["fd00::1"], "the blocks of one family are none of the other");
+  assert.match(failures.join(), /^no address of the node \(192\.0\.2\.1, 203\.0\.113\.9, 203\.0\.113\.10\) is in the source CIDRs 198\.51\.100\.0\/24 .*under that of the device$/);
+  assert.deepEqual(masqueradeSources(["198.51.100.0/24"], own, { ipv4: false, ipv6: true }), { sources: [], failures: [] });
 });
 
 test("a pod has a route and a neighbour entry of each family that it has", () => {

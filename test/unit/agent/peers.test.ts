@@ -56,6 +56,7 @@ describe("peers", () => {
     assert.equal(flags(reachingBy("native", new Map([["b", "tunnel"]])), "Tunnel"), through | PEER_BARE);
     assert.equal(flags(reachingBy("auto", new Map([["b", "direct"]])), "Auto"), PEER_POD_CIDR | PEER_DIRECT);
     assert.equal(flags(reachingBy("auto"), "Auto"), through | PEER_BARE, "whose way is not known yet");
+    assert.equal(flags(reachingBy("native", new Map([["b", "tunnel"]]), false, new Set(["b"])), "Tunnel"), through, "it has said for long that it sends by the tunnel");
     for (const mode of ["Native", "Auto"] as const) {
       assert.equal(flags(reachingBy("tunnel", new Map(), true), mode), through | PEER_BARE);
       assert.equal(flags(reachingBy("tunnel", new Map(), false), mode), through, "it has heard by now");
@@ -127,6 +128,7 @@ describe("peers", () => {
     const refused = (...podCidrs: string[]): readonly string[] => nodeTables(local, [other, { ...twin, routerIps: [], podCidrs }], reachingBy("native")).refusedCidrs;
     assert.deepEqual(refused("10.0.1.128/25", "10.0.0.0/16", "10.0.0.0/24").map((text) => text.replace(/.* as /, "")), ["b has 10.0.1.0/24", "a has 10.0.0.0/24", "a has 10.0.0.0/24"], "also a part of it, or more than it");
     assert.deepEqual(refused("10.0.2.0/24", "10.0.2.0/25", "fd01:2::/64"), [], "a node's own blocks are its own");
+    assert.deepEqual(refused("10.0.2.0/25", "10.0.2.128/25", "10.0.2.0/24", "10.0.2.64/26", "::/0").map((text) => text.replace(/.* as /, "")), ["b has fd01:1::/64"], "in whichever order, and the families are two spaces");
   });
 
   it("tells what a node says of its encryption from where its pods are", () => {

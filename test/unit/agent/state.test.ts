@@ -183,7 +183,7 @@ describe("acknowledgement", () => {
   it("names the policies of identities that failed, and only when it knows all of them", () => {
     const failure = { subject: "identity 300", identities: [300], error: new Error("map is full") };
     const part = { part: "policy" as const, ok: false, written: 0, removed: 0, failures: [failure] };
-    assert.deepEqual(acknowledgement(assignment, report(), "n", undefined), { appliedRevision: 5, appliedHash: "h", nodeUID: "n", formats: [1, 2, 3, 4, 5, 6, 7] });
+    assert.deepEqual(acknowledgement(assignment, report(), "n", undefined), { appliedRevision: 5, appliedHash: "h", nodeUID: "n", formats: [1, 2, 3, 4, 5, 6, 7, 8] });
     const waiting = acknowledgement(assignment, report({ enforced: new Set() }), "n", undefined);
     assert.match(waiting.failures?.[0]?.message ?? "", /1 identities keep their earlier rules until the API server has listed all/, "no failure, and not in force either");
     const named = acknowledgement(assignment, report({ ok: false, parts: [part] }), "n", undefined);

@@ -61,8 +61,9 @@ const document: fc.Arbitrary<Document> = record({
     marks: fc.uniqueArray(record({ id: uid, since: fc.nat() }), { selector: ({ id }) => id }),
     named: fc.uniqueArray(fc.tuple(fc.constantFrom("red", "blue"), fc.uniqueArray(fc.constantFrom("job-name", "pod-template-hash"), { minLength: 1 })), { selector: ([namespace]) => namespace }),
     routing: record({ mode: fc.constantFrom("tunnel", "native"), tunnelPort: fc.nat(65535), directRoutes: fc.boolean(), masquerade: record({ ipv4: fc.boolean(), ipv6: fc.boolean() }), unmasqueraded: fc.array(fc.constantFrom("10.0.0.0/8", "fd00::/8")) }),
+    masqueradeFrom: fc.constantFrom({}, { masqueradeFrom: ["203.0.113.0/24"] }),
   })
-  .map(({ marks, routing, named, ...rest }) => {
+  .map(({ marks, routing, masqueradeFrom, named, ...rest }) => {
     const ruleNames = sortedMap(rest.ruleNames);
     const used = new Set([...ruleNames.values()].flatMap((words) => words.policies.map((policy) => policy.uid)));
     const all = sortedMap([
@@ -76,7 +77,7 @@ const document: fc.Arbitrary<Document> = record({
       ruleNames,
       policies: new Map([...all].filter(([, mark]) => !mark.removed).map(([id, mark]) => [id, mark.ref.generation])),
       // Direct routes are of native routing alone.
-      routing: { ...routing, directRoutes: routing.directRoutes && routing.mode === "native" },
+      routing: { ...routing, directRoutes: routing.directRoutes && routing.mode === "native", ...masqueradeFrom },
       ...(rest.audits.length === 0 ? {} : { audits: sortedMap(rest.audits) }),
       ...(named.length === 0 ? {} : { named: sortedMap(named) }),
     };
@@ -169,6 +170,7 @@ test("a state is written in the oldest format that can say it", () => {
   const http: PortMatch = { protocol: 6, port: 80, prefix: 16 };
   const formatWith = (selector: PeerSelector, match: PortMatch, marks: Document["marks"] = new Map()): number => formatOf({ state: state(selector, match), marks });
   assert.equal(formatWith(pods, http), 1);
+  assert.equal(formatOf({ state: { ...state(pods, http), routing: { ...state(pods, http).routing, masqueradeFrom: ["203.0.113.0/24"] } }, marks: new Map() }), 8);
   assert.equal(formatWith(pods, { protocol: 0, port: 0, prefix: 0 }), 1);
   assert.equal(formatWith(pods, { protocol: 1, port: 8, prefix: 16 }), 2);
   assert.equal(formatWith(pods, { protocol: 6, name: "http" }), 2);

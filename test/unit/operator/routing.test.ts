@@ -18,7 +18,7 @@ const ready = (status: ReturnType<typeof routingStatus>): string => `${status.co
 
 describe("the status of routing", () => {
   it("the spec is what the chart's values mean", () => {
-    assert.deepEqual(spec, { mode: "native", tunnel: { protocol: "vxlan", port: 8472 }, native: { directNodeRoutes: true }, masquerade: { ipv4: true, ipv6: true, excludedCIDRs: ["192.0.2.0/24"] } });
+    assert.deepEqual(spec, { mode: "native", tunnel: { protocol: "vxlan", port: 8472 }, native: { directNodeRoutes: true }, masquerade: { ipv4: true, ipv6: true, excludedCIDRs: ["192.0.2.0/24"], sourceCIDRs: [] } });
   });
 
   it("is ready when every node routes so", () => {

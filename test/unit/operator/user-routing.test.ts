@@ -82,6 +82,8 @@ describe("what an object means", () => {
   it("of what it leaves out the chart's values hold", () => {
     assert.deepEqual(nodeRouting({ mode: "tunnel" }, values), values);
     assert.deepEqual(nodeRouting({ mode: "auto", masquerade: { ipv6: false, excludedCIDRs: ["10.1.2.3/8"] }, native: { cidrs: ["fd00::/8"] } }, values), { mode: "auto", tunnelPort: 8472, directRoutes: true, masquerade: { ipv4: true, ipv6: false }, unmasqueraded: ["10.0.0.0/8", "fd00::/8"] });
+    assert.deepEqual(nodeRouting({ mode: "tunnel", masquerade: { sourceCIDRs: ["203.0.113.9/24"] } }, values).masqueradeFrom, ["203.0.113.0/24"]);
+    assert.deepEqual([{}, { masquerade: { sourceCIDRs: [] } }].map((more) => nodeRouting({ mode: "tunnel", ...more }, { ...values, masqueradeFrom: ["fd00::/8"] }).masqueradeFrom), [["fd00::/8"], undefined]);
     assert.equal(nodeRouting({ mode: "native", native: { directNodeRoutes: true } }, values).directRoutes, true);
     assert.equal(nodeRouting({ mode: "native" }, values).directRoutes, false);
   });
@@ -89,6 +91,6 @@ describe("what an object means", () => {
   it("says by its path what cannot be", () => {
     const problem = (spec: object): string | undefined => routingProblem({ mode: "native", ...spec } as RoutingSpec, values);
     assert.equal(problem({ priority: 3, nodeSelector: {}, tunnel: { port: 8472, protocol: "vxlan" }, native: { directNodeRoutes: true, cidrs: ["10.0.0.0/8"] }, masquerade: { ipv4: false, ipv6: false, excludedCIDRs: [] } }), undefined);
-    for (const [spec, path] of [[{ mtu: 1400 }, /^spec\.mtu: not known/], [{ tunnel: { kind: "geneve" } }, /^spec\.tunnel\.kind/], [{ tunnel: { port: 4789 } }, /^spec\.tunnel\.port: all nodes have one/], [{ mode: "tunnel", native: { directNodeRoutes: true } }, /^spec\.native\.directNodeRoutes/], [{ mode: "auto", native: { directNodeRoutes: false } }, /^spec\.native\.directNodeRoutes/], [{ native: { cidrs: ["x"] } }, /^spec\.native\.cidrs\[0\]/]] as const) assert.match(problem(spec) ?? "", path);
+    for (const [spec, path] of [[{ mtu: 1400 }, /^spec\.mtu: not known/], [{ tunnel: { kind: "geneve" } }, /^spec\.tunnel\.kind/], [{ tunnel: { port: 4789 } }, /^spec\.tunnel\.port: all nodes have one/], [{ mode: "tunnel", native: { directNodeRoutes: true } }, /^spec\.native\.directNodeRoutes/], [{ mode: "auto", native: { directNodeRoutes: false } }, /^spec\.native\.directNodeRoutes/], [{ masquerade: { sourceCIDRs: ["10.0.0.0/8", "y"] } }, /^spec\.masquerade\.sourceCIDRs\[1\]: "y" is no CIDR/], [{ native: { cidrs: ["x"] } }, /^spec\.native\.cidrs\[0\]/]] as const) assert.match(problem(spec) ?? "", path);
   });
 });

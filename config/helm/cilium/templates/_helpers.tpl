@@ -115,6 +115,7 @@ ipv4-native-routing-cidr: {{ .Values.ipv4NativeRoutingCIDR | quote }}
 ipv6-native-routing-cidr: {{ .Values.ipv6NativeRoutingCIDR | quote }}
 enable-ipv4-masquerade: {{ .Values.enableIPv4Masquerade | quote }}
 enable-ipv6-masquerade: {{ .Values.enableIPv6Masquerade | quote }}
+masquerade-source-cidrs: {{ join "," .Values.masqueradeSourceCIDRs | quote }}
 non-masquerade-cidrs: {{ join "," .Values.nonMasqueradeCIDRs | quote }}
 encryption-enabled: {{ .Values.encryption.enabled | quote }}
 encryption-type: {{ .Values.encryption.type | quote }}
