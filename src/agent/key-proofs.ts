@@ -18,19 +18,25 @@ const HANDSHAKE_MESSAGES = 8;
 const LONG_SECONDS = 20;
 
 export class KeyProofs {
-  #proven: ReadonlySet<string> = new Set();
+  /** undefined before the first look. */
+  #proven: ReadonlySet<string> | undefined;
 
-  /** What the devices say now. A peer that was proven stays so while it is there: many bytes may add up to handshakes too. */
+  /**
+   * What the devices say now. A peer that was proven stays so while it is there: many bytes may add up to handshakes too. For
+   * that reason what the first look finds counts as proven to the process before: a way that it took, and that others may rely
+   * on, is not taken back.
+   */
   observe(states: Iterable<WireGuardState>, nowMs: number): void {
     const peers = [...states].flatMap((state) => [...state.peers.values()]);
     const isLong = ({ lastHandshake }: PeerState): boolean => nowMs / 1000 - lastHandshake >= LONG_SECONDS;
-    const isProven = (peer: PeerState): boolean => peer.lastHandshake > 0 && (this.#proven.has(peer.publicKey) || !areHandshakes(peer.received) || isLong(peer));
+    const before = this.#proven;
+    const isProven = (peer: PeerState): boolean => peer.lastHandshake > 0 && (before === undefined || before.has(peer.publicKey) || !areHandshakes(peer.received) || isLong(peer));
     this.#proven = new Set(peers.filter(isProven).map(({ publicKey }) => publicKey));
   }
 
   /** Public keys. */
   get proven(): ReadonlySet<string> {
-    return this.#proven;
+    return this.#proven ?? new Set();
   }
 }
 

@@ -8,10 +8,10 @@ const [INITIATION, ANSWER, KEEPALIVE] = [148, 92, 32];
 
 const NOW_MS = 20_000;
 
-/** Seconds of the handshake and bytes of each look: whether the peer is proven after the last one. */
+/** Seconds of the handshake and bytes of each look after the first, which finds no peer: whether the peer is proven after the last one. */
 function after(...looks: readonly (readonly [handshake: number, received: number] | undefined)[]): boolean {
   const proofs = new KeyProofs();
-  for (const look of looks) {
+  for (const look of [undefined, ...looks]) {
     const peers: WireGuardState["peers"] = new Map(look === undefined ? [] : [["K", { publicKey: "K", endpoint: undefined, allowedIps: [], lastHandshake: look[0], received: look[1], sent: 0, keepalive: 0 }]]);
     proofs.observe([{ privateKey: undefined, publicKey: undefined, port: 0, peers }], NOW_MS);
   }
@@ -33,6 +33,7 @@ test("one that has stood for longer than a dead one would does too: other versio
   assert.equal(after([1, ANSWER]), false);
   const proofs = new KeyProofs();
   const peers: WireGuardState["peers"] = new Map([["K", { publicKey: "K", endpoint: undefined, allowedIps: [], lastHandshake: 7, received: ANSWER, sent: 0, keepalive: 0 }]]);
+  proofs.observe([], 26_000);
   proofs.observe([{ privateKey: undefined, publicKey: undefined, port: 0, peers }], 27_000);
   assert.ok(proofs.proven.has("K"));
 });
@@ -42,4 +43,13 @@ test("it stays so while the peer is there; one that is made anew has proven noth
   assert.equal(after([7, ANSWER + KEEPALIVE], undefined, [9, ANSWER]), false);
   assert.equal(after([7, ANSWER + KEEPALIVE], [0, 0], [9, ANSWER]), false);
   assert.equal(after([0, INITIATION + KEEPALIVE]), false);
+});
+
+test("what the first look of a process finds was proven to the one before: no way is taken back", () => {
+  const proofs = new KeyProofs();
+  const look = (...keys: readonly (readonly [key: string, handshake: number])[]): void => proofs.observe([{ privateKey: undefined, publicKey: undefined, port: 0, peers: new Map(keys.map(([publicKey, lastHandshake]) => [publicKey, { publicKey, endpoint: undefined, allowedIps: [], lastHandshake, received: ANSWER, sent: 0, keepalive: 0 }])) }], NOW_MS);
+  look(["K", 7], ["L", 0]);
+  assert.deepEqual([...proofs.proven], ["K"]);
+  look(["K", 7], ["L", 8], ["M", 8]);
+  assert.deepEqual([...proofs.proven], ["K"]);
 });
