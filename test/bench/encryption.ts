@@ -38,7 +38,7 @@ export async function whileEncrypted<T>(cluster: BenchCluster, nodes: readonly s
 async function upgrade(config: ClusterConfig, ...values: readonly string[]): Promise<void> {
   const { kubeconfig, bin } = clusterPaths(config);
   const of = ["--kubeconfig", kubeconfig, "--namespace", "kube-system"];
-  await run([join(bin, "helm"), ...of, "upgrade", "cilium", join(ROOT, "config/helm/cilium"), "--reuse-values", ...values.flatMap((value) => ["--set", value])], { timeoutMs: SWITCH_MS });
+  await run([join(bin, "helm"), ...of, "upgrade", "cilium", join(ROOT, "config/helm/cilium"), "--reset-then-reuse-values", ...values.flatMap((value) => ["--set", value])], { timeoutMs: SWITCH_MS });
   for (const workload of ["deployment/cilium-operator", "daemonset/cilium"]) {
     await run([join(bin, "kubectl"), ...of, "rollout", "status", workload, `--timeout=${SWITCH_MS / 1000}s`], { timeoutMs: SWITCH_MS });
   }
