@@ -88,6 +88,7 @@ export function checkMeaning(policy: CiliumNetworkPolicy, isNamespaced: boolean,
     if (sections.length === 0) problems.push({ path, message: "the policy says nothing; write ingress, egress, ingressDeny or egressDeny" });
     checkSelection(spec, path, isNamespaced ? { namespace: policy.metadata.namespace } : undefined, problems);
     checkProtocols(spec, path, problems);
+    checkStaging(spec, `${path}.stages`, policy.metadata.name, problems);
     for (const section of sections) section.items.forEach((item, index) => checkItem(item, section, `${path}.${section.name}[${index}]`, problems));
   }
 }
@@ -108,6 +109,13 @@ function checkSelection({ endpointSelector, nodeSelector, ...spec }: PolicySpec,
       if (!IS_NUMBER.test(port)) problems.push({ path: `${path}.${name}[${index}].toPorts[${at}].ports[${number}].port`, message: "only pods name their ports: write a number for those of nodes" });
     })));
   }
+}
+
+/** What is tried enforces nothing, whatever its namespace says, and stands in the place of another. */
+function checkStaging({ stages, enforcement }: PolicySpec, path: string, name: string | undefined, problems: Problem[]): void {
+  if (stages === undefined) return;
+  if (enforcement !== "Audit") problems.push({ path, message: "an edit that is tried enforces nothing: write enforcement: Audit beside it" });
+  if (stages === name) problems.push({ path, message: "a policy is no edit of itself: write it under another name" });
 }
 
 /** Refused wherever they stand: a rule of theirs could not be what it says. */

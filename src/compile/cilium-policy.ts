@@ -47,8 +47,12 @@ export function draftCiliumPolicy(row: CiliumPolicyRow, cidrScopes: ReadonlySet<
     const drafts = sections.flatMap((section) => section.items.flatMap((item, index) => draftItem(item, section, `${path}.${section.name}[${index}]`, context)));
     const subject = spec.nodeSelector === undefined ? subjectSelector(spec.endpointSelector ?? {}, namespace) : hostSubject(spec.nodeSelector);
     const application = context.application.isEmpty ? {} : { application: context.application };
-    return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, log: spec.log?.value, ...application };
+    return { ref, path, subject, enforces: enforcedBy(spec, sections), rules: drafts, selectors: context.selectors.all, enforcement: spec.enforcement, ...staging(spec), log: spec.log?.value, ...application };
   });
+}
+
+function staging({ stages }: PolicySpec): Pick<PolicyDraft, "stages"> {
+  return stages === undefined ? {} : { stages };
 }
 
 /** A section, even an empty one, closes its direction, unless the policy says otherwise. */

@@ -43,6 +43,8 @@ export interface PolicyDraft {
   readonly application?: ApplicationParts;
   /** What the policy itself says; absent: nothing. */
   readonly enforcement?: Enforcement | undefined;
+  /** Name of the policy of its kind and namespace in whose place it watches; absent: it watches beside all others. */
+  readonly stages?: string;
   /** Where neither the policy nor its namespace says anything; absent: Enforce. */
   readonly otherwise?: Enforcement;
   /** What events that its rules decide carry. */

@@ -17,7 +17,7 @@ export { draftPolicy, readPolicyOptions } from "./policy.ts";
 export type { PolicyOptions } from "./policy.ts";
 export { policySize, withoutRules, withoutRulesText } from "./size.ts";
 export type { PolicySize } from "./size.ts";
-export { DEFAULT_FAILSAFE, HOST_IDENTITY, selectsHosts } from "./host.ts";
+export { DEFAULT_FAILSAFE, HOST_IDENTITY, hostSubject, selectsHosts } from "./host.ts";
 export type { Failsafe } from "./host.ts";
 export { isAudited } from "./draft.ts";
 export type { PolicyDraft, RuleDraft } from "./draft.ts";

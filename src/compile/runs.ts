@@ -5,6 +5,8 @@
 import type { PolicyRow } from "../model/snapshot.ts";
 import type { Clauses } from "./clauses.ts";
 import { anchorsOf } from "./selectors.ts";
+import { NONE_STAGED, stagedBy } from "./subject.ts";
+import type { Staged } from "./subject.ts";
 
 /** One policy of so many ends a run. A power of two. */
 const MEAN_LENGTH = 64;
@@ -15,6 +17,8 @@ const NOT_INDEXED = 8;
 export class Run {
   readonly rows: readonly PolicyRow[];
   readonly clauses: readonly Clauses[];
+  /** Names of policies in whose place some of these watch. */
+  readonly staged: readonly string[];
   /** Label -> places of the clauses whose subjects have it. */
   readonly #byLabel = new Map<string, number[]>();
   /** Places of those that may select subjects of whatever labels. */
@@ -23,6 +27,7 @@ export class Run {
   constructor(rows: readonly PolicyRow[], clauses: readonly Clauses[]) {
     this.rows = rows;
     this.clauses = clauses;
+    this.staged = clauses.flatMap(({ draft }) => stagedBy(draft));
     if (clauses.length > NOT_INDEXED) for (const [place, { draft }] of clauses.entries()) this.#index(place, anchorsOf(draft.subject)[0]);
   }
 
@@ -57,6 +62,7 @@ export class Runs {
   readonly #clausesOf: (row: PolicyRow) => readonly Clauses[];
   readonly #ofList = new WeakMap<readonly PolicyRow[], readonly Run[]>();
   readonly #byFirst = new WeakMap<PolicyRow, Run>();
+  readonly #staged = new WeakMap<readonly Run[], Staged>();
   readonly #differences = new WeakMap<readonly Run[], { readonly to: readonly Run[]; readonly difference: Difference }>();
 
   constructor(clausesOf: (row: PolicyRow) => readonly Clauses[]) {
@@ -70,6 +76,16 @@ export class Runs {
     const runs = this.#split(policies) ?? this.#split(policies.toSorted(byUid)) ?? [];
     this.#ofList.set(policies, runs);
     return runs;
+  }
+
+  /** The same set for as long as the runs are the same. */
+  stagedIn(runs: readonly Run[]): Staged {
+    const known = this.#staged.get(runs);
+    if (known !== undefined) return known;
+    const names = runs.flatMap(({ staged }) => staged);
+    const staged = names.length === 0 ? NONE_STAGED : new Set(names.sort());
+    this.#staged.set(runs, staged);
+    return staged;
   }
 
   difference(from: readonly Run[], to: readonly Run[]): Difference {

@@ -16,8 +16,8 @@ import type { PolicyOptions } from "./policy.ts";
 import { Runs } from "./runs.ts";
 import type { Run } from "./runs.ts";
 import { labelText, selectorId, selects } from "./selectors.ts";
-import { composeSubject, enforcedFor, portionOf } from "./subject.ts";
-import type { CompiledSubject, Portion } from "./subject.ts";
+import { composeSubject, enforcedFor, portionOf, watchedOf } from "./subject.ts";
+import type { CompiledSubject, Portion, Staged } from "./subject.ts";
 import type { LabelPeers, NodeState } from "./state.ts";
 
 /** The policies that may select an identity: of its namespace and of the whole cluster. A new array stands for a change. */
@@ -28,6 +28,7 @@ interface Composition {
   readonly runs: readonly [namespaced: readonly Run[], clusterwide: readonly Run[]];
   /** In order; a run of which no policy selects the subject has none. */
   readonly portions: ReadonlyMap<Run, Portion>;
+  readonly staged: Staged;
   readonly subject: CompiledSubject;
 }
 
@@ -50,28 +51,33 @@ export class SubjectCompiler {
   }
 
   compile(labels: Labels, lists: PolicyLists): CompiledSubject {
-    const known = this.#compositions.get(labels);
+    const before = this.#compositions.get(labels);
     const runs = [this.#runs.of(lists[0]), this.#runs.of(lists[1])] as const;
-    if (known?.runs[0] === runs[0] && known.runs[1] === runs[1]) return known.subject;
-    const portions = this.#portionsOf(labels, runs, known);
+    if (before?.runs[0] === runs[0] && before.runs[1] === runs[1]) return before.subject;
+    const staged = union(this.#runs.stagedIn(runs[0]), this.#runs.stagedIn(runs[1]));
+    // A policy that is staged is left out of another run than the one that stages it.
+    const known = before !== undefined && areEqual(before.staged, staged) ? before : undefined;
+    const portions = this.#portionsOf(labels, runs, staged, known);
     const isSame = known !== undefined && (portions === known.portions || haveSameClauses(portions, known.portions));
     const subject = isSame ? known.subject : this.#composed([...portions.values()], this.#failsafeOf(labels));
-    this.#compositions.set(labels, { runs, portions, subject });
+    this.#compositions.set(labels, { runs, portions, staged, subject });
     return subject;
   }
 
   /** As `compile`, with other numbers for rules than their hashes. */
   renumbered(labels: Labels, lists: PolicyLists, numbers: RuleNumbers): CompiledSubject {
-    const all = lists.flatMap((list) => this.#runs.of(list)).flatMap(({ clauses }) => clauses);
+    const runs = lists.flatMap((list) => this.#runs.of(list));
+    const all = runs.flatMap(({ clauses }) => clauses);
     const selecting = all.filter(({ draft }) => selects(draft.subject, labels)).map(({ draft }) => clausesOf(draft, numbers));
-    return composeSubject([portionOf(selecting, enforcedFor(labels, selecting))], numbers, this.#failsafeOf(labels));
+    const watched = watchedOf(selecting, new Set(runs.flatMap(({ staged }) => staged)));
+    return composeSubject([portionOf(selecting, enforcedFor(labels, selecting), watched)], numbers, this.#failsafeOf(labels));
   }
 
   /** The same map where nothing changed. */
-  #portionsOf(labels: Labels, runs: Composition["runs"], known: Composition | undefined): Composition["portions"] {
+  #portionsOf(labels: Labels, runs: Composition["runs"], staged: Staged, known: Composition | undefined): Composition["portions"] {
     const differences = runs.map((to, at) => (known === undefined ? { added: to, removed: [] } : this.#runs.difference(known.runs[at] ?? [], to)));
     const added = new Map<Run, Portion>();
-    const look = this.#looker(labels);
+    const look = this.#looker(labels, staged);
     for (const run of differences.flatMap((each) => each.added)) {
       const portion = look(run);
       if (portion !== undefined) added.set(run, portion);
@@ -85,7 +91,7 @@ export class SubjectCompiler {
   }
 
   /** What a run means for these labels; of a selector that several policies have it is asked once. */
-  #looker(labels: Labels): (run: Run) => Portion | undefined {
+  #looker(labels: Labels, staged: Staged): (run: Run) => Portion | undefined {
     const texts = [...labels].map(([key, value]) => labelText(key, value));
     const met = new Map<LabelPeers, boolean>();
     const isMet = ({ draft: { subject } }: Clauses): boolean => {
@@ -96,8 +102,9 @@ export class SubjectCompiler {
     return (run) => {
       const selecting = run.candidates(texts).filter(isMet);
       if (selecting.length === 0) return undefined;
-      const enforced = enforcedFor(labels, selecting);
-      return this.#portions.of(enforced === selecting ? selecting : [...selecting, "enforced", ...enforced], () => portionOf(selecting, enforced));
+      const [enforced, watched] = [enforcedFor(labels, selecting), watchedOf(selecting, staged)];
+      const differing = [enforced, watched].flatMap((some) => (some === selecting ? [""] : ["only", ...some]));
+      return this.#portions.of([...selecting, ...differing], () => portionOf(selecting, enforced, watched));
     };
   }
 
@@ -128,4 +135,13 @@ function haveSameClauses(a: Composition["portions"], b: Composition["portions"])
   while (behind < most - before && ones.at(-1 - behind) === others.at(-1 - behind)) behind++;
   const [one = [], other = []] = [ones, others].map((portions) => portions.slice(before, portions.length - behind).flatMap(({ clauses }) => clauses));
   return one.length === other.length && one.every((clauses, at) => clauses === other[at]);
+}
+
+function union(one: Staged, other: Staged): Staged {
+  if (other.size === 0) return one;
+  return one.size === 0 ? other : new Set([...one, ...other]);
+}
+
+function areEqual(one: Staged, other: Staged): boolean {
+  return one === other || (one.size === other.size && [...one].every((name) => other.has(name)));
 }

@@ -19,7 +19,7 @@ export interface NamedRuleSet {
 
 /** What one identity must obey, with the words of its rules. */
 export interface CompiledSubject extends NamedRuleSet {
-  /** What would hold if the policies that only watch were enforced too; undefined: none does. */
+  /** What would hold if the policies that only watch were enforced too, or in the place of those that they stage; undefined: none does. */
   readonly audit: NamedRuleSet | undefined;
   readonly selectors: ReadonlyMap<SelectorId, PeerSelector>;
   readonly names: ReadonlyMap<RuleId, RuleName>;
@@ -32,16 +32,41 @@ export interface CompiledSubject extends NamedRuleSet {
 /** What some policies mean for an identity that they select. */
 export interface Portion {
   readonly clauses: readonly Clauses[];
-  readonly all: Sides;
-  /** Without those that only watch; `all` itself when none does. */
+  /** With those that only watch, without those in whose place one of these does. */
+  readonly watched: Sides;
+  /** Without those that only watch; `watched` itself when they are the same. */
   readonly enforced: Sides;
   readonly idle: readonly NamedRule[];
 }
 
-/** @param enforced `selecting` itself, or those of them that do not only watch */
-export function portionOf(selecting: readonly Clauses[], enforced: readonly Clauses[]): Portion {
-  const all = sidesOf(selecting);
-  return { clauses: selecting, all, enforced: enforced === selecting ? all : sidesOf(enforced), idle: selecting.flatMap(({ idle }) => idle) };
+/**
+ * @param enforced `selecting` itself, or those of them that do not only watch
+ * @param watched `selecting` itself, or those of them in whose place no other watches
+ */
+export function portionOf(selecting: readonly Clauses[], enforced: readonly Clauses[], watched: readonly Clauses[]): Portion {
+  const sides = sidesOf(watched);
+  return { clauses: selecting, watched: sides, enforced: enforced === watched ? sides : sidesOf(enforced), idle: selecting.flatMap(({ idle }) => idle) };
+}
+
+/** The policies in whose place others watch, whomever these select. */
+export type Staged = ReadonlySet<string>;
+
+export const NONE_STAGED: Staged = new Set();
+
+/** Of a draft that watches in the place of another: that one's name among all policies. */
+export function stagedBy({ ref, stages }: PolicyDraft): readonly string[] {
+  return stages === undefined ? [] : [stagingKey({ ...ref, name: stages })];
+}
+
+function stagingKey({ kind, namespace, name }: Pick<PolicyRef, "kind" | "namespace" | "name">): string {
+  return `${kind}/${namespace}/${name}`;
+}
+
+/** The same array when none of them is replaced. */
+export function watchedOf(selecting: readonly Clauses[], staged: Staged): readonly Clauses[] {
+  if (staged.size === 0) return selecting;
+  const watched = selecting.filter(({ draft: { ref } }) => !staged.has(stagingKey(ref)));
+  return watched.length === selecting.length ? selecting : watched;
 }
 
 /** Without those that only watch a subject with these labels; the same array when none does. */
@@ -57,7 +82,8 @@ function sidesOf(clauses: readonly Clauses[]): Sides {
 export function compileSubject(labels: Labels, drafts: readonly PolicyDraft[], numbers: RuleNumbers = plainNumbers): CompiledSubject {
   const ordered = drafts.toSorted((a, b) => (a.ref.uid === b.ref.uid ? 0 : a.ref.uid < b.ref.uid ? -1 : 1));
   const selecting = ordered.filter(({ subject }) => selects(subject, labels)).map((draft) => clausesOf(draft, numbers));
-  return composeSubject([portionOf(selecting, enforcedFor(labels, selecting))], numbers);
+  const staged = new Set(drafts.flatMap(stagedBy));
+  return composeSubject([portionOf(selecting, enforcedFor(labels, selecting), watchedOf(selecting, staged))], numbers);
 }
 
 /**
@@ -77,7 +103,7 @@ export function composeSubject(portions: readonly Portion[], numbers: RuleNumber
     return { id: ruleSetId(ruleSet, ingress.digests + egress.digests), ruleSet };
   };
   const enforced = compose(portions.map((portion) => portion.enforced));
-  const audit = portions.every((portion) => portion.enforced === portion.all) ? undefined : compose(portions.map(({ all }) => all));
+  const audit = portions.every((portion) => portion.enforced === portion.watched) ? undefined : compose(portions.map(({ watched }) => watched));
   for (const { idle } of portions) names.add(idle);
   const policies = new Map<string, number>();
   for (const { clauses } of portions) for (const { draft } of clauses) policies.set(draft.ref.uid, draft.ref.generation);

@@ -43,6 +43,8 @@ export interface Known {
 /** `audit`: it passes, and policies that only watch would drop it. */
 export interface Judged extends Omit<Judgement, "verdict"> {
   readonly verdict: Judgement["verdict"] | "audit";
+  /** Of what is dropped: by which rule it would pass if those that only watch were enforced; absent: by none. */
+  readonly pending?: Judgement;
   readonly subject: Subject;
   readonly known: Known;
 }
@@ -134,8 +136,9 @@ export class Engine {
     const known = this.know(workload, other);
     const question = { direction, peer: known.identity, scope: known.scope, address: known.address, ports: known.ports, protocol, port };
     const judged = judge(subject.expanded, question);
-    const watched = judged.verdict === "deny" || subject.audit === undefined ? undefined : judge(subject.audit, question);
-    return watched?.verdict === "deny" ? { ...watched, verdict: "audit", subject, known } : { ...judged, subject, known };
+    const watched = subject.audit === undefined ? judged : judge(subject.audit, question);
+    if (judged.verdict === watched.verdict) return { ...judged, subject, known };
+    return watched.verdict === "deny" ? { ...watched, verdict: "audit", subject, known } : { ...judged, pending: watched, subject, known };
   }
 
   /** Whom the node of `workload` takes the other side for. */

@@ -38,6 +38,8 @@ export interface SideAnswer {
   readonly verdict: "allowed" | "denied" | "audited";
   readonly because: "rule" | "default-deny" | "unknown-peer" | "nothing-enforced" | "own-node" | "same-pod" | "same-node" | "no-pod";
   readonly rule?: RuleWords;
+  /** Of what is denied: it would pass if the policies that only watch were enforced, by this rule; without one as nothing would close the direction. */
+  readonly pending?: { readonly rule?: RuleWords };
   /** The rule of the administrator's tier that handed over to the policies. */
   readonly passedBy?: RuleWords;
   /** Other rules with the same say. */
@@ -94,7 +96,7 @@ function sideAnswer(options: ExplainOptions, direction: Direction, own: Party, o
   const misses = missesOf(draftsOf(options, workload), { direction, subject: workload.labels, peer: judged.known, port, names: (direction === "ingress" ? workload : workloadOf(other))?.ports ?? [] });
   return {
     ...empty, verdict,
-    ...reasonOf(world, judged, name),
+    ...reasonOf(world, judged, name), ...pendingOf(world, judged),
     also: name?.kind === "rule" ? alsoOf(world, misses, name) : [],
     near: nearOf(world, misses, judged),
   };
@@ -104,6 +106,12 @@ function sideAnswer(options: ExplainOptions, direction: Direction, own: Party, o
 function decidingRule({ rule, subject: { names } }: Judged): RuleName | undefined {
   const name = names.get(rule);
   return name === undefined || isOpen(name) ? undefined : name;
+}
+
+function pendingOf(world: World, { pending, subject }: Judged): Pick<SideAnswer, "pending"> {
+  if (pending === undefined) return {};
+  const name = subject.names.get(pending.rule);
+  return { pending: name === undefined || isOpen(name) ? {} : { rule: ruleWords(world, name) } };
 }
 
 function reasonOf(world: World, { by, passedBy, subject: { names } }: Judged, name: RuleName | undefined): Pick<SideAnswer, "because" | "rule" | "passedBy"> {

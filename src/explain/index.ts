@@ -17,7 +17,7 @@ export type { Engines, PairChange, Simulation } from "./simulate.ts";
 export { simulateFlows } from "./flows.ts";
 export type { AskedFlow, FlowChange, FlowSimulation } from "./flows.ts";
 export { simulationText } from "./simulation-text.ts";
-export { denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings } from "./warnings.ts";
+export { denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings, stagingWarnings } from "./warnings.ts";
 export type { Denials } from "./shadows.ts";
 export type { Warning } from "./warnings.ts";
 export { POLICY_KINDS, worldOf, withPolicies } from "./world.ts";

@@ -79,8 +79,9 @@ function asksOf({ requirements }: LabelPeers): readonly string[] {
   return requirements.map(canonicalJson);
 }
 
-/** A denial that only watches takes nothing back from what is enforced. In one namespace what says nothing is as its like. */
-function takesBack(denying: PolicyDraft, { ref, enforcement }: PolicyDraft): boolean {
+/** A denial that only watches takes nothing back from what is enforced. In one namespace what says nothing is as its like. What is staged takes nothing back from its edit. */
+function takesBack(denying: PolicyDraft, { ref, enforcement, stages }: PolicyDraft): boolean {
+  if (stages === denying.ref.name && denying.ref.kind === ref.kind) return false;
   const word = denying.enforcement ?? (denying.ref.namespace === ref.namespace ? undefined : (denying.otherwise ?? "Enforce"));
   return word === "Enforce" || word === enforcement;
 }

@@ -11,9 +11,10 @@ function sideLines(direction: string, side: SideAnswer): readonly string[] {
   const words = side.verdict === "audited" ? "allowed, as policies only watch that would drop it" : side.verdict;
   const passed = side.passedBy === undefined ? "" : `; passed on by ${ruleText(side.passedBy)}`;
   const head = `  ${direction} of ${side.subject}: ${words}, ${reason(side)}${passed}`;
+  const pending = side.pending === undefined ? [] : [`    pending: allowed ${side.pending.rule === undefined ? "" : `by ${ruleText(side.pending.rule)} `}if the policies that only watch were enforced`];
   const also = side.also.map((rule) => `    also by ${ruleText(rule)}`);
   const near = side.near.flatMap(({ rule, verdict, missed }) => [`    close: ${ruleText(rule)} would ${verdict} it, but`, ...missed.map((text) => `      ${text}`)]);
-  return [head, ...also, ...near];
+  return [head, ...pending, ...also, ...near];
 }
 
 function reason({ because, rule }: SideAnswer): string {

@@ -15,7 +15,7 @@ import type { Shadow } from "./shadows.ts";
 
 export interface Warning {
   /** One word for programs. */
-  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared" | "FailsafeHolds" | "NamesNotLearned";
+  readonly reason: "SelectsNothing" | "UnreachableRule" | "ShadowedByDeny" | "AddressNotIdentity" | "NotCompared" | "FailsafeHolds" | "NamesNotLearned" | "StagesNothing";
   /** In the policy. */
   readonly path: string;
   readonly message: string;
@@ -137,4 +137,18 @@ function ownAddresses(draft: PolicyDraft, { pods, nodes }: ClusterAddresses): re
     const ofNode = selector.scopes.includes("nodes") ? undefined : within(nodes);
     return ofNode === undefined ? [] : [{ reason: "AddressNotIdentity", path, message: `${ofNode.cidr} is a node's, and blocks of addresses mean the outside alone: name the entity, such as host, remote-node or kube-apiserver` }];
   });
+}
+
+/** Who is staged by name and is not there: the policy then watches beside all others. `others` are those of its namespace. */
+export function stagingWarnings(row: PolicyRow, others: readonly PolicyRow[], options?: PolicyOptions): readonly Warning[] {
+  return draftPolicy(row, options).flatMap(({ path, stages }): Warning[] => {
+    if (stages === undefined || others.some(({ kind, name }) => kind === row.kind && name === stages)) return [];
+    return [{ reason: "StagesNothing", path: `${path}.stages`, message: `there is no ${row.kind} ${stages}: it watches beside all others` }];
+  });
+}
+
+/** Names of the policies in whose place this one watches. */
+export function stagedNames(row: PolicyRow): readonly string[] {
+  if (row.kind === "NetworkPolicy" || row.kind === "ClusterNetworkPolicy") return [];
+  return [row.spec, ...(row.specs ?? [])].flatMap((spec) => spec?.stages ?? []);
 }

@@ -7,7 +7,8 @@
  *   namespaces ─────┤                             CiliumIdentity ──────┘
  *   policies ───────┘ (churning labels that they name)
  */
-import { NamedKeys, draftPolicy, selectorId, selects, selectsHosts } from "../compile/index.ts";
+import { NamedKeys, draftPolicy, hostSubject, selectorId, selects, selectsHosts, subjectSelector } from "../compile/index.ts";
+import type { LabelPeers, PolicyDraft } from "../compile/index.ts";
 import { IdentityTable, NAMESPACE_LABEL, NAMESPACE_LABELS_PREFIX, hostLabels, labelsKey, sortedLabels, withNamed } from "../model/index.ts";
 import type { Labels, PolicyRow } from "../model/index.ts";
 import { LabelIndex } from "./label-index.ts";
@@ -103,7 +104,7 @@ export class Cluster {
   /** An enforced policy came, went or is another now: nodes that either version selects, or pods of which, change. */
   policyChanged(previous: PolicyRow | undefined, current: PolicyRow | undefined): void {
     for (const [name, before] of this.#named.policyChanged(previous, current)) this.#regroup(name, before);
-    const subjects = [previous, current].flatMap((row) => (row === undefined ? [] : draftPolicy(row).map(({ subject }) => subject)));
+    const subjects = [previous, current].flatMap((row) => (row === undefined ? [] : draftPolicy(row).flatMap(concerned)));
     for (const subject of new Map(subjects.map((each) => [selectorId(each), each])).values()) {
       for (const { full, nodes } of this.#groupsByLabel.candidates(subject)) {
         if (full !== undefined && selects(subject, full)) for (const node of nodes.keys()) this.#listener.nodeChanged(node);
@@ -203,6 +204,12 @@ export class Cluster {
     for (const changed of [before, key]) if (changed !== undefined) this.#listener.identityChanged(changed);
     for (const node of group.nodes.keys()) this.#listener.nodeChanged(node);
   }
+}
+
+/** Whose rules change with the draft: whom it selects, and of one that watches in another's place whom that one may select. */
+function concerned({ ref: { namespace }, subject, stages }: PolicyDraft): readonly LabelPeers[] {
+  if (stages === undefined) return [subject];
+  return namespace === "" ? [subjectSelector({}, namespace), hostSubject({})] : [subjectSelector({}, namespace)];
 }
 
 function add<T>(index: Map<string, Set<T>>, key: string, value: T): void {

@@ -4,7 +4,7 @@
  * is looked at again.
  */
 import type { PolicyOptions } from "../compile/index.ts";
-import { denialsOf, distinct, policyWarnings, shadowWarnings } from "../explain/warnings.ts";
+import { denialsOf, distinct, policyWarnings, shadowWarnings, stagedNames, stagingWarnings } from "../explain/warnings.ts";
 import type { ClusterAddresses, Warning } from "../explain/warnings.ts";
 import type { Denials } from "../explain/shadows.ts";
 import { CidrSet } from "../lib/cidr-set.ts";
@@ -20,7 +20,7 @@ export interface PolicyWarningsOptions {
   readonly onDenials: (namespace: string) => void;
 }
 
-/** Those of one namespace that deny. */
+/** Those of one namespace that deny, and those that stage others or are staged: what depends on which of them there are. */
 interface Denying {
   readonly all: readonly PolicyRow[];
   readonly rows: readonly PolicyRow[];
@@ -65,7 +65,7 @@ export class PolicyWarnings {
     if (known !== undefined && known.addresses === this.#addresses && known.denials.every((one, index) => one === denials[index])) return known.warnings;
     const { policyOptions, policies } = this.#options;
     const limit = Math.min(MOST_FOR_ONE, Math.ceil(COMPARISONS / (policies().get(policy.namespace)?.length ?? 1)));
-    const warnings = distinct([...policyWarnings(policy, this.#addresses, policyOptions), ...shadowWarnings(policy, denials, policyOptions, limit)]);
+    const warnings = distinct([...policyWarnings(policy, this.#addresses, policyOptions), ...shadowWarnings(policy, denials, policyOptions, limit), ...stagingWarnings(policy, policies().get(policy.namespace) ?? NONE, policyOptions)]);
     this.#found.set(policy, { addresses: this.#addresses, denials, warnings });
     return warnings;
   }
@@ -75,7 +75,8 @@ export class PolicyWarnings {
     const all = this.#options.policies().get(namespace) ?? NONE;
     const known = this.#denying.get(namespace);
     if (known?.all === all) return known.denials;
-    const rows = all.filter(denies);
+    const staged = new Set(all.flatMap(stagedNames));
+    const rows = all.filter((row) => denies(row) || staged.has(row.name) || stagedNames(row).length > 0);
     const isSame = known !== undefined && known.rows.length === rows.length && known.rows.every((row, index) => row === rows[index]);
     const denials = isSame ? known.denials : denialsOf(rows, this.#options.policyOptions);
     this.#denying.set(namespace, { all, rows, denials });

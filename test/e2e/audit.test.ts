@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { PacketEvent } from "../../src/hubble/event.ts";
-import { apply, get, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
+import { apply, command, get, kubectl, namespace, readyCluster, waitFor } from "./harness/cluster.ts";
 import { createPods, type Pod } from "./harness/pods.ts";
 import { conditionOf, enforce, monitor, policy, remove, settled, waitCondition, type PolicyObject } from "./harness/policy.ts";
 
@@ -70,6 +70,23 @@ test("a policy that only watches: everything passes, what it would drop is told;
   await heardFrom(friend);
   await notHeardFrom(stranger);
   await remove(ns.name, "watched");
+  await settled();
+});
+
+test("an edit of a policy in force: it stays in force as it is, what the edit would drop is told, and explain says both", { timeout: 400_000 }, async () => {
+  const ingress = (...apps: readonly string[]): object => ({ endpointSelector: { matchLabels: { app: "api" } }, ingress: [{ fromEndpoints: apps.map((app) => ({ matchLabels: { app } })) }] });
+  await enforce(ns.name, policy("api", ingress("friend")));
+  await apply(policy("api-edit", { ...ingress("stranger"), enforcement: "Audit", stages: "api" }), "-n", ns.name);
+  await waitCondition(ns.name, "api-edit", "Ready", "True", PATIENT);
+  await heardFrom(friend);
+  await notHeardFrom(stranger);
+  const event = await toldOf(({ source }) => source.pod === friend.name, () => heardFrom(friend));
+  assert.deepEqual([event.verdict, event.destination.pod, event.rule?.policies], ["audit", api.name, [`${ns.name}/api-edit`]]);
+  const explained = async (from: Pod): Promise<string> => (await command(["cilium", "policy", "explain", "--from", `${ns.name}/${from.name}`, "--to", `${ns.name}/${api.name}`, "--port", "8080/TCP"])).stdout;
+  assert.match(await explained(friend), /ALLOWED\n[^]*ingress of [^\n]* allowed, as policies only watch that would drop it/);
+  assert.match(await explained(stranger), /DENIED\n[^]*pending: allowed by CiliumNetworkPolicy [^\n]*\/api-edit spec\.ingress\[0\]/);
+  await remove(ns.name, "api-edit");
+  await remove(ns.name, "api");
   await settled();
 });
 

@@ -81,6 +81,10 @@ export interface CiliumNetworkPolicy {
      */
     enforcement?: "Enforce" | "Audit";
     /**
+     * Name of a policy of this kind (and namespace) of which this one is an edit that is tried; what would be dropped is told as if this one stood in the place of that one, which stays in force as it is. Needs enforcement Audit.
+     */
+    stages?: string;
+    /**
      * What events that a rule of this policy decides carry.
      */
     log?: {
@@ -1352,6 +1356,10 @@ export interface CiliumNetworkPolicy {
      * Enforce drops what is not allowed. Audit lets it pass and tells it, with verdict audit and the rule; what such a policy allows opens nothing. Absent, as the label cilium.io/enforcement of the policy's namespace says, else as the chart's policyAuditMode does.
      */
     enforcement?: "Enforce" | "Audit";
+    /**
+     * Name of a policy of this kind (and namespace) of which this one is an edit that is tried; what would be dropped is told as if this one stood in the place of that one, which stays in force as it is. Needs enforcement Audit.
+     */
+    stages?: string;
     /**
      * What events that a rule of this policy decides carry.
      */

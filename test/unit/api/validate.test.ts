@@ -169,6 +169,13 @@ test("what contradicts itself is told with its path", () => {
   assert.match(of({ icmps: [{ fields: [{ family: "IPv6", type: "Redirect" }] }] })[0] ?? "", /is no type of message of IPv6/);
 });
 
+test("an edit that is tried only watches, and is no edit of itself", () => {
+  const of = (spec: object): string[] => validator.policy({ metadata: { name: "p", namespace: "ns" }, spec: { endpointSelector: {}, ingress: [], ...spec } }, "CiliumNetworkPolicy").map(({ path, message }) => `${path}: ${message}`);
+  assert.deepEqual(of({ stages: "api", enforcement: "Audit" }), []);
+  assert.deepEqual(of({ stages: "api" }), ["spec.stages: an edit that is tried enforces nothing: write enforcement: Audit beside it"]);
+  assert.deepEqual(of({ stages: "p", enforcement: "Audit" }), ["spec.stages: a policy is no edit of itself: write it under another name"]);
+});
+
 test("a NetworkPolicy that names no block of addresses is refused by path, any other is accepted", () => {
   const of = (spec: object): string[] => validator.policy({ metadata: { name: "p", namespace: "ns" }, spec }, "NetworkPolicy").map(({ path, message }) => `${path}: ${message}`);
   const peers = [{ podSelector: {} }, { namespaceSelector: {} }, { ipBlock: { cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] } }];

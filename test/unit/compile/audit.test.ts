@@ -30,3 +30,21 @@ test("the word of a policy's log is with each of its rules", () => {
   const { ruleSet, names } = compile(row("told", { log: { value: "ticket-7" }, ingress: [{ fromEntities: ["all"] }] }), row("other", { ingressDeny: [{ fromEntities: ["world"] }] }));
   assert.deepEqual(ruleSet.rules.map(({ id }) => names.get(id)?.log), [undefined, "ticket-7"]);
 });
+
+test("an edit that is tried is judged in the place of the policy that it stages, which stays in force", () => {
+  const inForce = row("api", { endpointSelector: {}, ingress: [{ fromEntities: ["all"] }] });
+  const edit = row("api-edit", { enforcement: "Audit", stages: "api", ingress: [{ fromEntities: ["world"] }] });
+  const beside = row("beside", { egress: [] });
+  const { ruleSet, audit, names } = compile(inForce, edit, beside);
+  const of = (set: typeof ruleSet | undefined) => [set?.ingressDefault, set?.egressDefault, ...(set?.rules.map(({ id }) => id) ?? [])].map((id) => names.get(id ?? 0)?.policies.map(({ uid }) => uid).join());
+  assert.deepEqual(of(ruleSet), ["api", "beside", "api"]);
+  assert.deepEqual(of(audit?.ruleSet), ["api-edit", "beside", "api-edit"]);
+});
+
+test("an edit that selects fewer pods opens, if it were enforced, those that it leaves out", () => {
+  const inForce = row("api", { ingress: [] });
+  const edit = row("api-edit", { endpointSelector: { matchLabels: { app: "other" } }, enforcement: "Audit", stages: "api", ingress: [] });
+  const { ruleSet, audit } = compile(inForce, edit);
+  assert.ok(ruleSet.ingressDefault !== undefined && audit !== undefined);
+  assert.equal(audit.ruleSet.ingressDefault, undefined);
+});

@@ -23,8 +23,9 @@ const selector = fc.oneof(
   fc.constant("tier").map((key) => ({ matchExpressions: [{ key, operator: "DoesNotExist" as const }] })),
   fc.constant({}),
 );
-const spec = fc.record({ endpointSelector: selector, peer: selector, direction: fc.constantFrom("ingress", "egressDeny"), watches: fc.boolean() }).map(({ endpointSelector, peer, direction, watches }): PolicySpec => ({
-  endpointSelector, ...(watches ? { enforcement: "Audit" as const } : {}), [direction]: [{ [direction === "ingress" ? "fromEndpoints" : "toEndpoints"]: [peer] }],
+const watching = fc.option(fc.record({ stages: fc.option(fc.nat(150), { nil: undefined }) }), { nil: undefined });
+const spec = fc.record({ endpointSelector: selector, peer: selector, direction: fc.constantFrom("ingress", "egressDeny"), watches: watching }).map(({ endpointSelector, peer, direction, watches }): PolicySpec => ({
+  endpointSelector, ...(watches === undefined ? {} : { enforcement: "Audit" as const }), ...(watches?.stages === undefined ? {} : { stages: `p${watches.stages}` }), [direction]: [{ [direction === "ingress" ? "fromEndpoints" : "toEndpoints"]: [peer] }],
 }));
 
 function rowOf(at: number, generation: number, given: PolicySpec): PolicyRow {

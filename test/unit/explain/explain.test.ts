@@ -250,3 +250,25 @@ test("replicas are judged once: a thousand pods of two workloads are two in a fo
     ["shop/job-0", 500, "shop/web-0", 500, ["any"], "denied"],
   ]);
 });
+
+test("an edit that is tried: what it would drop is told beside what is in force, and what it would let pass too", () => {
+  const edit = `${FILE}---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api-edit, namespace: shop}
+spec:
+  enforcement: Audit
+  stages: api
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+    toPorts:
+    - ports: [{port: "9090", protocol: TCP}]
+`;
+  const dropped = ask("shop/web", "shop/api", "8080/TCP", edit);
+  assert.deepEqual([dropped.verdict, dropped.ingress.verdict, dropped.ingress.because, dropped.ingress.rule?.policies[0]?.name], ["allowed", "audited", "default-deny", "api-edit"]);
+  const passing = ask("shop/web", "shop/api", "9090/TCP", edit);
+  assert.deepEqual([passing.verdict, passing.ingress.verdict, passing.ingress.rule?.policies[0]?.name], ["denied", "denied", "api"]);
+  assert.deepEqual([passing.ingress.pending?.rule?.policies[0]?.name, passing.ingress.pending?.rule?.path], ["api-edit", "spec.ingress[0].toPorts[0]"]);
+  assert.match(answerText(passing), /pending: allowed by CiliumNetworkPolicy shop\/api-edit spec\.ingress\[0\]\.toPorts\[0\] \(shop\.yaml:\d+\) if the policies that only watch were enforced/);
+});

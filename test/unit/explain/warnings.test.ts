@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CidrSet } from "../../../src/lib/cidr-set.ts";
-import { denialsOf, nobodyWarnings, policyWarnings, shadowWarnings } from "../../../src/explain/index.ts";
+import { denialsOf, nobodyWarnings, policyWarnings, shadowWarnings, stagingWarnings } from "../../../src/explain/index.ts";
 import type { Warning } from "../../../src/explain/index.ts";
 import { parseCidr } from "../../../src/lib/ip.ts";
 import type { PolicyRow } from "../../../src/model/index.ts";
@@ -89,4 +89,14 @@ test("rules that allow times rules that deny: the work is bounded, and it is tol
   const blocks = (first: number): string[] => Array.from({ length: 4000 }, (_, index) => `${first + (index >> 8)}.0.${index & 255}.0/24`);
   const lists = row({ endpointSelector: API, egress: [{ toCIDR: blocks(20) }], egressDeny: [{ toCIDR: blocks(60) }] });
   assert.deepEqual(told(policyWarnings(lists, ADDRESSES)), ["NotCompared spec"]);
+});
+
+test("an edit of a policy that is not there is told; what is edited takes nothing back from its edit", () => {
+  const edit = row({ endpointSelector: API, enforcement: "Audit", stages: "api", ingress: [{ fromEntities: ["world"] }] }, "edit");
+  const inForce = row({ endpointSelector: API, enforcement: "Enforce", ingressDeny: [{}] }, "api");
+  assert.deepEqual(told(stagingWarnings(edit, [edit])), ["StagesNothing spec.stages"]);
+  assert.deepEqual(told(stagingWarnings(edit, [edit, { ...inForce, kind: "NetworkPolicy" } as PolicyRow])), ["StagesNothing spec.stages"]);
+  assert.deepEqual(told(stagingWarnings(edit, [edit, inForce])), []);
+  assert.deepEqual(told(shadowWarnings(edit, [denialsOf([inForce])])), []);
+  assert.deepEqual(told(shadowWarnings(edit, [denialsOf([{ ...inForce, name: "other" } as PolicyRow])])), ["ShadowedByDeny spec.ingress[0]"]);
 });

@@ -61,12 +61,12 @@ const referring = fc.oneof(
 
 /** By name or by label; some of what they name is never there. */
 const ofGroups = fc.oneof(groupName.map((cidrGroupRef) => ({ cidrGroupRef })), fc.constantFrom("0", "1").map((size) => ({ cidrGroupSelector: { matchLabels: { size } } })));
-const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, denies: fc.boolean(), egress: fc.option(fc.oneof(ofGroups.map((set) => ({ toCIDRSet: [set] })), referring), { nil: undefined }), gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, denies, egress, gone }): Change => {
+const policy = fc.record({ kind, key: fc.constantFrom("r", "s"), namespace, app, peer: app, hash, denies: fc.boolean(), stages: fc.option(fc.constantFrom("r", "s"), { nil: undefined, freq: 3 }), egress: fc.option(fc.oneof(ofGroups.map((set) => ({ toCIDRSet: [set] })), referring), { nil: undefined }), gone: fc.boolean() }).map(({ kind: of, key, namespace: ns, app: name, peer, hash: named, denies, stages, egress, gone }): Change => {
   const isNative = of === "NetworkPolicy";
   const labels = (value: string) => ({ matchLabels: { app: value, ...hashLabels(named) } });
   const spec = isNative
     ? { podSelector: labels(name), ingress: [{ from: [{ podSelector: labels(peer) }] }] }
-    : { endpointSelector: labels(name), [denies ? "ingressDeny" : "ingress"]: [{ fromEndpoints: [labels(peer)] }], ...(egress === undefined ? {} : { [denies ? "egress" : "egressDeny"]: [egress] }) };
+    : { endpointSelector: labels(name), ...(stages === undefined || stages === key ? {} : { enforcement: "Audit", stages }), [denies ? "ingressDeny" : "ingress"]: [{ fromEndpoints: [labels(peer)] }], ...(egress === undefined ? {} : { [denies ? "egress" : "egressDeny"]: [egress] }) };
   const isWide = of === "CiliumClusterwideNetworkPolicy";
   const metadata = { name: key, uid: `uid-${of}-${isWide ? "" : ns}-${key}`, generation: 1, ...(isWide ? {} : { namespace: ns }) };
   return { table: "policies", kind: of, key: isWide ? key : `${ns}/${key}`, value: gone ? undefined : ({ metadata, spec } as PolicyObject) };
