@@ -93,7 +93,7 @@ test("rules that allow times rules that deny: the work is bounded, and it is tol
 
 test("an edit of a policy that is not there is told; what is edited takes nothing back from its edit", () => {
   const edit = row({ endpointSelector: API, enforcement: "Audit", stages: "api", ingress: [{ fromEntities: ["world"] }] }, "edit");
-  const inForce = row({ endpointSelector: API, enforcement: "Enforce", ingressDeny: [{}] }, "api");
+  const inForce = row({ endpointSelector: API, enforcement: "Enforce", ingressDeny: [{ fromEntities: ["world"] }] }, "api");
   assert.deepEqual(told(stagingWarnings(edit, [edit])), ["StagesNothing spec.stages"]);
   assert.deepEqual(told(stagingWarnings(edit, [edit, { ...inForce, kind: "NetworkPolicy" } as PolicyRow])), ["StagesNothing spec.stages"]);
   assert.deepEqual(told(stagingWarnings(edit, [edit, inForce])), []);
