@@ -22,10 +22,12 @@ static __always_inline int track(struct __sk_buff *skb, struct packet *p, const 
 	__u32 is_pods_flow;
 	int step;
 
+	if (is_pods && state && !(p->flags & PACKET_REPLY)) /* it had the same ends past the stack before */
+		state->flags |= CT_VIA_STACK;
 	if (!is_pods) {
 		if (p->local_process && p->from.identity == IDENTITY_HOST)
 			host_side(&p->from, known);
-		prepare_host_flow(skb, p, state);
+		prepare_host_flow(p, state);
 	}
 	is_pods_flow = !(*(volatile __u32 *)&p->flags & PACKET_HOST_FLOW);
 	step = track_flow(skb, p, state, is_pods_flow * CT_VIA_STACK);

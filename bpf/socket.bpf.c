@@ -26,6 +26,7 @@
 #include "lib/events.h"
 #include "lib/identity.h"
 #include "lib/policy.h"
+#include "lib/opening.h"
 #include "lib/conntrack.h"
 
 #define AF_INET 2

@@ -84,37 +84,6 @@ struct bpf_sock {
 	__s32 rx_queue_mapping;
 };
 
-/* bpf_skc_lookup_tcp: the source is the other side's */
-struct bpf_sock_tuple {
-	union {
-		struct {
-			__be32 saddr;
-			__be32 daddr;
-			__be16 sport;
-			__be16 dport;
-		} ipv4;
-		struct {
-			__be32 saddr[4];
-			__be32 daddr[4];
-			__be16 sport;
-			__be16 dport;
-		} ipv6;
-	};
-};
-
-#define BPF_F_CURRENT_NETNS (-1L)
-
-/* bpf_sock.state */
-enum {
-	BPF_TCP_ESTABLISHED = 1,
-	BPF_TCP_FIN_WAIT1 = 4,
-	BPF_TCP_FIN_WAIT2 = 5,
-	BPF_TCP_TIME_WAIT = 6,
-	BPF_TCP_CLOSE_WAIT = 8,
-	BPF_TCP_LAST_ACK = 9,
-	BPF_TCP_CLOSING = 11,
-};
-
 /* sk_lookup programs: what they are asked about, as far as Linux 5.10 has it, and what they answer */
 struct bpf_sk_lookup {
 	union {

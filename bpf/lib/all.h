@@ -14,6 +14,7 @@
 #include "events.h"
 #include "identity.h"
 #include "policy.h"
+#include "opening.h"
 #include "conntrack.h"
 #include "neighbour.h"
 #include "encap.h"

@@ -34,12 +34,6 @@ static __always_inline void make_flow_key(struct packet *p)
 
 #define CT_ENDED (CT_FIN_OPENER | CT_FIN_RESPONDER | CT_CLOSING) /* or half ended */
 
-/* TCP, and SCTP, whose chunks parse_transport tells as TCP's flags. */
-static __always_inline int has_connections(__u8 protocol)
-{
-	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_SCTP;
-}
-
 /* The flags with what the packet says of its connection's end. PACKET_REPLY tells whose FIN it is. */
 static __always_inline __u32 note_end(const struct packet *p, __u32 flags)
 {
@@ -83,31 +77,6 @@ static __always_inline __u32 flow_lifetime(const struct packet *p, __u32 flags)
 	if (is_icmp(p->flow_protocol))
 		return config_timeout_icmp;
 	return is_confirmed(flags) ? config_timeout_udp_stream : config_timeout_udp;
-}
-
-/* The packet says by itself that it opens a flow. */
-static __always_inline int is_opening(const struct packet *p)
-{
-	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
-		return 0;
-	return has_connections(p->protocol) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
-
-/* The packet says by itself that its destination opened the flow. */
-static __always_inline int is_answer(const struct packet *p)
-{
-	if (p->flags & PACKET_ANSWER)
-		return 1;
-	if (p->flags & (PACKET_LATER_FRAGMENT | PACKET_ICMP_ERROR))
-		return 0;
-	return is_icmp(p->protocol) && icmp_request(p->protocol, p->icmp_type) &&
-	       p->icmp_type != icmp_request(p->protocol, p->icmp_type);
-}
-
-/* A segment from the middle of a connection: which side opened it cannot be seen. */
-static __always_inline int is_midstream(const struct packet *p)
-{
-	return has_connections(p->flow_protocol) && !is_opening(p);
 }
 
 /* While flows move to another layout, one that is not here yet is the former program's, which does not return.
@@ -282,12 +251,21 @@ static __always_inline int judge_both_ends(CONTEXT *context, struct packet *p, i
 	return GO_ON;
 }
 
+/* Both sides are in it: no handshake that begins another, and no question that nobody has answered. */
+static __always_inline int is_under_way(const struct packet *p, const struct flow_state *state)
+{
+	if (has_connections(p->flow_protocol))
+		return !is_opening(p);
+	return (state->flags & CT_REPLIED) || (p->flags & PACKET_REPLY);
+}
+
 /* A pod of this node must be the same one under the same generation (addresses are used again). The other
  * side's identity is compared in the opener's packets only: a reply shows an address, and reserved identities
  * depend on the way a packet came. There the stored one holds. */
-static __always_inline int is_same_side(struct packet *p, struct side *side, __u32 identity, __u32 generation)
+static __always_inline int is_same_side(struct packet *p, struct side *side, __u32 identity, __u32 generation, int is_session)
 {
-	if (!side->endpoint && !generation) /* the node's, from before it had rules: they do not judge it */
+	/* The node's, from before it had rules: they do not judge it. */
+	if (!side->endpoint && !generation && is_session)
 		side->subject = side->generation = 0;
 	if (side->endpoint || side->subject)
 		return side->identity == identity && side->generation == generation;
@@ -317,9 +295,10 @@ static __always_inline int is_current(struct packet *p, const struct flow_state 
 {
 	struct side *opener = p->flags & PACKET_REPLY ? &p->to : &p->from;
 	struct side *responder = p->flags & PACKET_REPLY ? &p->from : &p->to;
-	int same = is_same_side(p, opener, state->source_identity, state->source_generation);
+	int is_session = is_under_way(p, state);
+	int same = is_same_side(p, opener, state->source_identity, state->source_generation, is_session);
 
-	return is_same_side(p, responder, state->destination_identity, state->destination_generation) && same &&
+	return is_same_side(p, responder, state->destination_identity, state->destination_generation, is_session) && same &&
 	       !(state->flags & CT_REVOKED);
 }
 
@@ -338,7 +317,7 @@ struct decision {
 static __always_inline int judge_orientations(CONTEXT *context, struct packet *p, int is_known)
 {
 	int reply = is_known ? !!(p->flags & PACKET_REPLY) : is_answer(p);
-	int attempts = !is_known && !reply && is_midstream(p) ? 2 : 1;
+	int attempts = !is_known && !reply && (is_midstream(p) || (p->flags & PACKET_MAY_ANSWER)) ? 2 : 1;
 	struct decision first = {};
 	int step, refused = GO_ON;
 
@@ -380,7 +359,7 @@ static __always_inline int track_flow(CONTEXT *context, struct packet *p, struct
 		return p->from.identity == IDENTITY_HOST ? GO_ON : -DROP_POLICY_DENIED;
 	step = judge_orientations(context, p, !!state);
 	if (step) {
-		if (state)
+		if (state && !is_opening(p)) /* whoever forges one ends no connection */
 			revoke_flow(p, state);
 		return step;
 	}

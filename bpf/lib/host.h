@@ -8,57 +8,6 @@
 #ifndef CILIUM_HOST_H
 #define CILIUM_HOST_H
 
-/* The state of a TCP connection whose handshake is done. */
-static __always_inline int is_connected(__u32 state)
-{
-	return state == BPF_TCP_ESTABLISHED || state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_FIN_WAIT2 ||
-	       state == BPF_TCP_TIME_WAIT || state == BPF_TCP_CLOSE_WAIT || state == BPF_TCP_LAST_ACK ||
-	       state == BPF_TCP_CLOSING;
-}
-
-/* Does the segment that came in belong to a connection of this node's? */
-static __always_inline int finds_connection(struct __sk_buff *skb, const struct packet *p)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	__u32 state;
-
-	if (p->flags & PACKET_IPV6) {
-		__builtin_memcpy(tuple.ipv6.saddr, &p->source, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, &p->destination, 16);
-		tuple.ipv6.sport = p->source_port_be;
-		tuple.ipv6.dport = p->destination_port_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = ((const __u32 *)&p->source)[3];
-		tuple.ipv4.daddr = ((const __u32 *)&p->destination)[3];
-		tuple.ipv4.sport = p->source_port_be;
-		tuple.ipv4.dport = p->destination_port_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!sk)
-		return 0;
-	state = sk->state;
-	bpf_sk_release(sk);
-	return is_connected(state);
-}
-
-/*
- * A segment without a flow whose connection this node has open: its handshake passed, before the node had rules. No
- * denied handshake opens a socket.
- */
-static __always_inline int is_open_already(struct __sk_buff *skb, const struct packet *p)
-{
-	struct bpf_sock *sk;
-
-	if (p->protocol != PROTOCOL_TCP || (p->flags & PACKET_LATER_FRAGMENT) || !is_midstream(p))
-		return 0;
-	if (p->direction == DIRECTION_INGRESS)
-		return finds_connection(skb, p);
-	sk = skb->sk;
-	return sk && is_connected(sk->state);
-}
-
 /* The header behind which the parser did not look is no transport protocol's: what it hides nobody knows. */
 static __always_inline int is_extension(__u8 protocol)
 {
@@ -93,19 +42,29 @@ static __always_inline int check_host_packet(struct packet *p, int parsed, const
 	return GO_ON;
 }
 
-/* p->from and p->to are known, one of them is this node. `state` comes from find_flow(ZONE_JUDGED). */
-static __always_inline void prepare_host_flow(struct __sk_buff *skb, struct packet *p, const struct flow_state *state)
+/* Others have opened more to the node than is remembered of them (QUOTA_HOST). */
+static __always_inline int is_quota_spent(const struct packet *p)
+{
+	__u32 slot = QUOTA_HOST;
+	struct quota *quota = bpf_map_lookup_elem(&quotas, &slot);
+
+	return quota && quota->paid_ns > p->now_ns + TIMEOUT_TCP_OPENING * NS_PER_SECOND;
+}
+
+/*
+ * p->from and p->to are known, one of them is this node. `state` comes from find_flow(ZONE_JUDGED). What the node sends
+ * without a flow, while the quota is spent, may answer what was not remembered: it passes as well where its destination may ask.
+ */
+static __always_inline void prepare_host_flow(struct packet *p, const struct flow_state *state)
 {
 	p->flags |= PACKET_HOST_FLOW;
-	if (state || !is_open_already(skb, p))
-		return;
-	p->from.subject = p->from.generation = 0;
-	p->to.subject = p->to.generation = 0;
+	if (!state && p->direction == DIRECTION_EGRESS && p->from.subject && p->protocol == PROTOCOL_UDP && is_quota_spent(p))
+		p->flags |= PACKET_MAY_ANSWER;
 }
 
 static __always_inline int track_host_flow(struct __sk_buff *skb, struct packet *p, struct flow_state *state)
 {
-	prepare_host_flow(skb, p, state);
+	prepare_host_flow(p, state);
 	return pass_unremembered(track_flow(skb, p, state, 0));
 }
 
@@ -143,7 +102,7 @@ static __always_inline int send_from_host(struct __sk_buff *skb, struct packet *
 
 	if (!is_own || is_multicast(&p->destination) || is_broadcast(&p->destination))
 		return DONE_OK;
-	if (!skb->ingress_ifindex && !mark_origin(skb))
+	if (is_from_process(skb))
 		host_side(&p->from, known);
 	step = check_host_packet(p, parsed, &p->destination, p->from.subject);
 	return step ? step : track_host_flow(skb, p, find_flow(skb, p, ZONE_JUDGED)) ?: DONE_OK;

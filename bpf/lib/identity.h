@@ -103,6 +103,17 @@ static __always_inline __u32 mark_origin(const struct __sk_buff *skb)
 	return skb->mark & MARK_MASK;
 }
 
+/*
+ * A process of this node made it: it came in on no device, and either has none of our marks or, since whoever may set a
+ * mark (CAP_NET_RAW suffices) may set ours, a socket. What is forwarded has none, also where the kernel lost its device.
+ */
+static __always_inline int is_from_process(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return !skb->ingress_ifindex && (!mark_origin(skb) || (sk && sk->family));
+}
+
 static __always_inline int is_pod_mark(const struct __sk_buff *skb)
 {
 	return mark_origin(skb) == MARK_FROM_POD || mark_origin(skb) == MARK_FROM_POD_DEFER;
@@ -154,7 +165,7 @@ static __always_inline int is_its_device(const struct peer *peer, __u32 ifindex)
 /*
  * p->from of a packet that leaves the stack.
  * - A pod, by the device it came in on.
- * - A process of this node: no device and none of our marks. It is the host under one of the node's own
+ * - A process of this node (is_from_process). It is the host under one of the node's own
  *   addresses; under another one it is whoever has that (the kernel may lose the device of a fragment that
  *   it forwards, so the address must agree).
  * - Anything else is the outside, and never this node, whatever address it has.
@@ -169,7 +180,7 @@ static __always_inline int sender_from_stack(struct __sk_buff *skb, struct packe
 		return -DROP_UNJUDGED_EXIT;
 	find_peer(p, &p->source);
 	found_sender(p);
-	if (!skb->ingress_ifindex && !mark_origin(skb))
+	if (is_from_process(skb))
 		p->local_process = 1;
 	else if (p->from.identity == IDENTITY_HOST)
 		p->from.identity = world_of(&p->source);

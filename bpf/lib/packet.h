@@ -21,6 +21,7 @@
 #define PACKET_FRAGMENT_HEADER 64u /* IPv6, also the header of an atomic fragment */
 #define PACKET_HOST_FLOW 128u /* of the node's own network namespace, or forwarded under its address: no pod pays for it */
 #define PACKET_ANSWER 256u    /* its destination opened the flow, whatever the packet says */
+#define PACKET_MAY_ANSWER 512u /* its destination may have opened the flow, as in the middle of a connection */
 
 #define NS_PER_SECOND 1000000000ull
 #define QUOTE_LENGTH 96 /* bytes of the offending packet in an ICMP error; a multiple of 4 for bpf_csum_diff */

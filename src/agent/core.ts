@@ -6,7 +6,7 @@ import { Netlink, PodVeths, Sysctl, networkNamespaceProbe, runCommand } from "..
 import type { BatchMap } from "../kernel/index.ts";
 import { parseCidr } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
-import { FlowCollector, MapApplier } from "../targets/index.ts";
+import { FlowCollector, MapApplier, rememberOpen } from "../targets/index.ts";
 import type { ApplyReport, MapName } from "../targets/index.ts";
 import { PodAdmission } from "./admission.ts";
 import type { PodAdmissionOptions } from "./admission.ts";
@@ -22,6 +22,7 @@ import { LocalState } from "./local-state.ts";
 import { MapPressure } from "./map-fill.ts";
 import type { MapFill, MapWarning } from "./map-fill.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import { readOpenTables } from "./open-tables.ts";
 import { podAddresses } from "./objects.ts";
 import { ProgramMaps } from "./program-maps.ts";
 import type { LocalNode } from "./peers.ts";
@@ -159,9 +160,12 @@ export class Core {
   }
 
   #makeApplier(): MapApplier {
-    const { network } = this.#options;
+    const { network, logger } = this.#options;
     const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, requireMap(network, name)])) as Record<MapName, BatchMap>;
-    return new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000) });
+    return new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000), rememberOpen: (isOwn) => {
+      const open = rememberOpen(requireMap(network, "flows"), readOpenTables(), isOwn);
+      logger.info("the node has its first rules: what it has open goes on", { open });
+    } });
   }
 
   #makeEnforcer(): Enforcer {

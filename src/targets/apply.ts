@@ -8,6 +8,8 @@ import { MapReconciler } from "../reconcile/reconciler.ts";
 import type { StepResult } from "../reconcile/reconciler.ts";
 import { sameFields } from "../reconcile/target.ts";
 import type { BatchMap } from "../kernel/port.ts";
+import { Identity, PEER_OWN } from "../kernel/gen/types.ts";
+import { formatAddress } from "../lib/ip.ts";
 import { HOST_IDENTITY } from "../compile/host.ts";
 import type { NodeState } from "../compile/state.ts";
 import { AdmittedPeers, isKnown } from "./admitted.ts";
@@ -34,6 +36,8 @@ export interface ApplierOptions {
   readonly nowMs: () => number;
   /** See PolicyTarget: grows between two starts of the agent by more than one per policy change. */
   readonly firstGeneration: number;
+  /** Writes what the node has open into the flows, of the addresses that are its own. */
+  readonly rememberOpen: (isOwn: (address: Uint8Array) => boolean) => void;
 }
 
 export class MapApplier implements Applier {
@@ -54,7 +58,7 @@ export class MapApplier implements Applier {
   /** Some class of named ports may be no pod's any more. */
   #isRetireDue = false;
 
-  constructor({ maps, nowMs, firstGeneration }: ApplierOptions) {
+  constructor({ maps, nowMs, firstGeneration, rememberOpen }: ApplierOptions) {
     const rows = { equal: sameFields<PeerValue>, nowMs };
     this.#endpoints = new EndpointsTarget(maps, nowMs);
     this.#ipcache = new MapReconciler(ipcacheTarget(maps.ipcache), rows);
@@ -62,7 +66,7 @@ export class MapApplier implements Applier {
     this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
     this.#expander = new Expander({ entries: maps.policy.maxEntries, blocks: maps.blocks.maxEntries });
     this.#policy = new PolicyTarget(maps, firstGeneration, nowMs);
-    this.#host = new HostTarget(maps.host, nowMs);
+    this.#host = new HostTarget(maps.host, () => rememberOpen((address) => this.#isOwn(address)), nowMs);
   }
 
   apply(desired: DesiredState): ApplyReport {
@@ -147,6 +151,12 @@ export class MapApplier implements Applier {
     const { done, error, againMs } = this.#host.put(slot);
     parts.written("host", { done, failures: error === undefined ? [] : [{ key: "the node itself", error }] });
     return againMs;
+  }
+
+  /** Of this node, by what is known of addresses now. */
+  #isOwn(address: Uint8Array): boolean {
+    const { identity, flags = 0 } = this.#peers.get(formatAddress(address)) ?? {};
+    return identity === Identity.HOST || (flags & PEER_OWN) !== 0;
   }
 
   #recover(): void {

@@ -2,8 +2,8 @@
  * How the node's own network namespace is judged: the one value of the map `host`.
  *
  * The first rules of a node find sessions that are open already. So its flows are first remembered for a moment while nobody
- * judges them, which makes those that have no handshake to show (UDP, ICMP) known, and are judged then; the programs find
- * TCP's by their sockets. Without rules the map says nothing again. What the kernel holds is taken over by the next agent.
+ * judges them, by their packets and, of those that are silent, by the tables of sockets and of netfilter's conntrack; and are
+ * judged then. Without rules the map says nothing again. What the kernel holds is taken over by the next agent.
  */
 import { HOST_TRACKED, hostCodec } from "../kernel/gen/types.ts";
 import type { Host } from "../kernel/gen/types.ts";
@@ -26,13 +26,16 @@ export interface HostStep {
 
 export class HostTarget {
   readonly #map: BpfMap;
+  readonly #rememberOpen: () => void;
   readonly #nowMs: () => number;
   /** In the kernel; undefined: not known. */
   #held: Host | undefined;
   #learningSince: number | undefined;
 
-  constructor(map: BpfMap, nowMs: () => number) {
+  /** @param rememberOpen writes what is open already into the flows. */
+  constructor(map: BpfMap, rememberOpen: () => void, nowMs: () => number) {
     this.#map = map;
+    this.#rememberOpen = rememberOpen;
     this.#nowMs = nowMs;
   }
 
@@ -56,6 +59,8 @@ export class HostTarget {
     if (held.subject === 0) {
       if (held.flags === 0) this.#learningSince = undefined;
       const done = this.#write({ subject: 0, flags: HOST_TRACKED });
+      // What opens from here on is seen by its packets.
+      if (this.#learningSince === undefined) this.#rememberOpen();
       this.#learningSince ??= this.#nowMs();
       const leftMs = this.#learningSince + LEARNING_MS - this.#nowMs();
       if (leftMs > 0) return { done, error: undefined, againMs: leftMs };

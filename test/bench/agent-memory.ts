@@ -122,7 +122,7 @@ async function main(settleMs: number, steps: readonly number[]): Promise<void> {
   const maps = Object.fromEntries((["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "blocks", "host"] as const).map((name) => [name, new CountingMap(name)])) as unknown as Record<MapName, CountingMap>;
   const objects = { identities: tables.identities.objects, nodes: tables.nodes.objects, apiServers: tables.apiServers.objects, endpoints: tables.endpoints.objects, attachments: new Map(), pods: new Map(), areApiServersKnown: () => true };
   const state = new LocalState(LOCAL, objects, reachingBy("tunnel"));
-  const enforcer = new Enforcer({ applier: new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: 1 }), state, logger, isUsable: () => tables.isUsable, isSynced: () => true, onReport: () => undefined });
+  const enforcer = new Enforcer({ applier: new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: 1, rememberOpen: () => undefined }), state, logger, isUsable: () => tables.isUsable, isSynced: () => true, onReport: () => undefined });
   const abort = new AbortController();
   await tables.start(abort.signal);
   const moved = (table: "identities" | "nodes"): void => (state.moved(table), enforcer.touch());

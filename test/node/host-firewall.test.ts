@@ -1,8 +1,9 @@
 /** The node's own network namespace under policies of nodes: real sockets of a node, and who reaches them. Needs root. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "../e2e/harness/pods.ts";
-import { Lab, PREFIX, a1, nft, underlay, underlay6 } from "./datapath/lab.ts";
+import { Lab, OUTSIDE, PREFIX, a1, nft, underlay, underlay6 } from "./datapath/lab.ts";
 
 const N1 = `${PREFIX}n1`;
 const [PORT, STREAMS] = [8080, 8090];
@@ -79,5 +80,67 @@ test("a connection through a service is cut by the rule that goes, and goes on u
     assert.ok(!(await allowed.send("cut in the pod's direction as well")));
   } finally {
     allowed.close();
+  }
+});
+
+/** The next two datagrams of the flow have been answered. */
+async function goesOn(text: string): Promise<void> {
+  const count = (): number => node.received().filter((line) => line.text.startsWith(text)).length;
+  const wanted = count() + 3;
+  for (const until = performance.now() + 60_000; count() < wanted; await sleep(50)) assert.ok(performance.now() < until, `${text} is not heard`);
+}
+
+test("the first rules cut nothing that is open, silent or not; what they forget later is judged as anything else", { timeout: 240_000 }, async () => {
+  const [silent, silent6] = [lab.connect(OUTSIDE, underlay(1), STREAMS), lab.connect(OUTSIDE, `[${underlay6(1)}]`, STREAMS)];
+  const talk = lab.site(OUTSIDE).flow("udp", underlay(1), PORT, 10, 120, "talk");
+  try {
+    for (const one of [silent, silent6]) assert.ok(await one.send("before"));
+    await goesOn("talk");
+    await lab.hostPolicy(1, "learning");
+    assert.ok(await lab.node(1).ask<number>({ do: "remember", own: [underlay(1), underlay6(1)] }) >= 2);
+    await goesOn("talk");
+    await lab.hostPolicy(1, { ingress: [], egress: [] });
+    const { answered } = await lab.site(OUTSIDE).ask("tcp", underlay(1), PORT, { text: "anew", timeoutMs: 2500 });
+    assert.ok(!answered && !node.received().some(({ text }) => text === "anew"), "nobody opens anything");
+    for (const one of [silent, silent6]) assert.ok(await one.send("after"));
+    await goesOn("talk");
+    const { sent, answered: heardOf } = await talk.stop();
+    assert.deepEqual([sent > 3, heardOf], [true, sent]);
+    await lab.node(1).ask({ do: "clear", map: "flows" });
+    assert.ok(!(await silent.send("forgotten")));
+    await lab.hostPolicy(1, undefined);
+    assert.ok(await silent6.send("open again"), "and nothing is judged any more once the rules are gone");
+  } finally {
+    await talk.stop();
+    silent.close();
+    silent6.close();
+  }
+});
+
+test("a process of the node that marks its packets as ours is judged all the same", { timeout: 180_000 }, async () => {
+  const outside = await lab.site(OUTSIDE).serve(PORT);
+  const tries = async (text: string): Promise<boolean> => {
+    await lab.site(N1).ask("udp", underlay(9), PORT, { text, timeoutMs: 2500 });
+    return outside.received().some((line) => line.text === text);
+  };
+  try {
+    for (const mark of ["0x300", "0x400", "0x500"]) {
+      nft(N1, `add table inet marks
+        delete table inet marks
+        table inet marks {
+          chain out {
+            type route hook output priority mangle
+            ip daddr ${underlay(9)} meta mark set ${mark}
+          }
+        }
+`);
+      await lab.hostPolicy(1, undefined);
+      assert.ok(await tries(`open ${mark}`));
+      await lab.hostPolicy(1, { egress: [] });
+      assert.ok(!(await tries(`closed ${mark}`)), mark);
+    }
+  } finally {
+    outside.close();
+    nft(N1, "add table inet marks\ndelete table inet marks\n");
   }
 });

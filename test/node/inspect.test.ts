@@ -89,7 +89,7 @@ function suite(): void {
   });
 
   it("what the agent writes is read back in words: rules with their policy, endpoints, addresses", async () => {
-    const applier = new MapApplier({ maps: Object.fromEntries(MAPS.map((name) => [name, map(name)])) as unknown as Record<MapName, LibbpfMap>, nowMs: () => performance.now(), firstGeneration: 1 });
+    const applier = new MapApplier({ maps: Object.fromEntries(MAPS.map((name) => [name, map(name)])) as unknown as Record<MapName, LibbpfMap>, nowMs: () => performance.now(), firstGeneration: 1, rememberOpen: () => undefined });
     const report = applier.apply({
       nodeState: STATE, identities: IDENTITIES, cidrs: new Map(), nodes: new Map(), synced: true,
       endpoints: new Map([["c", { id: 4, ifindex: 1, identity: 300, mtu: 1450, mac: "02:00:00:00:00:01", hostMac: "02:00:00:00:00:02", ipv4: "10.0.0.3", ipv6: "fd00::3" }]]),

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { codeOf } from "../../../src/lib/errors.ts";
 import { parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 import {
-  ENDPOINT_READY, Hook, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
+  ENDPOINT_READY, Hook, SUBJECT_EGRESS_ADMIN, SUBJECT_EGRESS_BLOCKS, SUBJECT_INGRESS_ADMIN, SUBJECT_INGRESS_BLOCKS, SUBJECT_NAMED_PORTS, Tier, PEER_DIRECT, PEER_POD_CIDR, PEER_ROUTER, PEER_TUNNEL, QUOTA_HOST, addressCodec, blockCodec, blockKeyCodec, cidrKeyCodec, endpointCodec, eventCodec, flowKeyCodec, flowStateCodec, nodeCodec, peerCodec, policyEntryCodec,
   policyKeyCodec, quotaCodec, subjectCodec,
 } from "../../../src/kernel/gen/types.ts";
 import type { Block, Endpoint, Event, FlowKey, FlowState, Peer, Subject } from "../../../src/kernel/gen/types.ts";
@@ -193,6 +193,7 @@ export class World {
       this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
     this.map("host").update(u32(0), new Uint8Array(8));
+    this.map("quotas").update(u32(QUOTA_HOST), new Uint8Array(8));
     for (const [name, key, value] of [["underlays", UNDERLAY_IFINDEX, 1], ["encryption", 0, 0]] as const) this.map(name).update(u32(key), u32(value));
     this.#events.take(10_000);
   }

@@ -11,7 +11,9 @@ import type { Event } from "../../../src/kernel/gen/types.ts";
 import { directRoutes, masqueradeSources, routerOf, tunnelRoutes, unusedRoutes } from "../../../src/agent/node-routes.ts";
 import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, kernelOptions, runCommand } from "../../../src/kernel/index.ts";
 import type { Device, HookName } from "../../../src/kernel/index.ts";
-import { parseAddress } from "../../../src/lib/ip.ts";
+import { readOpenTables } from "../../../src/agent/open-tables.ts";
+import { formatAddress, parseAddress } from "../../../src/lib/ip.ts";
+import { rememberOpen } from "../../../src/targets/index.ts";
 
 export interface NodeSpec {
   readonly mode: "tunnel" | "native";
@@ -52,6 +54,9 @@ export type Request =
   /** Another version of the programs, as a new process would load it. */
   | { readonly do: "load"; readonly spec: NodeSpec }
   | { readonly do: "maps" }
+  /** As the agent does for a node's first rules. @returns how many flows */
+  | { readonly do: "remember"; readonly own: readonly string[] }
+  | { readonly do: "clear"; readonly map: string }
   | { readonly do: "events" };
 
 const PLUGIN = join(import.meta.dirname, "../../../build/bin/cilium-cni");
@@ -84,9 +89,20 @@ class Worker {
         return undefined;
       case "maps":
         return ["interfaces", "endpoints", "ipcache", "cidrs", "nodes", "subjects", "policy", "flows"].map((name) => `${name} ${this.#port.map(name)?.valueSize} ${this.#port.map(name)?.count()}`);
+      case "remember":
+        return this.#remember(new Set(request.own));
+      case "clear":
+        for (const [key] of [...(this.#port.map(request.map)?.entries() ?? [])]) this.#port.map(request.map)?.delete(key);
+        return undefined;
       case "events":
         return this.#events?.take(10_000).map(({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }) => ({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }));
     }
+  }
+
+  #remember(own: ReadonlySet<string>): number {
+    const flows = this.#port.map("flows");
+    if (flows === undefined) throw new Error("no map flows");
+    return rememberOpen(flows, readOpenTables(), (address) => own.has(formatAddress(address)));
   }
 
   async #setUp(spec: NodeSpec): Promise<void> {

@@ -95,7 +95,7 @@ function kernel(): Kernel {
   return made;
 }
 
-const applierOf = (maps: Kernel): MapApplier => new MapApplier({ maps, nowMs: () => 0, firstGeneration: 1 });
+const applierOf = (maps: Kernel): MapApplier => new MapApplier({ maps, nowMs: () => 0, firstGeneration: 1, rememberOpen: () => undefined });
 
 function set<T>(map: Map<string, T>, key: string, value: T | undefined): void {
   if (value === undefined) map.delete(key);

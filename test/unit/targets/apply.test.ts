@@ -84,7 +84,7 @@ class Kernel {
   }
 
   applier(): MapApplier {
-    return new MapApplier({ maps: { ...this.maps, subjects: this.policy.subjects, policy: this.policy.policy, blocks: this.policy.blocks }, nowMs: () => this.now, firstGeneration: 1 });
+    return new MapApplier({ maps: { ...this.maps, subjects: this.policy.subjects, policy: this.policy.policy, blocks: this.policy.blocks }, nowMs: () => this.now, firstGeneration: 1, rememberOpen: () => undefined });
   }
 
   endpoints(): types.Endpoint[] {

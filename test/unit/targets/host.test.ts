@@ -6,12 +6,12 @@ import type { Host } from "../../../src/kernel/gen/types.ts";
 import { HostTarget, LEARNING_MS } from "../../../src/targets/host.ts";
 import { viewOf } from "../../../src/targets/map-target.ts";
 
-function make(): { readonly map: FakeMap; readonly seen: () => Host; readonly target: () => HostTarget; now: number } {
+function make(): { readonly map: FakeMap; readonly seen: () => Host; readonly target: () => HostTarget; now: number; remembered: number } {
   const map = new FakeMap({ name: "host", keySize: 4, valueSize: hostCodec.size });
   const lab = {
-    map, now: 1000,
+    map, now: 1000, remembered: 0,
     seen: () => { const value = map.lookup(new Uint8Array(4)); return value === undefined ? { subject: 0, flags: 0 } : hostCodec.decode(viewOf(value)); },
-    target: () => new HostTarget(map, () => lab.now),
+    target: () => new HostTarget(map, () => void (lab.remembered += 1), () => lab.now),
   };
   return lab;
 }
@@ -21,6 +21,7 @@ test("the first rules of a node judge when its flows are known, and not before",
   const target = lab.target();
   assert.equal(target.put(7).againMs, LEARNING_MS);
   assert.deepEqual(lab.seen(), { subject: 0, flags: HOST_TRACKED });
+  assert.equal(lab.remembered, 1, "what is open already");
   lab.now += LEARNING_MS - 1;
   assert.equal(target.put(7).againMs, 1);
   assert.equal(lab.seen().subject, 0);
@@ -28,6 +29,7 @@ test("the first rules of a node judge when its flows are known, and not before",
   assert.deepEqual(target.put(7), { done: 1, error: undefined, againMs: undefined });
   assert.deepEqual(lab.seen(), { subject: 7, flags: HOST_TRACKED });
   assert.deepEqual(target.put(8).againMs, undefined, "later rules judge at once");
+  assert.equal(lab.remembered, 1, "and take nothing for open that is no more than known to a socket");
   assert.equal(lab.seen().subject, 8);
 });
 

@@ -1,0 +1,99 @@
+/**
+ * What the node's own network namespace has open when its first rules come, as flows that no rules judge: from the tables
+ * of its TCP sockets and of netfilter's conntrack, which also knows UDP, and how the stack translates. Pure.
+ */
+import { CT_CONFIRMED, CT_FROM_LOW, CT_REPLIED, Identity, TIMEOUT_TCP_ESTABLISHED, TIMEOUT_UDP_STREAM, flowKeyCodec, flowStateCodec } from "../kernel/gen/types.ts";
+import type { BatchMap } from "../kernel/port.ts";
+import { parseAddress } from "../lib/ip.ts";
+import { viewOf } from "./map-target.ts";
+
+/** Texts of /proc/net; empty where the kernel has none. */
+export interface OpenTables {
+  /** Seconds of CLOCK_MONOTONIC. */
+  readonly now: number;
+  readonly tcp: string;
+  readonly tcp6: string;
+  readonly conntrack: string;
+}
+
+interface End {
+  readonly address: Uint8Array;
+  readonly port: number;
+}
+
+/** As it is on the wire, from who opened it. */
+export interface OpenFlow {
+  readonly protocol: number;
+  readonly opener: End;
+  readonly responder: End;
+}
+
+const [TCP, UDP] = [6, 17];
+/** Of include/net/tcp_states.h: those in which both sides were heard. */
+const CONNECTED = new Set([1, 4, 5, 8, 9, 11]);
+const LISTENS = 10;
+
+/** `0100007F:1F90`: words of the address as this machine reads them (proc(5)), which is little-endian, and the port. */
+function procEnd(text: string): End {
+  const [address = "", port = ""] = text.split(":");
+  const bytes = Buffer.from(address, "hex");
+  for (let at = 0; at + 4 <= bytes.length; at += 4) bytes.subarray(at, at + 4).reverse();
+  return { address: bytes.length === 4 ? parseAddress([...bytes].join(".")) : new Uint8Array(bytes), port: Number.parseInt(port, 16) };
+}
+
+/** Who serves on the port was asked. */
+export function openSockets(tcp: string, tcp6: string): readonly OpenFlow[] {
+  const rows = [tcp, tcp6].flatMap((text) => text.split("\n").slice(1)).flatMap((line) => {
+    const [, local, remote, state] = line.trim().split(/\s+/);
+    return local === undefined || remote === undefined || state === undefined ? [] : [{ local: procEnd(local), remote: procEnd(remote), state: Number.parseInt(state, 16) }];
+  });
+  const served = new Set(rows.flatMap(({ local, state }) => (state === LISTENS ? [local.port] : [])));
+  return rows.filter(({ state }) => CONNECTED.has(state)).map(({ local, remote }) => (served.has(local.port) ? { protocol: TCP, opener: remote, responder: local } : { protocol: TCP, opener: local, responder: remote }));
+}
+
+const CONNTRACK = /^ipv[46]\s+\d+\s+(tcp|udp)\s+(.*)$/;
+const TUPLE = /src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)/g;
+
+/** Before the stack translates and behind, where these differ. */
+export function trackedFlows(text: string): readonly OpenFlow[] {
+  return text.split("\n").flatMap((line) => {
+    const [, name, rest = ""] = CONNTRACK.exec(line) ?? [];
+    if (name === undefined || !rest.includes("[ASSURED]") || (name === "tcp" && !/ (ESTABLISHED|FIN_WAIT|CLOSE_WAIT) /.test(` ${rest} `))) return [];
+    const [sent, answered] = [...rest.matchAll(TUPLE)].map(([, src = "", dst = "", sport, dport]) => ({ from: { address: parseAddress(src), port: Number(sport) }, to: { address: parseAddress(dst), port: Number(dport) } }));
+    if (sent === undefined || answered === undefined) return [];
+    const protocol = name === "tcp" ? TCP : UDP;
+    return [{ protocol, opener: sent.from, responder: sent.to }, { protocol, opener: answered.to, responder: answered.from }];
+  });
+}
+
+/** As numerically_smaller of bpf/lib/packet.h: network order is the order of bytes. */
+function isLow({ opener, responder }: OpenFlow): boolean {
+  const order = Buffer.compare(opener.address, responder.address);
+  return order === 0 ? opener.port <= responder.port : order < 0;
+}
+
+/**
+ * Writes those that have one of the node's addresses, and that the programs do not know. Whom an address belongs to they find
+ * with the first packet.
+ */
+export function rememberOpen(flows: BatchMap, { now, tcp, tcp6, conntrack }: OpenTables, isOwn: (address: Uint8Array) => boolean): number {
+  let written = 0;
+  for (const flow of [...openSockets(tcp, tcp6), ...trackedFlows(conntrack)]) {
+    const [opens, answers] = [isOwn(flow.opener.address), isOwn(flow.responder.address)];
+    if (opens === answers) continue; // another's, or the node's with itself
+    const low = isLow(flow);
+    const [first, last] = low ? [flow.opener, flow.responder] : [flow.responder, flow.opener];
+    const key = new Uint8Array(flowKeyCodec.size);
+    flowKeyCodec.encode({ low: first.address, high: last.address, lowPort: first.port, highPort: last.port, protocol: flow.protocol, zone: 0 }, viewOf(key));
+    if (flows.lookup(key) !== undefined) continue;
+    const value = new Uint8Array(flowStateCodec.size);
+    flowStateCodec.encode({
+      expires: now + (flow.protocol === TCP ? TIMEOUT_TCP_ESTABLISHED : TIMEOUT_UDP_STREAM), flags: CT_REPLIED | CT_CONFIRMED | (low ? CT_FROM_LOW : 0),
+      sourceIdentity: opens ? Identity.HOST : Identity.UNKNOWN, destinationIdentity: answers ? Identity.HOST : Identity.UNKNOWN,
+      sourceGeneration: 0, destinationGeneration: 0, egressRule: 0, ingressRule: 0, quota: 0, moved: 0, packets: 0n, bytes: 0n,
+    }, viewOf(value));
+    flows.update(key, value);
+    written++;
+  }
+  return written;
+}
