@@ -192,8 +192,7 @@ export class World {
     for (const address of [other.ipv4, other.ipv6]) {
       this.map("nodes").update(addressKey(address), encode(nodeCodec, { address: parseAddress(other.ipv4), routerIpv4: parseAddress(other.router4), routerIpv6: parseAddress(other.router6) }));
     }
-    this.map("host").update(u32(0), new Uint8Array(8));
-    this.map("quotas").update(u32(QUOTA_HOST), new Uint8Array(8));
+    for (const [name, key] of [["host", 0], ["quotas", QUOTA_HOST]] as const) this.map(name).update(u32(key), new Uint8Array(8));
     for (const [name, key, value] of [["underlays", UNDERLAY_IFINDEX, 1], ["encryption", 0, 0]] as const) this.map(name).update(u32(key), u32(value));
     this.#events.take(10_000);
   }
