@@ -100,6 +100,8 @@ struct bpf_sk_lookup {
 	__u32 local_port; /* host order */
 };
 
+#define AF_PACKET 17
+
 enum sk_action {
 	SK_DROP = 0,
 	SK_PASS = 1,

@@ -111,7 +111,8 @@ static __always_inline int is_from_process(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	return !skb->ingress_ifindex && (!mark_origin(skb) || (sk && sk->family));
+	/* One without a number is no socket's that sends IP, but a packet socket's. */
+	return !skb->ingress_ifindex && (!mark_origin(skb) || (sk && (sk->src_port || sk->family == AF_PACKET)));
 }
 
 static __always_inline int is_pod_mark(const struct __sk_buff *skb)
