@@ -118,7 +118,7 @@ class NodeHandle {
   }
 }
 
-export interface LabOptions {
+export interface LabOptions extends Partial<Pick<NodeSpec, "udpTimeout">> {
   readonly mode?: Mode;
   /** The addresses that the nodes know each other by. */
   readonly nodes?: "ipv4" | "ipv6 alone" | "second device";
@@ -140,7 +140,7 @@ export class Lab {
   #generation = 1;
 
   readonly #mode: Mode;
-  readonly #pins: string | undefined;
+  readonly #kept: Pick<LabOptions, "pins"> & Pick<NodeSpec, "udpTimeout">;
   readonly #nodesBy: Required<LabOptions>["nodes"];
   readonly #masquerade: Pick<NodeSpec, "unmasqueraded" | "masqueradeFrom">;
   readonly #isEncrypted: boolean;
@@ -151,9 +151,9 @@ export class Lab {
   /** Of pods' links. */
   readonly linkMtu: number;
 
-  private constructor({ mode = "tunnel", pins, nodes = "ipv4", unmasqueraded = [], masqueradeFrom = [], isEncrypted = false, hasOldLinks = false }: LabOptions) {
+  private constructor({ mode = "tunnel", nodes = "ipv4", unmasqueraded = [], masqueradeFrom = [], isEncrypted = false, hasOldLinks = false, ...kept }: LabOptions) {
     this.#mode = mode;
-    this.#pins = pins;
+    this.#kept = kept;
     this.#nodesBy = nodes;
     this.#masquerade = { unmasqueraded, masqueradeFrom };
     this.#isEncrypted = isEncrypted;
@@ -219,7 +219,7 @@ export class Lab {
 
   #spec(node: number): NodeSpec {
     return {
-      pins: this.#pins && join(this.#pins, `n${node}`), mode: this.#mode, underlay: this.#devices, mtu: this.mtu, linkMtu: this.linkMtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
+      pins: this.#kept.pins && join(this.#kept.pins, `n${node}`), udpTimeout: this.#kept.udpTimeout, mode: this.#mode, underlay: this.#devices, mtu: this.mtu, linkMtu: this.linkMtu, underlayMtu: UNDERLAY_MTU, router4: router(node).ipv4, router6: router(node).ipv6,
       podCidrs: cidrs(node), otherCidrs: cidrs(3 - node), otherNode: this.addressesOf(3 - node), ...this.#masquerade, ownAddresses: this.ownAddressesOf(node), objects: join(ROOT, "build/bpf"),
     };
   }

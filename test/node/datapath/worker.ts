@@ -36,6 +36,8 @@ export interface NodeSpec {
   readonly objects: string;
   /** Folder of the pins; undefined: nothing is pinned. */
   readonly pins: string | undefined;
+  /** Seconds after which a flow of UDP expires; undefined: as the programs have it. */
+  readonly udpTimeout?: number | undefined;
 }
 
 export interface PodLink {
@@ -145,7 +147,7 @@ class Worker {
       port: this.#port,
       objects: spec.objects,
       pinDir: spec.pins,
-      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6), ...kernelOptions(this.#port) },
+      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6), ...kernelOptions(this.#port), ...(spec.udpTimeout === undefined ? {} : { config_timeout_udp: spec.udpTimeout, config_timeout_udp_stream: spec.udpTimeout }) },
       maxEntries: { ipcache: 1024, policy: 1024, flows: 65536, events: 1 << 16 },
     });
     this.#events?.close();
