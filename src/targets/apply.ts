@@ -11,6 +11,7 @@ import type { BatchMap } from "../kernel/port.ts";
 import { Identity, PEER_OWN } from "../kernel/gen/types.ts";
 import { formatAddress } from "../lib/ip.ts";
 import { HOST_IDENTITY } from "../compile/host.ts";
+import { NAMESPACE_LABEL } from "../model/labels.ts";
 import type { NodeState } from "../compile/state.ts";
 import { AdmittedPeers, isKnown } from "./admitted.ts";
 import type { PeerValue } from "./admitted.ts";
@@ -27,6 +28,10 @@ import { PortClasses, numberRows } from "./ports.ts";
 import type { PortClass } from "./ports.ts";
 import { SelectorResolver, ofApiServer } from "./resolve.ts";
 import { retain } from "./retain.ts";
+import { withinShares } from "./shares.ts";
+import type { Room } from "./shares.ts";
+
+const OF_NAMESPACE = `${NAMESPACE_LABEL}=`;
 
 export type MapName = "interfaces" | "endpoints" | "ipcache" | "cidrs" | "nodes" | "subjects" | "policy" | "blocks" | "host";
 
@@ -51,6 +56,7 @@ export class MapApplier implements Applier {
   readonly #expander: Expander;
   readonly #classes = new PortClasses();
   readonly #peers = new AdmittedPeers(this.#classes);
+  readonly #room: Room;
   #recovered = false;
   #slots: ReadonlyMap<number, number> = new Map();
   #lastState: NodeState | undefined;
@@ -65,6 +71,7 @@ export class MapApplier implements Applier {
     this.#cidrs = new MapReconciler(cidrsTarget(maps.cidrs), rows);
     this.#nodes = new MapReconciler(nodesTarget(maps.nodes), { equal: sameFields<NodeRow>, nowMs });
     this.#expander = new Expander({ entries: maps.policy.maxEntries, blocks: maps.blocks.maxEntries });
+    this.#room = { policy: maps.policy.maxEntries, blocks: maps.blocks.maxEntries };
     this.#policy = new PolicyTarget(maps, firstGeneration, nowMs);
     this.#host = new HostTarget(maps.host, () => rememberOpen((address) => this.#isOwn(address)), nowMs);
   }
@@ -196,7 +203,9 @@ export class MapApplier implements Applier {
     const wanted = [...subjects.values(), ...audits.values()];
     const ruleSets = this.#expander.expand(state.ruleSets, wanted, selectors, this.#classes.byIdentity, isApiServerUnknown ? ofApiServer(state.selectors) : new Set());
     const contents = (owners: ReadonlyMap<number, Wanted>): ReadonlyMap<number, ContentId> => new Map([...owners].map(([owner, { id, ports }]) => [owner, contentId(id, state.ruleSets.get(id), ports)]));
-    return this.#policy.apply({ subjects: contents(subjects), audits: contents(audits), ruleSets, isComplete: synced });
+    const [enforced, watched] = [contents(subjects), contents(audits)];
+    const claims = [...enforced, ...watched].map(([owner, id]) => [namespaceOf(identities.get(subjects.get(owner)?.identity ?? 0)), id] as const);
+    return this.#policy.apply({ subjects: enforced, audits: watched, ruleSets: withinShares(claims, ruleSets, this.#room), isComplete: synced });
   }
 
   #retireClasses(rows: ReadonlyMap<string, EndpointValue>): boolean {
@@ -220,6 +229,11 @@ interface SubjectOf extends Wanted {
 function enforcedOf(policy: PolicyResult, subjects: Subjects, { nodeState }: DesiredState): ReadonlySet<number> {
   const failed = new Set([...subjects].filter(([owner]) => !policy.enforced.has(owner)).map(([, { identity }]) => identity));
   return new Set([...nodeState.subjects.keys()].filter((identity) => !failed.has(identity)));
+}
+
+/** "" of nodes and of whom nothing is known. */
+function namespaceOf(labels: readonly string[] = []): string {
+  return labels.find((label) => label.startsWith(OF_NAMESPACE))?.slice(OF_NAMESPACE.length) ?? "";
 }
 
 function identitiesOf({ endpoints }: DesiredState): ReadonlySet<number> {
