@@ -43,7 +43,9 @@ export type Sides = Readonly<Record<Direction, Side>>;
 export interface Clauses {
   readonly draft: PolicyDraft;
   readonly sides: Sides;
-  /** Of a policy without effect of its own: it is named all the same, as the node is to say that it knows it. */
+  /** Names a policy that is judged in no rule set of a subject: the node is to say that it knows it. */
+  readonly word: NamedRule;
+  /** Of a policy without effect of its own: its word. */
   readonly idle: readonly NamedRule[];
 }
 
@@ -51,8 +53,8 @@ export const NOTHING: Side = { own: [], tiered: [], closers: [], rules: [], dige
 
 export function clausesOf(draft: PolicyDraft, numbers: RuleNumbers): Clauses {
   const { ref, path, enforces } = draft;
-  const idle: readonly NamedRule[] = enforces.size > 0 ? [] : [[numbers(ruleKey(ref, path)), { kind: "rule", direction: "ingress", policies: [ref], path }]];
-  return { draft, idle, sides: { ingress: sideOf(draft, "ingress", numbers), egress: sideOf(draft, "egress", numbers) } };
+  const word: NamedRule = [numbers(ruleKey(ref, path)), { kind: "rule", direction: "ingress", policies: [ref], path }];
+  return { draft, word, idle: enforces.size > 0 ? [] : [word], sides: { ingress: sideOf(draft, "ingress", numbers), egress: sideOf(draft, "egress", numbers) } };
 }
 
 function sideOf(draft: PolicyDraft, direction: Direction, numbers: RuleNumbers): Side {

@@ -27,8 +27,8 @@ const NO_POLICIES: readonly PolicyRow[] = [];
 /** The state of one node. An identity without labels in the snapshot is left out: the agent keeps such a pod closed. */
 export function compileNode(snapshot: Snapshot, node: string, routing: RoutingDecision, compiler = new SubjectCompiler()): NodeState {
   const subjects = subjectsOf(snapshot, node, compiler);
-  return compiler.states.of([JSON.stringify(routing), ...subjects.flatMap(({ identity, compiled }) => [identity, compiled])], () => {
-    const named = namedIn(subjects.map(({ labels }) => labels));
+  const named = namedIn(subjects.map(({ labels }) => labels));
+  return compiler.states.of([JSON.stringify(routing), JSON.stringify([...(named.named ?? [])]), ...subjects.flatMap(({ identity, compiled }) => [identity, compiled])], () => {
     const state = assemble(subjects, routing);
     if (state !== undefined) return { ...state, ...named };
     const renumbered = (numbers: RuleNumbers): readonly Subject[] => subjects.map((subject) => ({ ...subject, compiled: compiler.renumbered(subject.labels, subject.lists, numbers) }));

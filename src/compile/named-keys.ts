@@ -2,11 +2,12 @@
  * Which churning labels are part of identities, namespace by namespace: those that a selector of an enforced policy
  * names and with which it can reach pods of the namespace. All other pods keep identities that outlive a rollout.
  */
+import { canonicalJson } from "../lib/hash.ts";
 import { namespaceLabels } from "../model/labels.ts";
 import type { Labels } from "../model/labels.ts";
 import type { PolicyRow } from "../model/snapshot.ts";
 import { draftPolicy } from "./policy.ts";
-import { listsNamespaces, reachOf, selects } from "./selectors.ts";
+import { listsNamespaces, reachOf, selectorId, selects } from "./selectors.ts";
 import type { Reach } from "./selectors.ts";
 
 const NONE: readonly string[] = [];
@@ -16,12 +17,18 @@ interface PolicyReach extends Reach {
   readonly uid: string;
 }
 
+/** What reaches one namespace, counted: a change costs what the policy itself reaches, whatever else there is. */
+interface Reached {
+  readonly uids: Map<string, number>;
+  readonly keys: Map<string, number>;
+}
+
 export class NamedKeys {
   readonly #namespaces = new Map<string, Labels>();
   /** Only of policies that name such a key. */
   readonly #reaches = new Map<PolicyRow, readonly PolicyReach[]>();
+  readonly #reached = new Map<string, Reached>();
   readonly #keys = new Map<string, readonly string[]>();
-  readonly #reaching = new Map<string, readonly string[]>();
 
   /** Sorted; the same array until it changes. */
   of(namespace: string): readonly string[] {
@@ -30,33 +37,52 @@ export class NamedKeys {
 
   /** UIDs of the policies that name such a key and with it can reach pods of the namespace, wherever the policies are. */
   policiesReaching(namespace: string): readonly string[] {
-    return this.#reaching.get(namespace) ?? NONE;
+    return [...(this.#reached.get(namespace)?.uids.keys() ?? [])];
   }
 
   /** An enforced policy, of whatever namespace, came, went or is another now. Returns the namespaces whose keys changed, with those of before. */
   policyChanged(previous: PolicyRow | undefined, current: PolicyRow | undefined): ReadonlyMap<string, readonly string[]> {
-    const reaches = current === undefined ? [] : reachesOf(current);
-    const hadReach = previous !== undefined && this.#reaches.delete(previous);
-    if (current !== undefined && reaches.length > 0) this.#reaches.set(current, reaches);
-    if (!hadReach && reaches.length === 0) return UNCHANGED;
-    const before = [...this.#namespaces.keys()].map((name) => [name, this.of(name)] as const);
-    return new Map(before.filter(([name]) => this.#renew(name)));
+    const gone = (previous === undefined ? undefined : this.#reaches.get(previous)) ?? [];
+    const come = current === undefined ? [] : reachesOf(current);
+    if (gone.length === 0 && come.length === 0) return UNCHANGED;
+    if (previous !== undefined) this.#reaches.delete(previous);
+    if (current !== undefined && come.length > 0) this.#reaches.set(current, come);
+    const changed = new Map<string, readonly string[]>();
+    for (const [name, labels] of this.#namespaces) {
+      const [left = [], arrived = []] = [gone, come].map((reaches) => reaches.filter(({ namespaces }) => selects(namespaces, labels)));
+      const before = this.of(name);
+      if (this.#count(name, left, arrived)) changed.set(name, before);
+    }
+    return changed;
   }
 
   /** Its labels, undefined when it is gone. True when its keys changed. */
-  namespaceChanged(name: string, labels: Readonly<Record<string, string>> | undefined): boolean {
-    if (labels === undefined) this.#namespaces.delete(name);
-    else this.#namespaces.set(name, namespaceLabels(name, labels));
+  namespaceChanged(name: string, given: Readonly<Record<string, string>> | undefined): boolean {
+    this.#reached.delete(name);
+    if (given === undefined) this.#namespaces.delete(name);
+    else this.#namespaces.set(name, namespaceLabels(name, given));
+    const labels = this.#namespaces.get(name);
+    const reaching = labels === undefined ? [] : [...this.#reaches.values()].flat().filter(({ namespaces }) => selects(namespaces, labels));
+    return this.#count(name, [], reaching) || this.#renew(name);
+  }
+
+  /** True when the namespace's keys changed. */
+  #count(name: string, gone: readonly PolicyReach[], come: readonly PolicyReach[]): boolean {
+    if (gone.length + come.length === 0) return false;
+    const reached = this.#reached.get(name) ?? { uids: new Map<string, number>(), keys: new Map<string, number>() };
+    for (const [reaches, by] of [[come, 1], [gone, -1]] as const) {
+      for (const { uid, keys } of reaches) {
+        add(reached.uids, uid, by);
+        for (const key of keys) add(reached.keys, key, by);
+      }
+    }
+    if (reached.uids.size === 0) this.#reached.delete(name);
+    else this.#reached.set(name, reached);
     return this.#renew(name);
   }
 
   #renew(name: string): boolean {
-    const labels = this.#namespaces.get(name);
-    const reaching = labels === undefined ? [] : [...this.#reaches.values()].flat().filter(({ namespaces }) => selects(namespaces, labels));
-    const uids = [...new Set(reaching.map(({ uid }) => uid))];
-    if (uids.length === 0) this.#reaching.delete(name);
-    else this.#reaching.set(name, uids);
-    const keys = [...new Set(reaching.flatMap((reach) => reach.keys))].sort();
+    const keys = [...(this.#reached.get(name)?.keys.keys() ?? [])].sort();
     if (keys.join() === this.of(name).join()) return false;
     if (keys.length === 0) this.#keys.delete(name);
     else this.#keys.set(name, keys);
@@ -64,12 +90,21 @@ export class NamedKeys {
   }
 }
 
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+}
+
+/** Each once, however many selectors of the policy reach so. */
 function reachesOf(policy: PolicyRow): readonly PolicyReach[] {
   const selectors = draftPolicy(policy).flatMap((draft) => [draft.subject, ...draft.selectors.values()]);
-  return selectors.flatMap((selector) => {
+  const reaches = new Map<string, PolicyReach>();
+  for (const selector of selectors) {
     const reach = selector.kind === "labels" ? reachOf(selector) : undefined;
-    return reach === undefined ? [] : [{ ...reach, uid: policy.uid }];
-  });
+    if (reach !== undefined) reaches.set(canonicalJson([reach.keys, selectorId(reach.namespaces)]), { ...reach, uid: policy.uid });
+  }
+  return [...reaches.values()];
 }
 
 /**

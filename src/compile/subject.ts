@@ -45,7 +45,9 @@ export interface Portion {
  */
 export function portionOf(selecting: readonly Clauses[], enforced: readonly Clauses[], watched: readonly Clauses[]): Portion {
   const sides = sidesOf(watched);
-  return { clauses: selecting, watched: sides, enforced: enforced === watched ? sides : sidesOf(enforced), idle: selecting.flatMap(({ idle }) => idle) };
+  const judged = enforced === selecting || watched === selecting ? undefined : new Set([...enforced, ...watched]);
+  const idle = selecting.flatMap((one) => (judged === undefined || judged.has(one) ? one.idle : [one.word]));
+  return { clauses: selecting, watched: sides, enforced: enforced === watched ? sides : sidesOf(enforced), idle };
 }
 
 /** The policies in whose place others watch, whomever these select. */

@@ -48,3 +48,9 @@ test("an edit that selects fewer pods opens, if it were enforced, those that it 
   assert.ok(ruleSet.ingressDefault !== undefined && audit !== undefined);
   assert.equal(audit.ruleSet.ingressDefault, undefined);
 });
+
+test("a staged policy that itself only watches is named all the same, so that nodes say that they know it", () => {
+  const { names, policies } = compile(row("api", { enforcement: "Audit", ingress: [] }), row("api-edit", { enforcement: "Audit", stages: "api", ingress: [] }));
+  assert.deepEqual([...policies.keys()], ["api", "api-edit"]);
+  assert.deepEqual(new Set([...names.values()].flatMap((name) => name.policies.map(({ uid }) => uid))), new Set(["api", "api-edit"]));
+});
