@@ -3,6 +3,8 @@ import type { CiliumEncryption } from "../api/gen/ciliumencryptions.ts";
 import { ConfigError } from "../lib/errors.ts";
 import type { ReadSetting } from "./routing.ts";
 import type { RoutingDecision } from "./state.ts";
+import { NODE_SELECTOR, unknownWord } from "./words.ts";
+import type { Words } from "./words.ts";
 
 /** Annotation of the CiliumEncryption: its value, a time, asks that keys which were made before be replaced. */
 export const KEYS_NOT_BEFORE = "cilium.io/keys-not-before";
@@ -24,9 +26,9 @@ export interface EncryptionDecision {
 /** What may differ from node to node. */
 export type NodeEncryptionSettings = Omit<EncryptionDecision, "userspace">;
 
-/** What an object may say. Another word in it is refused, not left out: it may mean that something has to be stricter. */
-const WORDS: Readonly<Record<keyof CiliumEncryption["spec"], true>> = {
-  type: true, priority: true, nodeSelector: true, port: true, persistentKeepalive: true, keyRotationSeconds: true, userspace: true,
+/** What an object may say. */
+const WORDS: Readonly<Record<keyof CiliumEncryption["spec"], Words>> = {
+  type: true, priority: true, nodeSelector: NODE_SELECTOR, port: true, persistentKeepalive: true, keyRotationSeconds: true, userspace: true,
 };
 
 const WIREGUARD_PORT = 51_871;
@@ -54,8 +56,8 @@ export function readEncryption(read: ReadSetting, routing: Pick<RoutingDecision,
 
 /** What is wrong with an object beyond its schema, in a sentence; undefined: nothing. One that is wrong speaks for no node. */
 export function encryptionProblem(spec: CiliumEncryption["spec"], { tunnelPort }: Pick<RoutingDecision, "tunnelPort">): string | undefined {
-  const unknown = Object.keys(spec).find((word) => !Object.hasOwn(WORDS, word));
-  if (unknown !== undefined) return `spec.${unknown}: not known, or not built yet`;
+  const unknown = unknownWord(spec, WORDS, "spec");
+  if (unknown !== undefined) return `${unknown}: not known, or not built yet`;
   const { port } = spec;
   if (port !== undefined && (port === tunnelPort || port + 1 === tunnelPort)) return `spec.port: ${port} and ${port + 1} would be WireGuard's, and ${tunnelPort} is the tunnel's`;
   return undefined;

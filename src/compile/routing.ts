@@ -5,6 +5,8 @@ import { canonicalJson, contentHash } from "../lib/hash.ts";
 import { familyOf, formatCidr, parseCidr } from "../lib/ip.ts";
 import type { Family } from "../lib/ip.ts";
 import type { RoutingDecision } from "./state.ts";
+import { NODE_SELECTOR, unknownWord } from "./words.ts";
+import type { Words } from "./words.ts";
 
 /** Value of a setting by its key; undefined or empty: not set. */
 export type ReadSetting = (key: string) => string | undefined;
@@ -41,11 +43,10 @@ export function readRouting(read: ReadSetting): RoutingDecision {
 }
 
 type Spec = CiliumRouting["spec"];
-type Words = { readonly [word: string]: true | Words };
 
-/** What an object may say. Another word in it is refused, not left out. */
+/** What an object may say. */
 const WORDS: Words = {
-  priority: true, nodeSelector: true, mode: true,
+  priority: true, nodeSelector: NODE_SELECTOR, mode: true,
   tunnel: { protocol: true, port: true },
   native: { directNodeRoutes: true, cidrs: true },
   masquerade: { ipv4: true, ipv6: true, excludedCIDRs: true, sourceCIDRs: true },
@@ -62,17 +63,6 @@ export function routingProblem(spec: Spec, values: RoutingDecision): string | un
   if (tunnel?.port !== undefined && tunnel.port !== values.tunnelPort) return `spec.tunnel.port: all nodes have one, the chart's value tunnelPort (${values.tunnelPort})`;
   if (native?.directNodeRoutes === NEVER[mode]) return "spec.native.directNodeRoutes: routes are written with mode auto always, with tunnel never";
   return wrongCidr("spec.native.cidrs", native?.cidrs) ?? wrongCidr("spec.masquerade.excludedCIDRs", masquerade?.excludedCIDRs) ?? wrongCidr("spec.masquerade.sourceCIDRs", masquerade?.sourceCIDRs);
-}
-
-function unknownWord(value: object, words: Words, path: string): string | undefined {
-  for (const [word, inner] of Object.entries(value)) {
-    const known = words[word];
-    if (known === undefined) return `${path}.${word}`;
-    if (known !== true && (typeof inner !== "object" || inner === null)) return `${path}.${word}`;
-    const found = known === true ? undefined : unknownWord(inner as object, known, `${path}.${word}`);
-    if (found !== undefined) return found;
-  }
-  return undefined;
 }
 
 function wrongCidr(path: string, texts: readonly string[] = []): string | undefined {

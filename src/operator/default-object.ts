@@ -78,7 +78,7 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
     } else if (object === undefined) {
       if (spec !== undefined) await this.#create(spec, signal);
     } else if (spec === undefined && isOurs(object)) await client.delete(type, { name: DEFAULT_OBJECT }, { signal });
-    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec: { ...withoutWords(object.spec), ...spec } }, signal);
+    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec: mergeOf(object.spec, spec) }, signal);
     else await this.#tell(object, signal);
     return {};
   }
@@ -106,9 +106,19 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
   }
 }
 
-/** What somebody else wrote into it goes with the merge. */
-function withoutWords(spec: object): Readonly<Record<string, null>> {
-  return Object.fromEntries(Object.keys(spec).map((word) => [word, null]));
+/** The merge patch (RFC 7396) that makes `spec` of what is there: what somebody else wrote into it goes, however deep. */
+function mergeOf(there: object, spec: object): object {
+  const now = new Map<string, unknown>(Object.entries(there));
+  const gone = [...now.keys()].filter((word) => !Object.hasOwn(spec, word)).map((word) => [word, null] as const);
+  const wanted = Object.entries(spec).map(([word, value]: [string, unknown]) => {
+    const was = now.get(word);
+    return [word, isWords(was) && isWords(value) ? mergeOf(was, value) : value] as const;
+  });
+  return Object.fromEntries([...gone, ...wanted]);
+}
+
+function isWords(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isOurs(object: KubeObject): boolean {

@@ -33,7 +33,7 @@ describe("a real API server", () => {
   before(async () => {
     server = await startApiServer({ users: ["nobody"] });
     client = clientOf(server.kubeconfig);
-    for (const crd of ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumnodestates", "ciliumidentities", "ciliumendpoints", "ciliumnodes"]) {
+    for (const crd of ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumnodestates", "ciliumidentities", "ciliumendpoints", "ciliumnodes", "ciliumroutings", "ciliumencryptions"]) {
       const applied = kubectl("", "apply", "-f", join(import.meta.dirname, `../../crds/${crd}.yaml`));
       assert.equal(applied.status, 0, applied.stderr);
     }
@@ -235,6 +235,18 @@ describe("a real API server", () => {
     for (const [item, message] of refusals) assert.match(kubectl(base + item, "apply", "-f", "-").stderr, message, item);
     assert.equal(kubectl(`${base}fromEndpoint: []`, "apply", "-f", "-").status, 0);
     assert.match(kubectl("", "get", "cnp", "p", "-o", "jsonpath={.spec}").stdout, /fromEndpoint/);
+  });
+
+  test("what is misspelt within the selector of an object for nodes, or deeper, is kept for the operator to name", () => {
+    const selector = "{matchLabel: {zone: a}, matchExpressions: [{key: a, operator: Exists, Values: [b]}]}";
+    const object = (kind: string, rest: string): string => `apiVersion: cilium.io/v2alpha1\nkind: ${kind}\nmetadata: {name: edge}\nspec: {nodeSelector: ${selector}, ${rest}}\n`;
+    const objects = [object("CiliumRouting", "mode: native, tunnel: {ports: 1}, native: {cidr: []}, masquerade: {sourceCidrs: [10.0.0.0/8]}"), object("CiliumEncryption", "type: wireguard")];
+    const made = kubectl(objects.join("---\n"), "apply", "-f", "-");
+    assert.equal(made.status, 0, made.stderr);
+    const spec = (plural: string): unknown => JSON.parse(kubectl("", "get", plural, "edge", "-o", "jsonpath={.spec}").stdout);
+    const nodeSelector = { matchLabel: { zone: "a" }, matchExpressions: [{ key: "a", operator: "Exists", Values: ["b"] }] };
+    assert.deepEqual(spec("ciliumroutings"), { mode: "native", nodeSelector, tunnel: { ports: 1 }, native: { cidr: [] }, masquerade: { sourceCidrs: ["10.0.0.0/8"] } });
+    assert.deepEqual(spec("ciliumencryptions"), { type: "wireguard", nodeSelector });
   });
 
   test("kubectl explain has a sentence for every field", () => {

@@ -1,7 +1,9 @@
 /** Which object speaks for a node. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { isSelected, objectFor, speakersOf } from "../../../src/compile/index.ts";
+import { readCrds, schemaOf } from "../../../src/api/crds.ts";
+import type { Schema } from "../../../src/api/crds.ts";
+import { encryptionProblem, isSelected, objectFor, readRouting, routingProblem, speakersOf } from "../../../src/compile/index.ts";
 import type { NodeObject, NodeSelector } from "../../../src/compile/index.ts";
 
 const object = (name: string, more: { readonly priority?: number; readonly created?: string; readonly nodeSelector?: NodeSelector } = {}): NodeObject => {
@@ -43,5 +45,32 @@ describe("the object that speaks for a node", () => {
     const nodes = new Map([["n1", { edge: "yes" }], ["n2", {}]]);
     assert.deepEqual([...speakersOf(low, [low, high], nodes)].map(([node, by]) => [node, by.metadata.name]), [["n1", "high"], ["n2", "low"]]);
     assert.deepEqual([...speakersOf(high, [low, high], nodes)].map(([node, by]) => [node, by.metadata.name]), [["n1", "high"]]);
+  });
+});
+
+describe("what such an object may say", () => {
+  const values = readRouting(() => undefined);
+  const problems = (more: object): readonly (string | undefined)[] => [routingProblem({ mode: "tunnel", ...more }, values), encryptionProblem({ type: "wireguard", ...more }, values)];
+
+  it("a misspelt selector is refused by its path, as without the word it would mean every node", () => {
+    const good = { matchLabels: { constructor: "a" }, matchExpressions: [{ key: "a", operator: "In", values: ["1"] }, { key: "b", operator: "Exists" }] };
+    assert.deepEqual(problems({ nodeSelector: good }), [undefined, undefined]);
+    for (const [nodeSelector, path] of [
+      [{ matchLabel: { zone: "a" } }, "spec.nodeSelector.matchLabel"],
+      [{ constructor: {} }, "spec.nodeSelector.constructor"],
+      [{ matchExpressions: [{ key: "a", operator: "Exists" }, { key: "a", operator: "NotIn", values: ["1"], value: "2" }] }, "spec.nodeSelector.matchExpressions[1].value"],
+    ] as const) for (const problem of problems({ nodeSelector })) assert.equal(problem, `${path}: not known, or not built yet`);
+    assert.match(problems({ masquerade: { sourceCidrs: ["10.0.0.0/8"] } })[0] ?? "", /^spec\.masquerade\.sourceCidrs: not known/);
+  });
+
+  it("the API server keeps every unknown word of a spec for that, however deep it is", () => {
+    const pruned = (schema: Schema, path: string): readonly string[] => [
+      ...(schema.properties !== undefined && schema["x-kubernetes-preserve-unknown-fields"] !== true ? [path] : []),
+      ...Object.entries(schema.properties ?? {}).flatMap(([name, inner]) => pruned(inner, `${path}.${name}`)),
+      ...(schema.items === undefined ? [] : pruned(schema.items, `${path}[]`)),
+    ];
+    const specs = readCrds().filter(({ spec }) => ["CiliumRouting", "CiliumEncryption"].includes(spec.names.kind)).map((crd) => [crd.spec.names.kind, schemaOf(crd).properties?.["spec"] ?? {}] as const);
+    assert.equal(specs.length, 2);
+    for (const [kind, spec] of specs) assert.deepEqual(pruned(spec, `${kind}.spec`), []);
   });
 });

@@ -12,13 +12,18 @@ const signal = new AbortController().signal;
 
 /** The calls to the API server that one look at the object makes. */
 async function calls(object: CiliumEncryption | undefined, spec: CiliumEncryption["spec"] | undefined): Promise<string[]> {
+  return (await bodies(object, spec)).map((each) => each.split(" ")[0] ?? "");
+}
+
+/** With what they send. */
+async function bodies(object: CiliumEncryption | undefined, spec: CiliumEncryption["spec"] | undefined): Promise<string[]> {
   const made: string[] = [];
   const say = (verb: string) => (...rest: unknown[]): Promise<unknown> => Promise.resolve(made.push(`${verb} ${JSON.stringify(rest[verb === "create" ? 1 : 2] ?? null)}`));
   const client = { create: say("create"), patch: say("patch"), patchStatus: say("patchStatus"), delete: say("delete") };
   const objects = { objects: new Map(object === undefined ? [] : [["default", object]]) } as unknown as Source<CiliumEncryption>;
   const keeper = new DefaultObjectKeeper<CiliumEncryption>({ client: client as never, events: { record: () => Promise.resolve() } as never, kept: { type: CILIUM_ENCRYPTIONS, objects, spec, status: () => status }, now: () => new Date(0) });
   await keeper.reconcile("default", signal);
-  return made.map((each) => each.split(" ")[0] ?? "");
+  return made;
 }
 
 const ours = (more: object = {}): CiliumEncryption => ({ metadata: { name: "default", labels: OURS }, spec: { type: "wireguard" }, ...more });
@@ -39,6 +44,12 @@ describe("the object that stands for the chart's values", () => {
   it("gets the spec of the values; what somebody made is told instead", async () => {
     assert.deepEqual(await calls(ours({ spec: other }), { type: "wireguard" }), ["patch"]);
     assert.deepEqual(await calls(theirs({ spec: other }), { type: "wireguard" }), ["patchStatus"]);
+  });
+
+  it("loses every word that somebody else wrote into it, however deep", async () => {
+    const [there, wanted] = [{ mode: "auto", words: 1, masquerade: { ipv4: true, sourceCidrs: ["x"] }, list: [1] }, { mode: "auto", masquerade: { ipv4: true, sourceCIDRs: [] }, list: [] }] as unknown as CiliumEncryption["spec"][];
+    const [sent = ""] = await bodies(ours({ spec: there }), wanted);
+    assert.deepEqual(JSON.parse(sent.replace("patch ", "")), { spec: { words: null, mode: "auto", masquerade: { sourceCidrs: null, ipv4: true, sourceCIDRs: [] }, list: [] } });
   });
 
   it("is written on change only", async () => {
