@@ -41,8 +41,8 @@ export class NodeStates implements Reconciler {
   readonly #records = new Map<string, NodeRecord>();
   /** Node -> why its agent cannot be told what the policies say. */
   readonly #refusals = new Map<string, string>();
-  /** Policy -> nodes that it left and that may not have acknowledged it. */
-  readonly #leaving = new Map<string, Set<string>>();
+  /** Policy -> nodes whose state has a mark of it: they hold it, in whatever version, or may not have acknowledged that it left. */
+  readonly #holding = new Map<string, Set<string>>();
 
   constructor(options: NodeStatesOptions) {
     this.#options = options;
@@ -66,9 +66,9 @@ export class NodeStates implements Reconciler {
     return format !== undefined && formats !== undefined && !formats.includes(format);
   }
 
-  /** Nodes that a policy left and that may not have acknowledged it yet. */
-  leaving(uid: string): Iterable<string> {
-    return this.#leaving.get(uid) ?? [];
+  /** Nodes that were told of a policy, also such as it left and that may not have acknowledged it yet. */
+  holding(uid: string): Iterable<string> {
+    return this.#holding.get(uid) ?? [];
   }
 
   /**
@@ -106,7 +106,7 @@ export class NodeStates implements Reconciler {
     const { document, revision, format } = await this.#written(writer.write(target, state), state, target.node);
     const before = this.#records.get(node)?.document;
     this.#records.set(node, { nodeUid: row.uid, revision, format, document });
-    this.#indexLeaving(node, before, document);
+    this.#indexHolding(node, before, document);
     onMarks(changedMarks(before, document));
     // An acknowledgement that came meanwhile was judged by the state before.
     return this.#canForget(node, row.uid, document) || this.isUnread(node) ? { requeueAfterMs: 0 } : {};
@@ -145,17 +145,16 @@ export class NodeStates implements Reconciler {
     }
   }
 
-  #indexLeaving(node: string, before: Document | undefined, after: Document | undefined): void {
-    for (const [uid, mark] of before?.marks ?? []) {
-      if (!mark.removed) continue;
-      const nodes = this.#leaving.get(uid);
+  #indexHolding(node: string, before: Document | undefined, after: Document | undefined): void {
+    for (const uid of before?.marks.keys() ?? []) {
+      if (after?.marks.has(uid) === true) continue;
+      const nodes = this.#holding.get(uid);
       nodes?.delete(node);
-      if (nodes?.size === 0) this.#leaving.delete(uid);
+      if (nodes?.size === 0) this.#holding.delete(uid);
     }
-    for (const [uid, mark] of after?.marks ?? []) {
-      if (!mark.removed) continue;
-      const nodes = this.#leaving.get(uid);
-      if (nodes === undefined) this.#leaving.set(uid, new Set([node]));
+    for (const uid of after?.marks.keys() ?? []) {
+      const nodes = this.#holding.get(uid);
+      if (nodes === undefined) this.#holding.set(uid, new Set([node]));
       else nodes.add(node);
     }
   }
@@ -167,7 +166,7 @@ export class NodeStates implements Reconciler {
     const before = this.#records.get(node)?.document;
     this.#records.delete(node);
     this.#refusals.delete(node);
-    this.#indexLeaving(node, before, undefined);
+    this.#indexHolding(node, before, undefined);
     if (states.objects.has(statusName(node))) await client.delete(CILIUM_NODE_STATES, { name: statusName(node) }, { signal });
     if (before !== undefined) onMarks(before.marks.keys());
     return {};

@@ -108,10 +108,10 @@ export class Standings {
     const { endpoints, unselected, selected, undecided } = this.#subjects(effective.namespace, drafts);
     const waiting = this.#undecidedPeers(drafts);
     const standings: NodeStanding[] = [];
-    for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.leaving(effective.uid)])) {
+    for (const node of new Set([...selected, ...undecided, ...this.#options.nodeStates.holding(effective.uid)])) {
       const mark = this.#options.nodeStates.records.get(node)?.document.marks.get(effective.uid);
       const isSelected = selected.has(node) || undecided.has(node);
-      if (!isSelected && !this.#owesRemoval(node, mark)) continue;
+      if (!isSelected && !this.#owes(node, mark, effective.generation)) continue;
       const standing = this.#standing(node, effective.uid, effective.generation, mark);
       const wait = undecided.has(node) ? UNDECIDED : isSelected ? waiting : undefined;
       const isWaiting = wait !== undefined && ["pending", "enforced"].includes(standing.standing);
@@ -168,8 +168,9 @@ export class Standings {
     return `its peers wait for an identity with the labels that the policy names: pods on ${named}${undecided.size > NAMED_NODES ? ` and ${undecided.size - NAMED_NODES} more nodes` : ""}`;
   }
 
-  #owesRemoval(node: string, mark: PolicyMark | undefined): boolean {
-    return mark !== undefined && mark.removed && this.#acknowledged(node) < mark.since;
+  /** Whether a node that is not selected may enforce an older version: it was not told yet that this one does not select it, or has not acknowledged it. */
+  #owes(node: string, mark: PolicyMark | undefined, generation: number): boolean {
+    return mark !== undefined && (mark.removed ? this.#acknowledged(node) < mark.since : mark.ref.generation !== generation);
   }
 
   #acknowledged(node: string): number {

@@ -10,7 +10,7 @@ import { WorkQueue } from "../../../src/lib/queue.ts";
 
 const REF = { kind: "CiliumNetworkPolicy", namespace: "red", name: "gone", uid: "u1", generation: 1 } as const;
 
-test("a policy that left is forgotten although the node acknowledged before the write returned", async () => {
+test("which nodes were told of a policy: one that left is forgotten although the node acknowledged before the write returned", async () => {
   const acknowledgements = new Map<string, object>();
   const written: number[] = [];
   const writer = {
@@ -19,7 +19,8 @@ test("a policy that left is forgotten although the node acknowledged before the 
       // The agent is quick: what it says arrives while the operator still sweeps.
       acknowledgements.set("status.n1", { node: "n1", acknowledgement: { appliedRevision: 7 } });
       const removed = { ref: REF, since: 7, removed: true };
-      const marks = target.acknowledged >= 7 ? new Map() : new Map([["u1", removed]]);
+      const kept = ["u2", { ref: { ...REF, uid: "u2" }, since: 1, removed: false }] as const;
+      const marks = new Map(target.acknowledged >= 7 ? [kept] : [kept, ["u1", removed] as const]);
       return { revision: 7 + written.length - 1, document: { marks } as unknown as Document };
     },
   };
@@ -38,8 +39,8 @@ test("a policy that left is forgotten although the node acknowledged before the 
   const queue = new WorkQueue({ name: "nodes", logger: createLogger({ component: "test", level: "error" }) });
   queue.run(states, end.signal);
   queue.add("n1");
-  for (let turn = 0; turn < 500 && states.records.get("n1")?.document.marks.size !== 0; turn++) await new Promise((resolve) => setTimeout(resolve, 4));
+  for (let turn = 0; turn < 500 && states.records.get("n1")?.document.marks.has("u1") !== false; turn++) await new Promise((resolve) => setTimeout(resolve, 4));
   end.abort();
   assert.deepEqual(written, [0, 7]);
-  assert.deepEqual([...states.leaving("u1")], []);
+  assert.deepEqual(["u1", "u2"].map((uid) => [...states.holding(uid)]), [[], ["n1"]]);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PolicyMark } from "../../../src/feed/index.ts";
 import { identityLabels } from "../../../src/model/index.ts";
 import type { Labels, PolicyRow } from "../../../src/model/index.ts";
 import type { NodeStates } from "../../../src/operator/node-states.ts";
@@ -15,19 +16,21 @@ function podLabels(namespace: string, named: readonly string[], own: Record<stri
   return identityLabels({ metadata: { name: "p", labels: own } }, { metadata: { name: namespace } }, named);
 }
 
-function entryOf(spec: object): PolicyEntry {
-  const effective = { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation: 1, spec } as PolicyRow;
+function entryOf(spec: object, generation = 1): PolicyEntry {
+  const effective = { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation, spec } as PolicyRow;
   return { kind: "CiliumNetworkPolicy", object: { metadata: { name: "p" } }, problems: [], effective, unresolved: undefined } as PolicyEntry;
 }
 
-/** Every node has acknowledged what it was told of the policy. */
-function standingsOf(identities: Record<number, Labels>, endpoints: readonly EndpointRow[], enforcement?: "Audit"): Standings {
+const MARK: PolicyMark = { ref: { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation: 1 }, since: 1, removed: false };
+
+/** Every node has acknowledged revision 1. `marks`: what each node was told of the policy. */
+function standingsOf(identities: Record<number, Labels>, endpoints: readonly EndpointRow[], enforcement?: "Audit", marks: Readonly<Record<string, PolicyMark>> = { n1: MARK, n2: MARK }): Standings {
   const counts = new EndpointCounts();
   for (const endpoint of endpoints) counts.changed(endpoint, undefined);
   const agents = new Agents();
   for (const node of NODES) agents.changed(node, { node, ready: true, since: "" } satisfies AgentRow, undefined);
-  const mark = { ref: { kind: "CiliumNetworkPolicy", namespace: "ns", name: "p", uid: UID, generation: 1 }, since: 1, removed: false };
-  const nodeStates = { records: new Map(NODES.map((node) => [node, { document: { marks: new Map([[UID, mark]]) } }])), leaving: () => [], acknowledged: () => 1, refusal: () => undefined } as unknown as NodeStates;
+  const records = new Map(Object.entries(marks).map(([node, mark]) => [node, { document: { marks: new Map([[UID, mark]]) } }]));
+  const nodeStates = { records, holding: () => records.keys(), acknowledged: () => 1, refusal: () => undefined } as unknown as NodeStates;
   const source = <T>(objects: ReadonlyMap<string, T>): never => ({ objects }) as never;
   const labels = new Map(Object.entries(identities).map(([number, set]) => [Number(number), set]));
   return new Standings({ endpoints: counts, labels, nodeStates, nodes: source(new Map(NODES.map((node) => [node, { uid: node, labels: {} } satisfies NodeRow]))), states: source(new Map<string, NodeStateRow>()), namespaces: source(new Map(Object.entries(NAMESPACES))), policyOptions: { cidrMatchMode: new Set(), ...(enforcement === undefined ? {} : { enforcement }) }, agents });
@@ -67,4 +70,15 @@ test("who only watches: the policy says it, else its namespace, else the cluster
   assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, {}, "Audit")), [true, true, true]);
   assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, { enforcement: "Enforce" }, "Audit")), [false, false, false]);
   assert.deepEqual(["ns", "watched", ""].map((namespace) => audited(namespace, { enforcement: "Audit" })), [true, true, true]);
+});
+
+test("a node that an edit no longer selects counts until it has acknowledged that: before its state is written, and after", () => {
+  const labels = { 300: podLabels("ns", [], { app: "api" }) };
+  const nobody = entryOf({ endpointSelector: { matchLabels: { app: "nobody" } } }, 2);
+  const told = (marks: Readonly<Record<string, PolicyMark>>): readonly string[] => standingsOf(labels, [API], undefined, marks).of(nobody).nodes.map(({ node, standing, message }) => `${node} ${standing}: ${message}`);
+  assert.deepEqual(told({ n1: MARK }), ["n1 pending: not sent yet"]);
+  assert.deepEqual(told({ n1: { ...MARK, since: 2, removed: true } }), ["n1 pending: applied revision 1, needs 2"]);
+  assert.deepEqual(told({ n1: { ...MARK, removed: true } }), []);
+  assert.deepEqual(told({}), []);
+  assert.deepEqual(told({ n1: { ...MARK, ref: { ...MARK.ref, generation: 2 } } }), [], "a pod that it selected has just gone");
 });
