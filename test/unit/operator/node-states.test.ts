@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { NodeStates } from "../../../src/operator/node-states.ts";
 import type { NodeStatesOptions } from "../../../src/operator/node-states.ts";
 import { Cluster } from "../../../src/operator/cluster.ts";
-import type { Document } from "../../../src/feed/index.ts";
+import type { Document, PolicyMark } from "../../../src/feed/index.ts";
 import { createLogger } from "../../../src/lib/log.ts";
 import { WorkQueue } from "../../../src/lib/queue.ts";
 
@@ -18,9 +18,8 @@ test("which nodes were told of a policy: one that left is forgotten although the
       written.push(target.acknowledged);
       // The agent is quick: what it says arrives while the operator still sweeps.
       acknowledgements.set("status.n1", { node: "n1", acknowledgement: { appliedRevision: 7 } });
-      const removed = { ref: REF, since: 7, removed: true };
-      const kept = ["u2", { ref: { ...REF, uid: "u2" }, since: 1, removed: false }] as const;
-      const marks = new Map(target.acknowledged >= 7 ? [kept] : [kept, ["u1", removed] as const]);
+      const marks = new Map<string, PolicyMark>([["u2", { ref: { ...REF, uid: "u2" }, since: 1, removed: false }]]);
+      if (target.acknowledged < 7) marks.set("u1", { ref: REF, since: 7, removed: true });
       return { revision: 7 + written.length - 1, document: { marks } as unknown as Document };
     },
   };
