@@ -78,9 +78,16 @@ export class DefaultObjectKeeper<T extends Told> implements Reconciler {
     } else if (object === undefined) {
       if (spec !== undefined) await this.#create(spec, signal);
     } else if (spec === undefined && isOurs(object)) await client.delete(type, { name: DEFAULT_OBJECT }, { signal });
-    else if (spec !== undefined && isOurs(object) && canonicalJson(object.spec) !== canonicalJson(spec)) await client.patch(type, object.metadata, { spec: mergeOf(object.spec, spec) }, signal);
+    else if (spec !== undefined && isOurs(object) && !isEqual(object.spec, spec)) await this.#change(object, spec, signal);
     else await this.#tell(object, signal);
     return {};
+  }
+
+  /** Where the answer is not what was sent the definition is of another version, and drops words: no event follows, and it would be told never. */
+  async #change(object: T, spec: T["spec"], signal: AbortSignal): Promise<void> {
+    const { client, kept: { type } } = this.#options;
+    const now = await client.patch(type, object.metadata, { spec: mergeOf(object.spec, spec) }, signal);
+    if (!isEqual(now.spec, spec)) await this.#tell(now, signal);
   }
 
   async #create(spec: T["spec"], signal: AbortSignal): Promise<void> {
@@ -115,6 +122,10 @@ function mergeOf(there: object, spec: object): object {
     return [word, isWords(was) && isWords(value) ? mergeOf(was, value) : value] as const;
   });
   return Object.fromEntries([...gone, ...wanted]);
+}
+
+function isEqual(one: object, other: object): boolean {
+  return canonicalJson(one) === canonicalJson(other);
 }
 
 function isWords(value: unknown): value is object {

@@ -16,13 +16,13 @@ export type RoutingSpec = CiliumRouting["spec"];
 export type RoutingStatus = NonNullable<CiliumRouting["status"]>;
 export type NodeRoutingRow = NonNullable<CiliumNodeReport["routing"]>;
 
-/** Every field, so that a merge leaves nothing of an earlier spec. */
+/** Without networks for the source the word is left out: a definition of an older version does not know it. */
 export function routingSpec({ mode, tunnelPort, directRoutes, masquerade, unmasqueraded, masqueradeFrom = [] }: RoutingDecision): RoutingSpec {
   return {
     mode,
     tunnel: { protocol: "vxlan", port: tunnelPort },
     native: { directNodeRoutes: directRoutes },
-    masquerade: { ipv4: masquerade.ipv4, ipv6: masquerade.ipv6, excludedCIDRs: [...unmasqueraded], sourceCIDRs: [...masqueradeFrom] },
+    masquerade: { ipv4: masquerade.ipv4, ipv6: masquerade.ipv6, excludedCIDRs: [...unmasqueraded], ...(masqueradeFrom.length === 0 ? {} : { sourceCIDRs: [...masqueradeFrom] }) },
   };
 }
 

@@ -17,8 +17,9 @@ const told = (nodes: Readonly<Record<string, NodeRoutingRow | undefined>>, wante
 const ready = (status: ReturnType<typeof routingStatus>): string => `${status.conditions[0]?.status} ${status.conditions[0]?.reason}`;
 
 describe("the status of routing", () => {
-  it("the spec is what the chart's values mean", () => {
-    assert.deepEqual(spec, { mode: "native", tunnel: { protocol: "vxlan", port: 8472 }, native: { directNodeRoutes: true }, masquerade: { ipv4: true, ipv6: true, excludedCIDRs: ["192.0.2.0/24"], sourceCIDRs: [] } });
+  it("the spec is what the chart's values mean, without words of which they say nothing and that an older definition lacks", () => {
+    assert.deepEqual(spec, { mode: "native", tunnel: { protocol: "vxlan", port: 8472 }, native: { directNodeRoutes: true }, masquerade: { ipv4: true, ipv6: true, excludedCIDRs: ["192.0.2.0/24"] } });
+    assert.deepEqual(routingSpec({ ...decision, masqueradeFrom: ["10.0.0.0/8"] }).masquerade?.sourceCIDRs, ["10.0.0.0/8"]);
   });
 
   it("is ready when every node routes so", () => {
