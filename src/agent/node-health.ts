@@ -117,7 +117,10 @@ export class NodeHealth {
     try {
       if (this.#isMoved) this.#follow(this.#options.current());
       this.#isMoved = false;
-      for (const { from, token, atNs } of this.#options.echo.received()) this.#answered(from, token, atNs);
+      const { replies, isCutOff } = this.#options.echo.received((token) => this.#questions.has(token));
+      for (const { from, token, atNs } of replies) this.#answered(from, token, atNs);
+      // Whose answer is still to be read is not late; nor is anybody else asked before, or questions would grow without end.
+      if (isCutOff) return;
       this.#giveUp();
       this.#ask();
     } catch (thrown) {

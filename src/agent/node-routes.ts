@@ -4,6 +4,7 @@ import { HOST_DEVICE } from "../kernel/index.ts";
 import type { Neighbour, Route, Way } from "../kernel/index.ts";
 import { cidrContains, familyOf, formatCidr, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import type { RemoteCidr } from "./peers.ts";
+import { Claims } from "./pod-blocks.ts";
 
 /** Of the other nodes' pods: the routes, and in a sentence each why one cannot be. */
 export interface RemoteRoutes {
@@ -45,11 +46,9 @@ export function directRoutes(remote: readonly RemoteCidr[], ways: ReadonlyMap<st
 
 /** Whether routes to these destinations lead to addresses of a block: to all of it, or to parts, as some networks have a route for each. */
 export function routedBy(destinations: readonly string[]): (cidr: string) => boolean {
-  const known = destinations.map((text) => parseCidr(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`, { maskHostBits: true }));
-  return (text) => {
-    const cidr = parseCidr(text);
-    return known.some((one) => familyOf(one.address) === familyOf(cidr.address) && (one.prefix <= cidr.prefix ? cidrContains(one, cidr.address) : cidrContains(cidr, one.address)));
-  };
+  const known = new Claims();
+  for (const text of destinations) known.take({ name: "routes", cidr: parseCidr(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`, { maskHostBits: true }) });
+  return (text) => known.meets(parseCidr(text));
 }
 
 /**

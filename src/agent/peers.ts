@@ -7,6 +7,7 @@ import type { NodeRow as NodeTarget, PeerRow } from "../targets/index.ts";
 import type { CiliumNodeRow, RoutingStatus } from "./objects.ts";
 import type { HealthAddress, HealthPeer } from "./node-health.ts";
 import { podBlocks } from "./pod-blocks.ts";
+import type { PodBlocks } from "./pod-blocks.ts";
 import { mayComeBare, reachOf } from "./reach.ts";
 import type { Reaching } from "./reach.ts";
 
@@ -81,9 +82,8 @@ function flagsOf(reaching: Reaching, node: CiliumNodeRow): number {
 }
 
 /** An address of a pod CIDR is a pod's or nobody's, whatever device of this node has it. */
-function withGuests({ guestIps = [] }: LocalNode, peers: ReadonlyMap<string, PeerRow>, podCidrs: Iterable<string>): ReadonlyMap<string, PeerRow> {
-  const blocks = [...podCidrs].map((text) => parseCidr(text));
-  const guests = guestIps.filter((ip) => !blocks.some((cidr) => cidrContains(cidr, parseAddress(ip))));
+function withGuests({ guestIps = [] }: LocalNode, peers: ReadonlyMap<string, PeerRow>, blocks: PodBlocks): ReadonlyMap<string, PeerRow> {
+  const guests = guestIps.filter((ip) => !blocks.holds(ip));
   return new Map([...peers, ...guests.map((ip) => [ip, asGuest(ip, peers.get(ip))] as const)]);
 }
 
@@ -140,5 +140,5 @@ export function nodeTables(local: LocalNode, others: Iterable<CiliumNodeRow>, re
   }
   for (const ip of local.routerIps) peers.set(ip, { identity: Identity.HOST, node: undefined, flags: PEER_ROUTER });
   const outside = outsideApiServers(apiServers, new Set(peers.keys()), [...cidrs.keys()]);
-  return { peers: withGuests(local, new Map([...peers, ...outside]), cidrs.keys()), cidrs, nodes, places, remoteCidrs, refusedCidrs: [...blocks.refused, ...blocks.doubtful], labels: ownLabels(own, apiServers), health };
+  return { peers: withGuests(local, new Map([...peers, ...outside]), blocks), cidrs, nodes, places, remoteCidrs, refusedCidrs: [...blocks.refused, ...blocks.doubtful], labels: ownLabels(own, apiServers), health };
 }

@@ -16,6 +16,8 @@ export interface Claimant {
 export interface PodBlocks {
   /** The blocks of a node by its name, without those that are another's. */
   readonly of: (name: string) => readonly string[];
+  /** Whether some node's block, none that is refused, holds the address. */
+  readonly holds: (ip: string) => boolean;
   /** Of each claim that was refused, a sentence. */
   readonly refused: readonly string[];
   /** Of each node's address that is a pod's too, a sentence. */
@@ -43,7 +45,7 @@ export function podBlocks(local: Claimant, others: Iterable<Claimant>): PodBlock
       return owner === undefined;
     }));
   }
-  return { of: (name) => blocks.get(name) ?? [], refused, doubtful: [local, ...all].flatMap((node) => nodeAddressesIn(claims, node)) };
+  return { of: (name) => blocks.get(name) ?? [], holds: (ip) => claims.holding(parseAddress(ip)) !== undefined, refused, doubtful: [local, ...all].flatMap((node) => nodeAddressesIn(claims, node)) };
 }
 
 function nodeAddressesIn(claims: Claims, { name, internalIps = [] }: Claimant): readonly string[] {
@@ -65,7 +67,7 @@ function validCidrs(texts: readonly string[]): string[] {
 }
 
 /** No two overlap, but of one node; then the wider one stands for both. So of a block's neighbours in order alone one can hold it. */
-class Claims {
+export class Claims {
   /** Of each family; in the order of their addresses, where IPv4 lies in the midst of IPv6. */
   readonly #taken: Readonly<Record<Family, Claim[]>> = { 4: [], 6: [] };
 
@@ -80,6 +82,14 @@ class Claims {
     for (let inside = taken[end]; inside !== undefined && cidrContains(cidr, inside.cidr.address); inside = taken[++end]) if (inside.name !== name) return inside;
     taken.splice(at, end - at, claim);
     return undefined;
+  }
+
+  /** Whether one holds addresses of the block: all of them, or some. */
+  meets(cidr: Cidr): boolean {
+    const taken = this.#taken[familyOf(cidr.address)];
+    const at = placeOf(cidr, taken);
+    const [before, inside] = [taken[at - 1], taken[at]];
+    return (before !== undefined && cidrContains(before.cidr, cidr.address)) || (inside !== undefined && cidrContains(cidr, inside.cidr.address));
   }
 
   /** Who has the address. */

@@ -26,6 +26,8 @@ const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as
 const ICMP_HEADER = 8;
 export const TOKEN_BYTES = 16;
 const PACKET_BYTES = 256;
+/** Read at a time of each family: whoever floods the node with answers must not hold up all else that the process does. */
+export const MOST_AT_A_TIME = 1024;
 const NS_PER_S = 1_000_000_000n;
 
 export interface EchoReply {
@@ -37,12 +39,18 @@ export interface EchoReply {
   readonly atNs: bigint;
 }
 
+export interface EchoReplies {
+  readonly replies: readonly EchoReply[];
+  /** More may have come than is read at a time: the next call goes on. */
+  readonly isCutOff: boolean;
+}
+
 /** What the agent needs of it. */
 export interface EchoPort {
   /** False: it could not leave, for want of a route or because something of this node drops it. Throws KernelError without the right to ask. */
   send(address: string, token: Uint8Array): boolean;
-  /** What has come since the last call, also of what others asked. */
-  received(): EchoReply[];
+  /** Of what has come since the last call, the answers to what is asked. */
+  received(isAsked: (token: string) => boolean): EchoReplies;
   nowNs(): bigint;
   close(): void;
 }
@@ -67,8 +75,9 @@ export class EchoSockets implements EchoPort {
     return Number(this.#libc.sendTo(fd, packet, packet.length, MSG_DONTWAIT, name, name.length)) === packet.length;
   }
 
-  received(): EchoReply[] {
-    return [...this.#sockets].flatMap(([family, fd]) => this.#drain(family, fd));
+  received(isAsked: (token: string) => boolean): EchoReplies {
+    const drained = [...this.#sockets].map(([family, fd]) => this.#drain(family, fd, isAsked));
+    return { replies: drained.flatMap(({ replies }) => replies), isCutOff: drained.some(({ isCutOff }) => isCutOff) };
   }
 
   nowNs(): bigint {
@@ -98,19 +107,20 @@ export class EchoSockets implements EchoPort {
     return fd;
   }
 
-  #drain(family: Family, fd: number): EchoReply[] {
-    const found: EchoReply[] = [];
-    for (;;) {
+  #drain(family: Family, fd: number, isAsked: (token: string) => boolean): EchoReplies {
+    const replies: EchoReply[] = [];
+    for (let count = 0; count < MOST_AT_A_TIME; count++) {
       const header = this.#message.header();
       const length = Number(this.#libc.receiveMessage(fd, header, MSG_DONTWAIT));
       if (length < 0) {
         const errno = lastErrno();
-        if (errno === EAGAIN) return found;
+        if (errno === EAGAIN) return { replies, isCutOff: false };
         throw new KernelError("receive ICMP", errno);
       }
       const token = tokenOf(family, this.#message.data.subarray(0, length));
-      if (token !== undefined) found.push({ from: this.#message.from(family), token, atNs: this.#message.time() ?? this.nowNs() });
+      if (token !== undefined && isAsked(token)) replies.push({ from: this.#message.from(family), token, atNs: this.#message.time() ?? this.nowNs() });
     }
+    return { replies, isCutOff: true };
   }
 }
 

@@ -13,7 +13,7 @@ export type { DatapathOptions, HookName } from "./datapath.ts";
 export { ENCRYPTED_TABLE, EncryptedRoutes } from "./encrypted-routes.ts";
 export type { EncryptedRoute } from "./encrypted-routes.ts";
 export { EchoSockets, TOKEN_BYTES } from "./echo.ts";
-export type { EchoPort, EchoReply } from "./echo.ts";
+export type { EchoPort, EchoReplies, EchoReply } from "./echo.ts";
 export { KernelError } from "./errors.ts";
 export { HOST_DEVICE, Host, TUNNEL_DEVICE } from "./host.ts";
 export type { HostDevices, HostSpec, Neighbour, Route, Way } from "./host.ts";

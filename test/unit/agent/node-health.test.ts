@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { healthMetrics } from "../../../src/agent/health-metrics.ts";
 import { NodeHealth, PEERS_PER_SECOND } from "../../../src/agent/node-health.ts";
 import type { HealthPeer, HealthType } from "../../../src/agent/node-health.ts";
-import type { EchoPort, EchoReply } from "../../../src/kernel/index.ts";
+import type { EchoPort, EchoReplies, EchoReply } from "../../../src/kernel/index.ts";
 import { createMetrics } from "../../../src/lib/metrics.ts";
 import type { Logger } from "../../../src/lib/log.ts";
 
@@ -18,6 +18,8 @@ class World implements EchoPort {
   stampSkewNs = 0n;
   delayMs = 1;
   refuses: Error | undefined;
+  /** What others send is before what was answered. */
+  isFlooded = false;
   readonly silent = new Set<string>();
   readonly sent: { readonly address: string; readonly token: string; readonly atMs: number }[] = [];
   #underWay: EchoReply[] = [];
@@ -34,10 +36,11 @@ class World implements EchoPort {
     this.#underWay.push({ from, token, atNs: this.nowNs() + this.stampSkewNs + BigInt(this.delayMs * 1e6) });
   }
 
-  received(): EchoReply[] {
+  received(isAsked: (token: string) => boolean): EchoReplies {
+    if (this.isFlooded) return { replies: [], isCutOff: true };
     const come = this.#underWay;
     this.#underWay = [];
-    return come;
+    return { replies: come.filter(({ token }) => isAsked(token)), isCutOff: false };
   }
 
   nowNs(): bigint {
@@ -116,6 +119,18 @@ describe("health of the other nodes", () => {
     const before = world.sent.length;
     pass(TICK_MS);
     assert.ok(world.sent.slice(before).some(({ address }) => address === "10.0.5000.1"));
+  });
+
+  test("while answers are still to be read nobody is unreachable, and questions do not pile up; then it goes on", () => {
+    const { world, pass, states } = lab([peerOf(1), peerOf(2)]);
+    pass(TICK_MS);
+    const before = world.sent.length;
+    world.isFlooded = true;
+    pass(60_000);
+    assert.deepEqual([world.sent.length, new Set(Object.values(states()))], [before, new Set(["unknown"])]);
+    world.isFlooded = false;
+    pass(TICK_MS);
+    assert.deepEqual(new Set(Object.values(states())), new Set(["reachable"]));
   });
 
   test("few nodes are not asked without end", () => {

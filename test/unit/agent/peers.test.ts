@@ -78,6 +78,15 @@ describe("peers", () => {
     assert.equal(nodes.has("172.20.0.1"), false, "whatever another node's object claims");
   });
 
+  it("the addresses of ten thousand services on a device are not held against each of thousands of blocks: all else would wait", () => {
+    const guestIps = Array.from({ length: 10_000 }, (_, index) => `10.250.${index >> 8}.${index & 255}`);
+    const others = Array.from({ length: 5_000 }, (_, index): CiliumNodeRow => ({ name: `n${index}`, internalIps: [`172.20.${index >> 8}.${index & 255}`], routerIps: [], podCidrs: [`10.${100 + (index >> 8)}.${index & 255}.0/24`] }));
+    const start = performance.now();
+    const { peers } = nodeTables({ ...local, guestIps: [...guestIps, "10.100.7.7"] }, others, reachingBy("tunnel"));
+    assert.ok(performance.now() - start < 10_000, "not each with each, 50 million times");
+    assert.deepEqual([guestIps.every((ip) => peers.has(ip)), peers.has("10.100.7.7")], [true, false]);
+  });
+
   it("a node without an address of the tunnel's family is named, and its pods are nobody's: never the world", () => {
     const tables = nodeTables(local, [{ ...other, internalIps: ["fd00::2"] }], reachingBy("tunnel"));
     assert.deepEqual(tables.cidrs.get("10.0.1.0/24"), { identity: Identity.UNKNOWN, node: undefined, flags: PEER_POD_CIDR | PEER_TUNNEL });

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { podBlocks } from "../../../src/agent/pod-blocks.ts";
+import { Claims, podBlocks } from "../../../src/agent/pod-blocks.ts";
 import type { Claimant } from "../../../src/agent/pod-blocks.ts";
-import { cidrContains, familyOf, formatCidr, maskAddress, parseAddress, parseCidr } from "../../../src/lib/ip.ts";
+import { cidrContains, familyOf, formatAddress, formatCidr, maskAddress, parseAddress, parseCidr } from "../../../src/lib/ip.ts";
 
 function overlap(a: string, b: string): boolean {
   const [x, y] = [parseCidr(a), parseCidr(b)];
@@ -41,6 +41,24 @@ test("of thousands of nodes with blocks of mixed lengths each claim looks at its
   const nodes = Array.from({ length: 20_000 }, (_, index): Claimant => ({ name: `n${index}`, podCidrs: [`10.${index >> 8}.${index & 255}.0/${24 + (index % 5)}`] }));
   const blocks = podBlocks({ name: "local", podCidrs: ["192.168.0.0/24"] }, nodes);
   assert.deepEqual([blocks.refused, blocks.of("n4711").length], [[], 1]);
+});
+
+test("whether a block holds an address, or meets another, is found by the neighbours in order as by all", () => {
+  fc.assert(fc.property(fc.uniqueArray(anyBlock, { maxLength: 9 }), fc.uniqueArray(anyBlock, { minLength: 1, maxLength: 9 }), (taken, asked) => {
+    const claims = new Claims();
+    for (const text of taken) claims.take({ name: "one", cidr: parseCidr(text) });
+    const { holds } = podBlocks({ name: "local", podCidrs: taken }, []);
+    for (const text of asked) {
+      assert.equal(claims.meets(parseCidr(text)), taken.some((one) => overlap(one, text)), `${text} of ${taken.join()}`);
+      const ip = formatAddress(parseCidr(text).address);
+      assert.equal(holds(ip), taken.some((one) => overlap(one, `${ip}/${ip.includes(":") ? 128 : 32}`)), `${ip} in ${taken.join()}`);
+    }
+  }), { numRuns: 500 });
+});
+
+test("no block that is refused holds an address", () => {
+  const { holds } = podBlocks({ name: "a", podCidrs: ["10.0.0.0/24"] }, [{ name: "b", podCidrs: ["10.0.0.0/16", "10.1.0.0/24"] }]);
+  assert.deepEqual(["10.0.0.9", "10.0.1.9", "10.1.0.9", "10.1.1.9", "fd00::1"].map(holds), [true, false, true, false, false]);
 });
 
 test("a node's address among pods' is told with both names, whichever node's they are, and takes no block away", () => {

@@ -58,6 +58,16 @@ describe("the way to another node", () => {
     assert.ok(!routedBy([])("10.1.2.0/24"));
   });
 
+  it("thousands of routes are asked about thousands of blocks: each by its neighbours in order, as all else waits", () => {
+    const hex = (number: number): string => number.toString(16);
+    const routes = Array.from({ length: 10_000 }, (_, index) => [`10.${index >> 8}.${index & 255}.64/26`, `fd00:${hex(index)}::/80`]).flat();
+    const blocks = Array.from({ length: 5_000 }, (_, index) => [`10.${index >> 8}.${index & 255}.0/24`, `fd00:${hex(index)}::/64`, `10.200.${index >> 8}.${index & 255}/32`, `fd01:${hex(index)}::/64`]).flat();
+    const start = performance.now();
+    const isRouted = routedBy(routes);
+    assert.equal(blocks.filter(isRouted).length, 10_000);
+    assert.ok(performance.now() - start < 15_000, "not each with each, 400 million times");
+  });
+
   it("of a node that one family alone reaches is the tunnel for both", () => {
     assert.deepEqual(ways(decision("auto"), [NEAR, { ...NEAR, cidr: "fd00::/64", nodeIp: undefined }], ground), { b: "tunnel" });
   });
