@@ -55,6 +55,12 @@ interface Twin {
   readonly words: SideWords;
 }
 
+/** Pods that are seen and judged alike. */
+interface Group extends Twin {
+  /** Those of each node, "" for those of none, by the first of them. */
+  readonly nodes: ReadonlyMap<string, Twin>;
+}
+
 const MOST_PAIRS = 100_000;
 
 export function simulate(engines: Engines, mostPairs = MOST_PAIRS): Simulation {
@@ -71,7 +77,8 @@ export function simulate(engines: Engines, mostPairs = MOST_PAIRS): Simulation {
     for (const subject of [...groups, ...judgedNodes(engines)]) {
       const rules = changedRules(engines, subject, direction);
       if (rules === undefined) continue;
-      for (const peer of changedPeers(engines, subject, direction, [...groups, ...strangers(engines, rules)])) {
+      const pods = direction === "egress" ? groups.map((group) => beyond(subject, group)) : groups;
+      for (const peer of changedPeers(engines, subject, direction, [...pods, ...strangers(engines, rules)])) {
         if (direction === "ingress") found(peer, subject);
         else found(subject, peer);
       }
@@ -86,16 +93,30 @@ function byName(a: PairChange, b: PairChange): number {
 }
 
 /** Pods with the same identity before and after, the same names of ports, and the same kind of node. */
-function groupsOf({ before, after }: Engines): readonly Twin[] {
-  const groups = new Map<string, Twin>();
+function groupsOf({ before, after }: Engines): readonly Group[] {
+  const groups = new Map<string, Map<string, Twin>>();
   before.world.workloads.forEach((workload, index) => {
     const later = after.world.workloads[index] ?? workload;
     if (workload.hostNetwork) return;
-    const first = groups.get(groupKey(before, workload, later));
+    const [key, node] = [groupKey(before, workload, later), workload.node ?? ""];
+    const nodes = groups.get(key) ?? new Map<string, Twin>();
+    const first = nodes.get(node);
     const words = { name: first?.words.name ?? `${workload.namespace}/${workload.name}`, pods: (first?.words.pods ?? 0) + 1 };
-    groups.set(groupKey(before, workload, later), first === undefined ? { before: { kind: "pod", workload }, after: { kind: "pod", workload: later }, words } : { ...first, words });
+    nodes.set(node, first === undefined ? { before: { kind: "pod", workload }, after: { kind: "pod", workload: later }, words } : { ...first, words });
+    groups.set(key, nodes);
   });
-  return [...groups.values()];
+  return [...groups.values()].flatMap((nodes) => {
+    const pods = [...nodes.values()].reduce((sum, { words }) => sum + words.pods, 0);
+    return [...nodes.values()].slice(0, 1).map((first) => ({ ...first, words: { name: first.words.name, pods }, nodes }));
+  });
+}
+
+/** Without the node's own pods, which it reaches whatever its policies say; where there are no others, all. */
+function beyond({ before: subject }: Twin, group: Group): Twin {
+  const own = subject.kind === "node" ? group.nodes.get(subject.node.name) : undefined;
+  if (own === undefined) return group;
+  for (const other of group.nodes.values()) if (other !== own) return { ...other, words: { name: other.words.name, pods: group.words.pods - own.words.pods } };
+  return group;
 }
 
 function groupKey({ world }: Engine, workload: Workload, later: Workload): string {

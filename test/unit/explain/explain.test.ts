@@ -211,6 +211,17 @@ test("a forecast of a policy of nodes names who reaches them no more", () => {
   assert.ok(!pairs.some(({ to, from }) => to.name === "node n1" || (from.name === "node n2" && to.name === "shop/far")), JSON.stringify(pairs.map(({ from, to, ports, after }) => [from.name, to.name, ports, after])));
 });
 
+test("a forecast of a policy of nodes tells of the replicas on other nodes: a node always reaches its own", () => {
+  const pod = (name: string, nodeName: string): string => `---\nkind: Pod\nmetadata: {name: ${name}, namespace: shop, labels: {app: far}}\nspec: {nodeName: ${nodeName}}\n`;
+  const { objects } = manifestsOf("shop.yaml", OF_NODES.replace("toEntities: [world]", "toEndpoints: [{matchLabels: {app: far}}]") + pod("far-2", "n2") + pod("near", "n1") + pod("near-2", "n1"));
+  const options = { policy: { cidrMatchMode: new Set<never>() } };
+  const world = worldOf(objects, { validator, live: false });
+  const without = withPolicies(world, [], ({ metadata }) => metadata.name === "edge", validator);
+  const { pairs } = simulate({ before: new Engine(without, options), after: new Engine(world, options) });
+  assert.deepEqual(pairs.filter(({ from }) => from.name === "node n2").map(({ to, ports, after }) => [to.name, to.pods, ports.at(-1), after]), [["shop/near", 2, "other protocols", "denied"]]);
+  assert.deepEqual(pairs.filter(({ to, from }) => to.name === "node n2" && from.name.startsWith("shop/far")).map(({ from }) => from.pods), [4], "it is no question who asks the node from where");
+});
+
 test("a question that means nobody says what there is", () => {
   assert.throws(() => ask("shop/we", "shop/api", "80"), /"shop\/we" is nobody: .*there is shop\/web/);
   assert.throws(() => ask("shop/web", "www.example.com", "80"), /names of DNS are not known here/);
