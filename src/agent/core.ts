@@ -4,9 +4,10 @@ import { Addresses, AttachmentStore, CniError, CniErrorCode, CniOperations, Netn
 import type { Attachment, AttachmentListener } from "../cni/index.ts";
 import { Netlink, PodVeths, Sysctl, networkNamespaceProbe, runCommand } from "../kernel/index.ts";
 import type { BatchMap } from "../kernel/index.ts";
+import { HOST_IDENTITY } from "../compile/index.ts";
 import { parseCidr } from "../lib/ip.ts";
 import type { Logger } from "../lib/log.ts";
-import { FlowCollector, MapApplier, rememberOpen } from "../targets/index.ts";
+import { FlowCollector, MapApplier } from "../targets/index.ts";
 import type { ApplyReport, MapName } from "../targets/index.ts";
 import { PodAdmission } from "./admission.ts";
 import type { PodAdmissionOptions } from "./admission.ts";
@@ -22,7 +23,7 @@ import { LocalState } from "./local-state.ts";
 import { MapPressure } from "./map-fill.ts";
 import type { MapFill, MapWarning } from "./map-fill.ts";
 import type { NodeNetwork } from "./node-network.ts";
-import { readOpenTables } from "./open-tables.ts";
+import { OpenSessions } from "./open-tables.ts";
 import { podAddresses } from "./objects.ts";
 import { ProgramMaps } from "./program-maps.ts";
 import type { LocalNode } from "./peers.ts";
@@ -63,6 +64,7 @@ export class Core {
   readonly #options: CoreOptions;
   readonly #applier: MapApplier;
   readonly #pressure = new MapPressure();
+  readonly #sessions: OpenSessions;
 
   constructor(options: CoreOptions) {
     this.#options = options;
@@ -72,6 +74,7 @@ export class Core {
     this.addresses = new Addresses({ cidrs: local.podCidrs.map((text) => parseCidr(text)), file: join(config.paths.state, "ipam.json"), restMs: ADDRESS_REST_MS, nowMs: Date.now, inUse: () => podAddresses(tables.pods.objects.values()) });
     const netns = new NetnsResolver({ host: "/proc/self/ns/net", hostProc: config.paths.hostProc, isNetwork: networkNamespaceProbe() });
     this.flows = new FlowCollector(requireMap(network, "flows"));
+    this.#sessions = new OpenSessions({ flows: requireMap(network, "flows"), taken: () => this.flows.count, logger });
     this.programMaps = new ProgramMaps((name) => network.port.map(name));
     this.links = this.#makeLinks(netns);
     this.state = new LocalState({ ...local, ...network.addresses(local) }, {
@@ -156,16 +159,14 @@ export class Core {
   }
 
   mapWarnings(): readonly MapWarning[] {
-    return this.#pressure.warnings(this.fills());
+    const isHostJudged = this.enforcer.assignment?.state.subjects.has(HOST_IDENTITY) === true;
+    return [...this.#pressure.warnings(this.fills()), ...(isHostJudged ? this.#sessions.warnings() : [])];
   }
 
   #makeApplier(): MapApplier {
-    const { network, logger } = this.#options;
+    const { network } = this.#options;
     const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, requireMap(network, name)])) as Record<MapName, BatchMap>;
-    return new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000), rememberOpen: (isOwn) => {
-      const open = rememberOpen(requireMap(network, "flows"), readOpenTables(), isOwn);
-      logger.info("the node has its first rules: what it has open goes on", { open });
-    } });
+    return new MapApplier({ maps, nowMs: () => performance.now(), firstGeneration: Math.floor(Date.now() / 1000), rememberOpen: (isOwn) => this.#sessions.remember(isOwn) });
   }
 
   #makeEnforcer(): Enforcer {

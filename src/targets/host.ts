@@ -32,7 +32,7 @@ export class HostTarget {
   #held: Host | undefined;
   #learningSince: number | undefined;
 
-  /** @param rememberOpen writes what is open already into the flows. */
+  /** @param rememberOpen writes what is open already into the flows; what it throws is told with the step that asked for it. */
   constructor(map: BpfMap, rememberOpen: () => void, nowMs: () => number) {
     this.#map = map;
     this.#rememberOpen = rememberOpen;
@@ -59,9 +59,11 @@ export class HostTarget {
     if (held.subject === 0) {
       if (held.flags === 0) this.#learningSince = undefined;
       const done = this.#write({ subject: 0, flags: HOST_TRACKED });
-      // What opens from here on is seen by its packets.
-      if (this.#learningSince === undefined) this.#rememberOpen();
-      this.#learningSince ??= this.#nowMs();
+      // What opens from here on is seen by its packets. Once, also where it fails: the rules do not wait for it.
+      if (this.#learningSince === undefined) {
+        this.#learningSince = this.#nowMs();
+        this.#rememberOpen();
+      }
       const leftMs = this.#learningSince + LEARNING_MS - this.#nowMs();
       if (leftMs > 0) return { done, error: undefined, againMs: leftMs };
     }

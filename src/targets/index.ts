@@ -7,7 +7,7 @@
 export { identityOfNode, outsideApiServers, ownLabels } from "./api-server-peers.ts";
 export { MapApplier } from "./apply.ts";
 export { rememberOpen } from "./open-flows.ts";
-export type { OpenTables } from "./open-flows.ts";
+export type { OpenTables, Remembered } from "./open-flows.ts";
 export type { ApplierOptions, MapName } from "./apply.ts";
 export { FlowCollector, PRESSURE, nextWalkMs, quotaStepNs } from "./flows.ts";
 export { ownerOf } from "./policy.ts";

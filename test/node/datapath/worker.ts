@@ -104,7 +104,7 @@ class Worker {
   #remember(own: ReadonlySet<string>): number {
     const flows = this.#port.map("flows");
     if (flows === undefined) throw new Error("no map flows");
-    return rememberOpen(flows, readOpenTables(), (address) => own.has(formatAddress(address)));
+    return rememberOpen(flows, readOpenTables(), (address) => own.has(formatAddress(address))).written;
   }
 
   async #setUp(spec: NodeSpec): Promise<void> {

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeMap } from "../../../src/kernel/fake.ts";
-import { CT_FROM_LOW, TIMEOUT_TCP_ESTABLISHED, flowKeyCodec, flowStateCodec } from "../../../src/kernel/gen/types.ts";
+import { CT_FROM_LOW, CT_REPLIED, CT_REVOKED, TIMEOUT_TCP_ESTABLISHED, flowKeyCodec, flowStateCodec } from "../../../src/kernel/gen/types.ts";
+import type { FlowState } from "../../../src/kernel/gen/types.ts";
 import { formatAddress } from "../../../src/lib/ip.ts";
 import { viewOf } from "../../../src/targets/map-target.ts";
 import { openSockets, rememberOpen, trackedFlows } from "../../../src/targets/open-flows.ts";
@@ -38,22 +39,60 @@ test("a connected socket is a flow, opened by the other side where somebody list
 });
 
 test("what the stack translates is known on both sides of it; what was never answered, or is over, is not", () => {
-  assert.deepEqual(trackedFlows(CONNTRACK).map(words), [
+  assert.deepEqual([...trackedFlows(CONNTRACK)].map(words), [
     "6 192.0.2.1 50010 > 10.96.0.1 443",
     "6 192.0.2.1 50010 > 192.0.2.9 6443",
-    "17 2001:db8::9 40000 > 2001:db8::1 53",
     "17 2001:db8::9 40000 > 2001:db8::1 53",
   ]);
 });
 
+const OWN = new Set(["192.0.2.1", "2001:db8::1", "127.0.0.1"]);
+const isOwn = (address: Uint8Array): boolean => OWN.has(formatAddress(address));
+const TABLES = { now: 100, tcp: TCP4, tcp6: TCP6, conntrack: CONNTRACK };
+const make = (maxEntries = 1024, refuse?: () => number | undefined): FakeMap => new FakeMap({ name: "flows", keySize: flowKeyCodec.size, valueSize: flowStateCodec.size, maxEntries, ...(refuse === undefined ? {} : { refuse }) });
+const rowsOf = (map: FakeMap) => [...map.entries()].map(([key, value]) => ({ key, ...flowKeyCodec.decode(viewOf(key)), ...flowStateCodec.decode(viewOf(value)) }));
+
 test("the node's own are written, as judged by nobody, and none that the programs know already", () => {
-  const map = new FakeMap({ name: "flows", keySize: flowKeyCodec.size, valueSize: flowStateCodec.size });
-  const own = new Set(["192.0.2.1", "2001:db8::1", "127.0.0.1"]);
-  const remember = (): number => rememberOpen(map, { now: 100, tcp: TCP4, tcp6: TCP6, conntrack: CONNTRACK }, (address) => own.has(formatAddress(address)));
+  const map = make();
+  const remember = (): number => rememberOpen(map, TABLES, isOwn).written;
   assert.equal(remember(), 7);
-  const flows = [...map.entries()].map(([key, value]) => ({ ...flowKeyCodec.decode(viewOf(key)), ...flowStateCodec.decode(viewOf(value)) }));
-  const ssh = flows.find(({ highPort, lowPort }) => lowPort === 22 && highPort === 40000) ?? assert.fail("no flow of the connection");
+  const ssh = rowsOf(map).find(({ highPort, lowPort }) => lowPort === 22 && highPort === 40000) ?? assert.fail("no flow of the connection");
   assert.deepEqual([formatAddress(ssh.low), formatAddress(ssh.high), ssh.flags & CT_FROM_LOW], ["192.0.2.1", "198.51.100.7", 0], "opened by the greater address");
   assert.deepEqual([ssh.sourceIdentity, ssh.destinationIdentity, ssh.sourceGeneration, ssh.destinationGeneration, ssh.expires], [0, 1, 0, 0, 100 + TIMEOUT_TCP_ESTABLISHED]);
   assert.equal(remember(), 0);
+});
+
+test("what earlier rules of the node judged, or nobody has collected, is remembered as judged by nobody; a pod's own judgement stays", () => {
+  const map = make();
+  rememberOpen(map, TABLES, isOwn);
+  const set = (lowPort: number, highPort: number, change: Partial<FlowState>): (() => FlowState) => {
+    const { key, ...state } = rowsOf(map).find((row) => row.lowPort === lowPort && row.highPort === highPort) ?? assert.fail("no such flow");
+    const value = new Uint8Array(flowStateCodec.size);
+    flowStateCodec.encode({ ...state, ...change }, viewOf(value));
+    map.update(key, value);
+    return () => flowStateCodec.decode(viewOf(map.lookup(key) ?? assert.fail("gone")));
+  };
+  const asked = set(22, 40000, { destinationGeneration: 7, flags: CT_REPLIED | CT_REVOKED, packets: 5n }); // 198.51.100.7 opened it to the node
+  const opened = set(50000, 6443, { sourceGeneration: 7 }); // the node opened it
+  const ofPod = set(22, 40002, { sourceGeneration: 9, ingressRule: 3 }); // the other side is a pod's
+  const old = set(443, 50010, { expires: 100 });
+  assert.deepEqual(rememberOpen(map, TABLES, isOwn), { written: 3, leftOut: 0 });
+  assert.deepEqual([asked().destinationGeneration, asked().flags & CT_REVOKED, asked().packets], [0, 0, 5n]);
+  assert.equal(opened().sourceGeneration, 0);
+  assert.deepEqual([ofPod().sourceGeneration, ofPod().ingressRule], [9, 3]);
+  assert.equal(old().expires, 100 + TIMEOUT_TCP_ESTABLISHED);
+});
+
+test("what is open takes a quarter of the map at most, half of what is free, and sockets first; where the kernel has no room it ends", () => {
+  const quarter = make(20);
+  assert.deepEqual(rememberOpen(quarter, TABLES, isOwn), { written: 5, leftOut: 2 });
+  assert.equal(rowsOf(quarter).filter(({ lowPort }) => lowPort === 22 || lowPort === 50000).length, 4, "every socket");
+  assert.equal(rememberOpen(make(20), TABLES, isOwn, 14).written, 3);
+  assert.equal(rememberOpen(make(20), TABLES, isOwn, 25).written, 0);
+  for (const errno of [7, 12, 28]) {
+    let left = 2;
+    assert.deepEqual(rememberOpen(make(1024, () => (left-- > 0 ? undefined : errno)), TABLES, isOwn), { written: 2, leftOut: 5 });
+    assert.equal(left, -1, "is asked no more");
+  }
+  assert.throws(() => rememberOpen(make(1024, () => 1), TABLES, isOwn), /EPERM/);
 });
