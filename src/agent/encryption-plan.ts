@@ -22,8 +22,8 @@ export interface OwnKey {
   readonly epoch: number;
   readonly device: string;
   readonly now: WireGuardState;
-  /** Public keys of peers from which something has come under it (KeyProofs). */
-  readonly proven: ReadonlySet<string>;
+  /** By public key of each peer from which something has come under it, since when (KeyProofs). */
+  readonly proven: ReadonlyMap<string, number>;
 }
 
 export interface EncryptionView {
@@ -36,6 +36,8 @@ export interface EncryptionView {
   readonly keys: readonly OwnKey[];
   /** Seconds; 0: a peer that has answered is left in peace. */
   readonly keepalive?: number;
+  /** By the clock of `proven`. */
+  readonly nowMs: number;
   /** What would leave in clear is dropped already. */
   readonly inForce: boolean;
 }
@@ -66,6 +68,11 @@ const ASK_SECONDS = 5;
  * hears something is silent for as long as its own says.
  */
 const PROVE_SECONDS = 1;
+/**
+ * No longer, as a rotation lasts for as long as any node is away. By then the other has heard it, or takes the handshake
+ * for a proof, as that has stood for long enough.
+ */
+const PROVE_FOR_MS = 30_000;
 
 /** Nodes by name; of a key or an address that two of them claim, the first has it and the other is told. */
 class Claims {
@@ -120,7 +127,7 @@ export function encryptionPlan(view: EncryptionView): EncryptionPlan {
   const enforce = view.inForce || rows.some(({ encryption }) => encryption?.phase === "Enforced") || (confirmed && others.every(({ encryption }) => encryption?.phase === "Confirmed"));
   const last = keys.at(-1);
   return {
-    peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, key === keys[0] ? presentKeepalive(node, key, view) : isProven(node, key) ? PROVE_SECONDS : ASK_SECONDS))),
+    peers: keys.map((key) => ways.flatMap(({ node }) => peerOf(node, key, key === keys[0] ? presentKeepalive(node, key, view) : nextKeepalive(node, key, view)))),
     routes: distinct([...routesBy(enforce ? ways : reached, local), ...(enforce ? otherRoutes(others, keys[0], local) : [])]),
     enforce,
     enforceOnReceipt: enforce && others.every(({ encryption }) => encryption?.phase === "Enforced"),
@@ -167,6 +174,13 @@ function knownNode(node: CiliumNodeRow, { local, port, keys: own }: EncryptionVi
 
 /** One that has not answered is asked. */
 const presentKeepalive = (node: KnownNode, key: OwnKey, { keepalive = 0 }: EncryptionView): number => (hasAnswered(node, key) ? keepalive : ASK_SECONDS);
+
+function nextKeepalive(node: KnownNode, key: OwnKey, { keepalive = 0, nowMs }: EncryptionView): number {
+  if (!isProven(node, key)) return ASK_SECONDS;
+  const provenMs = nowMs - (key.proven.get(keyOf(node, key)) ?? nowMs);
+  // Below zero: the clock was set back.
+  return provenMs >= 0 && provenMs < PROVE_FOR_MS ? PROVE_SECONDS : keepalive;
+}
 
 /** Nothing, where the other has no key of the epoch. */
 function peerOf(node: KnownNode, own: OwnKey, keepalive: number): WireGuardPeer[] {

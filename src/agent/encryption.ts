@@ -194,7 +194,7 @@ export class NodeEncryption implements Reconciler {
 
   #plan(keys: readonly OwnKey[]): EncryptionPlan {
     const { local, nodes, port } = this.#options;
-    return encryptionPlan({ local: local(), nodes: nodes(), port, keys, keepalive: this.#said.keepalive, inForce: this.#isInForce });
+    return encryptionPlan({ local: local(), nodes: nodes(), port, keys, keepalive: this.#said.keepalive, nowMs: this.#nowMs(), inForce: this.#isInForce });
   }
 
   #withoutDevice(name: string): boolean {

@@ -19,7 +19,7 @@ const LONG_SECONDS = 20;
 
 export class KeyProofs {
   /** undefined before the first look. */
-  #proven: ReadonlySet<string> | undefined;
+  #proven: ReadonlyMap<string, number> | undefined;
 
   /**
    * What the devices say now. A peer that was proven stays so while it is there: many bytes may add up to handshakes too. For
@@ -31,12 +31,12 @@ export class KeyProofs {
     const isLong = ({ lastHandshake }: PeerState): boolean => nowMs / 1000 - lastHandshake >= LONG_SECONDS;
     const before = this.#proven;
     const isProven = (peer: PeerState): boolean => peer.lastHandshake > 0 && (before === undefined || before.has(peer.publicKey) || !areHandshakes(peer.received) || isLong(peer));
-    this.#proven = new Set(peers.filter(isProven).map(({ publicKey }) => publicKey));
+    this.#proven = new Map(peers.filter(isProven).map(({ publicKey }) => [publicKey, before?.get(publicKey) ?? nowMs]));
   }
 
-  /** Public keys. */
-  get proven(): ReadonlySet<string> {
-    return this.#proven ?? new Set();
+  /** By public key since when, by the clock of the looks. */
+  get proven(): ReadonlyMap<string, number> {
+    return this.#proven ?? new Map();
   }
 }
 

@@ -15,7 +15,7 @@ const node = (number: number, letter: string | undefined, phase?: EncryptionStat
 
 function view(nodes: readonly CiliumNodeRow[], answered: readonly string[] = [], inForce = false): EncryptionView {
   const peers = new Map(answered.map((letter) => [key(letter), { publicKey: key(letter), endpoint: undefined, allowedIps: [], lastHandshake: 1, received: 0, sent: 0, keepalive: 0 }]));
-  return { local, nodes, port: 51871, keys: [{ publicKey: key("O"), epoch: 0, device: "wg0", now: { privateKey: key("P"), publicKey: key("O"), port: 51871, peers }, proven: new Set() }], inForce };
+  return { local, nodes, port: 51871, keys: [{ publicKey: key("O"), epoch: 0, device: "wg0", now: { privateKey: key("P"), publicKey: key("O"), port: 51871, peers }, proven: new Map() }], nowMs: 0, inForce };
 }
 
 describe("the plan of a node's encryption", () => {

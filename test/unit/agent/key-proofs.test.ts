@@ -49,7 +49,19 @@ test("what the first look of a process finds was proven to the one before: no wa
   const proofs = new KeyProofs();
   const look = (...keys: readonly (readonly [key: string, handshake: number])[]): void => proofs.observe([{ privateKey: undefined, publicKey: undefined, port: 0, peers: new Map(keys.map(([publicKey, lastHandshake]) => [publicKey, { publicKey, endpoint: undefined, allowedIps: [], lastHandshake, received: ANSWER, sent: 0, keepalive: 0 }])) }], NOW_MS);
   look(["K", 7], ["L", 0]);
-  assert.deepEqual([...proofs.proven], ["K"]);
+  assert.deepEqual([...proofs.proven], [["K", NOW_MS]]);
   look(["K", 7], ["L", 8], ["M", 8]);
-  assert.deepEqual([...proofs.proven], ["K"]);
+  assert.deepEqual([...proofs.proven], [["K", NOW_MS]]);
+});
+
+test("since when is known while the peer is there", () => {
+  const proofs = new KeyProofs();
+  const look = (nowMs: number, ...keys: readonly string[]): void => proofs.observe([{ privateKey: undefined, publicKey: undefined, port: 0, peers: new Map(keys.map((publicKey) => [publicKey, { publicKey, endpoint: undefined, allowedIps: [], lastHandshake: 7, received: ANSWER + KEEPALIVE, sent: 0, keepalive: 0 }])) }], nowMs);
+  look(8_000);
+  look(9_000, "K");
+  look(12_000, "K", "L");
+  assert.deepEqual([...proofs.proven], [["K", 9_000], ["L", 12_000]]);
+  look(13_000, "L");
+  look(14_000, "K", "L");
+  assert.deepEqual([...proofs.proven].sort(), [["K", 14_000], ["L", 12_000]]);
 });

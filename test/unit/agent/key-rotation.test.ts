@@ -122,19 +122,28 @@ describe("the old key", () => {
 describe("the ways while a key is replaced", () => {
   const local = { name: "n1", uid: "u", internalIps: ["192.0.2.1"], routerIps: [], podCidrs: [] };
   const own = (epoch: number, ...answered: readonly string[]): OwnKey => ({
-    publicKey: letterKey(epoch === 4 ? "O" : "P"), epoch, device: `wg${epoch % 2}`, proven: new Set(answered.map(letterKey)),
+    publicKey: letterKey(epoch === 4 ? "O" : "P"), epoch, device: `wg${epoch % 2}`, proven: new Map(answered.map((letter) => [letterKey(letter), NOW])),
     now: { privateKey: "p", publicKey: "", port: 0, peers: new Map(answered.map((letter) => [letterKey(letter), { publicKey: letterKey(letter), endpoint: undefined, allowedIps: [], lastHandshake: 1, received: 0, sent: 0, keepalive: 0 }])) },
   });
   const node = (name: string, ip: string, present: NodeKey, next?: NodeKey): CiliumNodeRow => ({ name, internalIps: [ip], routerIps: [], podCidrs: [], keys: { ...present, ...(next === undefined ? {} : { next }) } });
   const b = node("n2", "192.0.2.2", key(4, NOW, "B"), key(5, NOW, "C"));
   const c = node("n3", "192.0.2.3", key(4, NOW, "D"), key(5, NOW, "E"));
-  const plan = (keys: readonly OwnKey[], ...nodes: readonly CiliumNodeRow[]): ReturnType<typeof encryptionPlan> => encryptionPlan({ local, nodes, port: 51871, keys, inForce: true });
+  const plan = (keys: readonly OwnKey[], ...nodes: readonly CiliumNodeRow[]): ReturnType<typeof encryptionPlan> => encryptionPlan({ local, nodes, port: 51871, keys, nowMs: NOW, inForce: true });
   const ways = (of: ReturnType<typeof encryptionPlan>): string[] => of.routes.map(({ destination, device }) => `${destination} ${device}`);
 
   it("a handshake alone leads no node to the new key: the other end may know nothing of it", () => {
-    const found = plan([own(4, "B", "D"), { ...own(5, "C", "E"), proven: new Set([letterKey("C")]) }], b, c);
+    const found = plan([own(4, "B", "D"), { ...own(5, "C", "E"), proven: new Map([[letterKey("C"), NOW]]) }], b, c);
     assert.deepEqual([found.sends, ways(found), [...found.reachedByLast], found.missing], [4, ["192.0.2.2 wg1", "192.0.2.3 wg0"], ["n2"], []]);
     assert.deepEqual(found.peers.map((peers) => peers.map(({ keepalive }) => keepalive)), [[0, 0], [1, 5]], "whoever was heard hears of it");
+  });
+
+  it("what was heard is told for a while: a node that is away keeps the rotation open, and the others silent", () => {
+    const keepalives = (sinceMs: number): readonly number[] | undefined => {
+      const keys = [own(4, "B", "D"), { ...own(5, "C"), proven: new Map([[letterKey("C"), NOW - sinceMs]]) }];
+      return encryptionPlan({ local, nodes: [b, c], port: 51871, keys, keepalive: 25, nowMs: NOW, inForce: true }).peers[1]?.map(({ keepalive }) => keepalive);
+    };
+    assert.deepEqual([0, 29_000, 31_000, 36_000_000].map(keepalives), [[1, 5], [1, 5], [25, 5], [25, 5]]);
+    assert.deepEqual(keepalives(-3_600_000), [25, 5], "the clock was set back");
   });
 
   it("each node is sent to by the new key as soon as it has answered by it, others by the old one", () => {
