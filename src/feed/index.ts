@@ -11,4 +11,4 @@ export { NODE_LABEL, manifestName, nodeKey, ownerOf, statusName } from "./names.
 export { NodeStateReader } from "./reader.ts";
 export type { DeliveredState, NodeStateReaderOptions, ReadFailure } from "./reader.ts";
 export { DeposedError, NodeStateWriter } from "./writer.ts";
-export type { WriteTarget, WrittenState } from "./writer.ts";
+export type { ManifestHead, WriteTarget, WrittenState } from "./writer.ts";

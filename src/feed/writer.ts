@@ -25,6 +25,8 @@ export interface WriteTarget {
   readonly nodeUid: string;
   /** The revision that the node acknowledged; 0 when none. */
   readonly acknowledged: number;
+  /** The revision that the caller knows to be written last, also when somebody deleted or changed the manifest since. */
+  readonly written?: number | undefined;
   /** Formats that the node's agent announced; undefined when it has not said anything yet. */
   readonly formats?: readonly number[] | undefined;
   /** Term of the leadership under which the write happens. */
@@ -39,6 +41,8 @@ export interface WrittenState {
 }
 
 type Manifest = NonNullable<CiliumNodeState["manifest"]>;
+/** A manifest without its parts. */
+export type ManifestHead = Omit<Manifest, "parts">;
 
 interface Content {
   readonly revision: number;
@@ -50,9 +54,16 @@ interface Content {
 /** What the API server has, without the data. */
 interface Known {
   readonly resourceVersion: string | undefined;
-  readonly manifest: Omit<Manifest, "parts">;
+  readonly manifest: ManifestHead;
   readonly placement: Placement;
   readonly document: Document | undefined;
+  /** Parts that a dead predecessor left behind are gone. */
+  readonly isSwept: boolean;
+}
+
+/** A write under way, and what it will have made of the manifest; without it, what is there is still being read. */
+interface Flight {
+  content?: Pick<Known, "manifest" | "placement">;
 }
 
 const NOWHERE: Placement = new Map();
@@ -69,6 +80,8 @@ export class NodeStateWriter {
   readonly #client: KubeClient;
   readonly #logger: Logger;
   readonly #known = new Map<string, Known>();
+  /** By node. One that is forgotten meanwhile is not here any more, and nothing of it is remembered. */
+  readonly #flights = new Map<string, Flight>();
 
   constructor(client: KubeClient, logger: Logger) {
     this.#client = client;
@@ -80,51 +93,80 @@ export class NodeStateWriter {
    * starts from what the API server has.
    */
   async write(target: WriteTarget, state: NodeState): Promise<WrittenState> {
+    const { node } = target;
+    const flight: Flight = {};
+    this.#flights.set(node, flight);
     try {
-      return await this.#write(target, state);
+      return await this.#write(flight, target, state);
     } catch (thrown) {
-      this.#known.delete(target.node);
+      this.#known.delete(node);
       throw thrown;
+    } finally {
+      if (this.#flights.get(node) === flight) this.#flights.delete(node);
     }
   }
 
-  /** Whether the node's state, as it was written last, needs the object of this name. */
+  /** Whether the node's state needs the object of this name, as it was written last or is being written. While it is being read: any. */
   needs(node: string, name: string): boolean {
-    const known = this.#known.get(node);
-    return known !== undefined && (name === manifestName(node) || objectsOf(node, known.placement).has(name));
+    return this.#said(node).some((said) => said === undefined || name === manifestName(node) || objectsOf(node, said.placement).has(name));
   }
 
-  /** Forgets what was written: the next write starts from what the API server has. */
+  /** Whether a manifest is another than was written last and than is being written: a later one, one of before that is told late, or changed by hand. */
+  differs(node: string, manifest: ManifestHead): boolean {
+    const said = this.#said(node);
+    return said.length > 0 && !said.some((each) => each !== undefined && isSame(each.manifest, manifest));
+  }
+
+  /** Forgets what was written or is being written: the next write starts from what the API server has. */
   forget(node: string): void {
     this.#known.delete(node);
+    this.#flights.delete(node);
   }
 
-  async #write(target: WriteTarget, state: NodeState): Promise<WrittenState> {
+  /** What events may tell of: what is known, and what a write makes of it; undefined while that is not known yet. */
+  #said(node: string): readonly (Flight["content"])[] {
+    const [known, flight] = [this.#known.get(node), this.#flights.get(node)];
+    return [...(known === undefined ? [] : [known]), ...(flight === undefined ? [] : [flight.content])];
+  }
+
+  #remember(flight: Flight, node: string, known: Known): void {
+    if (this.#flights.get(node) === flight) this.#known.set(node, known);
+  }
+
+  async #write(flight: Flight, target: WriteTarget, state: NodeState): Promise<WrittenState> {
     const { node, acknowledged, transitions, signal } = target;
     const remembered = this.#known.get(node);
     const known = remembered ?? (await this.#read(node, signal));
     const current = known?.manifest;
     if (current !== undefined && current.leaseTransitions > transitions) throw new DeposedError(node, transitions, current.leaseTransitions);
-    const revision = (current?.revision ?? 0) + 1;
+    const floor = lastRevision(target, known);
+    const revision = floor + 1;
     const document = nextDocument(known?.document, state, revision, acknowledged);
     const parts = encodeDocument(document);
     const content = { revision, parts, ...carriage(target, parts, known?.placement ?? NOWHERE, formatOf(document, hasPieces(parts))) };
-    if (current !== undefined && says(current, target, content)) return { revision: current.revision, format: content.format, document };
-    this.#known.set(node, { ...(await this.#publish(target, known, content)), document });
-    const existing = remembered === undefined ? await this.#partsOf(node, signal) : objectsOf(node, remembered.placement);
+    if (known !== undefined && known.manifest.revision === floor && says(known.manifest, target, content)) {
+      this.#remember(flight, node, { ...known, document });
+      return { revision: floor, format: content.format, document };
+    }
+    const manifest = headOf(target, content);
+    flight.content = { manifest, placement: content.placement };
+    const resourceVersion = await this.#publish(target, known, content, manifest);
+    const next = { ...flight.content, resourceVersion, document };
+    this.#remember(flight, node, { ...next, isSwept: false });
+    const existing = remembered?.isSwept === true ? objectsOf(node, remembered.placement) : await this.#partsOf(node, signal);
     await this.#sweep(target, existing, content.placement);
+    this.#remember(flight, node, { ...next, isSwept: true });
     return { revision, format: content.format, document };
   }
 
   /** Steps 1 and 2. */
-  async #publish(target: WriteTarget, known: Known | undefined, { revision, format, parts, placement }: Content): Promise<Omit<Known, "document">> {
-    const { node, nodeUid, transitions } = target;
+  async #publish(target: WriteTarget, known: Known | undefined, { parts, placement }: Content, manifest: ManifestHead): Promise<string | undefined> {
+    const { node } = target;
     const isObject = ({ hash }: Part): boolean => placement.get(hash) === false;
     await this.#createParts(target, parts.filter((part) => isObject(part) && known?.placement.get(part.hash) !== false));
-    const manifest = { revision, hash: manifestHash(parts.map(({ hash }) => hash)), format, nodeUID: nodeUid, leaseTransitions: transitions };
     const named = parts.map((part) => (isObject(part) ? { name: partName(node, part.hash), hash: part.hash } : { name: carriedName(node, part.hash), ...part }));
     const { metadata: written } = await this.#swapManifest(target, known, { ...manifest, parts: named });
-    return { resourceVersion: written.resourceVersion, manifest, placement };
+    return written.resourceVersion;
   }
 
   /** Step 3. */
@@ -176,7 +218,7 @@ export class NodeStateWriter {
     const object = await this.#client.get(CILIUM_NODE_STATES, { name: manifestName(node) }, signal);
     if (object?.manifest === undefined) return undefined;
     const { parts, ...manifest } = object.manifest;
-    const known = { resourceVersion: object.metadata.resourceVersion, manifest, placement: new Map(parts.map(({ hash, data }) => [hash, data !== undefined])) };
+    const known = { resourceVersion: object.metadata.resourceVersion, manifest, placement: new Map(parts.map(({ hash, data }) => [hash, data !== undefined])), isSwept: false };
     try {
       const texts: string[] = [];
       if (!isIntact(object)) throw new Error("the manifest is damaged");
@@ -206,6 +248,21 @@ function carriage({ node, formats }: WriteTarget, parts: readonly Part[], before
 /** Names of the parts that are objects of their own. */
 function objectsOf(node: string, placement: Placement): ReadonlySet<string> {
   return new Set([...placement].filter(([, isCarried]) => !isCarried).map(([hash]) => partName(node, hash)));
+}
+
+/** The greatest revision that anybody knows of: one that comes must be beyond it, or an acknowledgement of before would count for it. */
+function lastRevision({ acknowledged, written = 0 }: WriteTarget, known: Known | undefined): number {
+  const since = [...(known?.document?.marks.values() ?? [])].map((mark) => mark.since);
+  return [known?.manifest.revision ?? 0, written, ...since, acknowledged].filter(Number.isSafeInteger).reduce((most, each) => Math.max(most, each), 0);
+}
+
+function headOf({ nodeUid, transitions }: WriteTarget, { revision, format, parts }: Content): ManifestHead {
+  return { revision, hash: manifestHash(parts.map(({ hash }) => hash)), format, nodeUID: nodeUid, leaseTransitions: transitions };
+}
+
+/** The term of leadership tells who wrote, not what. */
+function isSame(one: ManifestHead, other: ManifestHead): boolean {
+  return one.revision === other.revision && one.hash === other.hash && one.format === other.format && one.nodeUID === other.nodeUID;
 }
 
 /** Whether the manifest says already what is to be written. */

@@ -73,22 +73,15 @@ export class NodeStates implements Reconciler {
 
   /**
    * An object of a node's state changed, or went, or is not what it was written as. True when that was not us: it is looked at anew with the next
-   * reconcile. Only an operator of an earlier term, or a person, does this.
+   * reconcile. Only an operator of an earlier term, or a person, does this; a watch that lags behind two writes seems to, which costs a look.
    */
   isDisturbed(name: string, row: NodeStateRow, value: NodeStateRow | undefined): boolean {
     const { writer, leadership } = this.#options;
-    const removed = value === undefined && writer.needs(row.node, name);
-    const overwritten = value?.manifest !== undefined && value.manifest.leaseTransitions < leadership.transitions && this.#isNewer(row.node, value.manifest.revision);
-    const damaged = value?.isIntact === false && writer.needs(row.node, name);
-    const isDisturbed = removed || overwritten || damaged;
+    const isLost = value?.isIntact !== true && writer.needs(row.node, name);
+    const isOther = value?.manifest !== undefined && value.manifest.leaseTransitions <= leadership.transitions && writer.differs(row.node, value.manifest);
+    const isDisturbed = isLost || isOther;
     if (isDisturbed) writer.forget(row.node);
     return isDisturbed;
-  }
-
-  /** A manifest of an earlier term with a revision beyond what we know to be there. */
-  #isNewer(node: string, revision: number): boolean {
-    const known = this.#records.get(node)?.revision;
-    return known !== undefined && revision > known;
   }
 
   async reconcile(node: string, signal: AbortSignal): Promise<ReconcileResult> {
@@ -102,7 +95,8 @@ export class NodeStates implements Reconciler {
       hosts: cluster.hosts,
     };
     const state = compileNode(snapshot, node, routing(node), this.#compiler);
-    const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), formats: this.#formats(node), transitions: leadership.transitions, signal };
+    const written = this.#records.get(node)?.revision;
+    const target = { node, nodeUid: row.uid, acknowledged: this.acknowledged(node, row.uid), written, formats: this.#formats(node), transitions: leadership.transitions, signal };
     const { document, revision, format } = await this.#written(writer.write(target, state), state, target.node);
     const before = this.#records.get(node)?.document;
     this.#records.set(node, { nodeUid: row.uid, revision, format, document });

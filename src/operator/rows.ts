@@ -9,6 +9,7 @@ import type { CiliumNodeState } from "../api/gen/ciliumnodestates.ts";
 import { checkBlocks } from "../api/meaning.ts";
 import type { CidrGroup, NodePeer, ServicePeer } from "../compile/index.ts";
 import { isIntact } from "../feed/index.ts";
+import type { ManifestHead } from "../feed/index.ts";
 import { cidrContains, formatAddress, isAddress, parseAddress, parseCidr } from "../lib/ip.ts";
 import { churningLabels, identityLabels, identityNumber, labelsOf } from "../model/index.ts";
 import type { Labels } from "../model/index.ts";
@@ -120,7 +121,7 @@ export function decodeEndpoint(endpoint: CiliumEndpoint): EndpointRow | undefine
 /** What is kept of the objects of a node's state: whose the manifest is, the acknowledgement, or that a part exists. */
 export interface NodeStateRow {
   readonly node: string;
-  readonly manifest: Pick<NonNullable<CiliumNodeState["manifest"]>, "revision" | "leaseTransitions"> | undefined;
+  readonly manifest: ManifestHead | undefined;
   readonly acknowledgement: CiliumNodeState["status"];
   readonly isPart: boolean;
   /** It holds what its hashes say. */
@@ -129,7 +130,7 @@ export interface NodeStateRow {
 
 export function decodeNodeState(object: CiliumNodeState): NodeStateRow {
   const { node, manifest, status, part } = object;
-  const kept = manifest && { revision: manifest.revision, leaseTransitions: manifest.leaseTransitions };
+  const kept = manifest && { revision: manifest.revision, hash: manifest.hash, format: manifest.format, nodeUID: manifest.nodeUID, leaseTransitions: manifest.leaseTransitions };
   return { node, manifest: kept, acknowledgement: status, isPart: part !== undefined, isIntact: isIntact(object) };
 }
 

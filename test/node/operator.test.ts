@@ -1,7 +1,7 @@
 /** The operator as a process against a real API server, with agents that read and acknowledge. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -13,39 +13,14 @@ import { sleep } from "../../src/lib/backoff.ts";
 import { manifestName, statusName } from "../../src/feed/index.ts";
 import { type ApiServer, startApiServer } from "../support/apiserver.ts";
 import { FakeAgent, clientOf, condition, createEndpoint, createNamespace, createNode, createPod, eventually, getPolicy, policy, setAgentPod } from "../support/cluster-objects.ts";
-import { damageAndAwait } from "../support/damage.ts";
+import { changeAndAwait, damageAndAwait } from "../support/damage.ts";
+import { OperatorProcess } from "../support/operator-process.ts";
 
 const FRONTEND_TO_API = {
   endpointSelector: { matchLabels: { app: "api" } },
   ingress: [{ fromEndpoints: [{ matchLabels: { app: "frontend" } }], toPorts: [{ ports: [{ port: "8080", protocol: "TCP" }] }] }],
 };
 const NS = "production";
-
-class OperatorProcess {
-  readonly log: string;
-  readonly #child: ChildProcess;
-
-  constructor(server: ApiServer, directory: string, name: string) {
-    this.log = join(directory, `${name}.log`);
-    const out = openSync(this.log, "a");
-    this.#child = spawn(process.execPath, [join(import.meta.dirname, "../../src/operator/main.ts")], {
-      env: { ...process.env, KUBECONFIG: server.kubeconfig, CILIUM_CONFIG_DIRECTORY: join(directory, "config"), POD_NAME: name, POD_NAMESPACE: "kube-system" },
-      stdio: ["ignore", out, out],
-    });
-  }
-
-  async end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null> {
-    if (this.#child.exitCode !== null) return this.#child.exitCode;
-    const { promise, resolve } = Promise.withResolvers<number | null>();
-    this.#child.once("exit", (code) => resolve(code));
-    this.#child.kill(signal);
-    return promise;
-  }
-
-  get text(): string {
-    return readFileSync(this.log, "utf8");
-  }
-}
 
 describe("operator", () => {
   let server: ApiServer;
@@ -378,6 +353,21 @@ describe("operator", () => {
     await client.delete(CILIUM_NODE_STATES, { name: part });
     await eventually("a whole state again", isWholeApart);
     await damageAndAwait(client, "n1");
+  });
+
+  test("an operator that took over and had nothing to write sees what someone changes; its next revision is beyond the acknowledged", async () => {
+    const name = manifestName("n1");
+    const manifest = async (): Promise<CiliumNodeState["manifest"]> => (await client.get(CILIUM_NODE_STATES, { name }))?.manifest;
+    const before = await manifest();
+    assert.ok(before);
+    assert.equal(await operator.end("SIGTERM"), 0);
+    operator = new OperatorProcess(server, directory, "op-4");
+    // Statuses are written once every node was looked at.
+    await client.create(CILIUM_NETWORK_POLICIES, policy(NS, "nobody", { ...FRONTEND_TO_API, endpointSelector: { matchLabels: { app: "nobody" } } }));
+    await enforced("nobody", "0/0");
+    assert.deepEqual(await manifest(), before, "there was nothing to write");
+    await changeAndAwait(client, "n1", before);
+    await client.delete(CILIUM_NETWORK_POLICIES, { namespace: NS, name: "nobody" });
   });
 
   test("a deleted policy is gone from the nodes; a deleted node takes its status along", async () => {

@@ -1,6 +1,7 @@
 /** What a person may do to the objects of a node's state by hand. */
 import assert from "node:assert/strict";
-import { NODE_LABEL, isIntact, manifestName, nodeKey } from "../../src/feed/index.ts";
+import { NODE_LABEL, isIntact, manifestName, nodeKey, statusName } from "../../src/feed/index.ts";
+import type { ManifestHead } from "../../src/feed/index.ts";
 import { CILIUM_NODE_STATES } from "../../src/kube/index.ts";
 import type { KubeClient } from "../../src/kube/index.ts";
 import { eventually } from "./cluster-objects.ts";
@@ -25,4 +26,21 @@ export async function damageAndAwait(client: KubeClient, node: string): Promise<
     return await client.create(CILIUM_NODE_STATES, damaged).then(() => true, () => undefined);
   });
   await eventually("the part is what its name says", whole);
+}
+
+/** Changes each field of the manifest, which was `before`, and deletes it; each time it is as it was, with a revision that only then the agent acknowledges. */
+export async function changeAndAwait(client: KubeClient, node: string, before: ManifestHead): Promise<void> {
+  const name = manifestName(node);
+  const applied = async (): Promise<number | undefined> => (await client.get(CILIUM_NODE_STATES, { name: statusName(node) }))?.status?.appliedRevision;
+  let last = before.revision;
+  for (const damage of [{ format: 99 }, { nodeUID: "other" }, { revision: 1 }, undefined]) {
+    if (damage === undefined) await client.delete(CILIUM_NODE_STATES, { name });
+    else await client.patch(CILIUM_NODE_STATES, { name }, { manifest: damage });
+    const past = last;
+    last = await eventually(`the manifest after ${JSON.stringify(damage)}`, async () => {
+      const { revision = 0, format, nodeUID } = (await client.get(CILIUM_NODE_STATES, { name }))?.manifest ?? {};
+      return revision > past && format === before.format && nodeUID === before.nodeUID ? revision : undefined;
+    });
+    await eventually(`revision ${last} acknowledged`, async () => (await applied()) === last);
+  }
 }
