@@ -117,6 +117,21 @@ test("the first rules cut nothing that is open, silent or not; what they forget 
   }
 });
 
+test("a session that earlier rules allowed, and nobody judges any more, is open when other rules come", { timeout: 180_000 }, async () => {
+  await lab.hostPolicy(1, { ingress: [{ protocol: 6, port: STREAMS, rule: 75 }] });
+  const session = lab.connect(OUTSIDE, underlay(1), STREAMS);
+  try {
+    assert.ok(await session.send("allowed"));
+    await lab.hostPolicy(1, undefined);
+    await lab.hostPolicy(1, "learning");
+    assert.ok(await lab.node(1).ask<number>({ do: "remember", own: [underlay(1), underlay6(1)] }) >= 1);
+    await lab.hostPolicy(1, { ingress: [] });
+    assert.ok(await session.send("goes on"));
+  } finally {
+    session.close();
+  }
+});
+
 test("a process of the node that marks its packets as ours is judged all the same", { timeout: 180_000 }, async () => {
   const outside = await lab.site(OUTSIDE).serve(PORT);
   const tries = async (text: string): Promise<boolean> => {
