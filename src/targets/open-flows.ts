@@ -60,6 +60,18 @@ function isEnd(one: End, other: End): boolean {
   return one.port === other.port && Buffer.compare(one.address, other.address) === 0;
 }
 
+/** The table names a few addresses again and again. */
+function remembering<K, V>(find: (key: K) => V): (key: K) => V {
+  const found = new Map<K, V>();
+  return (key) => {
+    const known = found.get(key);
+    if (known !== undefined) return known;
+    const fresh = find(key);
+    found.set(key, fresh);
+    return fresh;
+  };
+}
+
 function* linesOf(text: string): Iterable<string> {
   for (let at = 0; at < text.length;) {
     const end = text.indexOf("\n", at);
@@ -70,10 +82,11 @@ function* linesOf(text: string): Iterable<string> {
 
 /** Before the stack translates and behind, where these differ. One by one: a gateway has a million. */
 export function* trackedFlows(text: string): Iterable<OpenFlow> {
+  const addressOf = remembering(parseAddress);
   for (const line of linesOf(text)) {
     const [, name, rest = ""] = CONNTRACK.exec(line) ?? [];
     if (name === undefined || !rest.includes("[ASSURED]") || (name === "tcp" && !/ (ESTABLISHED|FIN_WAIT|CLOSE_WAIT) /.test(` ${rest} `))) continue;
-    const [sent, answered] = [...rest.matchAll(TUPLE)].map(([, src = "", dst = "", sport, dport]) => ({ from: { address: parseAddress(src), port: Number(sport) }, to: { address: parseAddress(dst), port: Number(dport) } }));
+    const [sent, answered] = [...rest.matchAll(TUPLE)].map(([, src = "", dst = "", sport, dport]) => ({ from: { address: addressOf(src), port: Number(sport) }, to: { address: addressOf(dst), port: Number(dport) } }));
     if (sent === undefined || answered === undefined) continue;
     const protocol = name === "tcp" ? TCP : UDP;
     yield { protocol, opener: sent.from, responder: sent.to };
@@ -119,8 +132,9 @@ const NEW = { quota: 0, moved: 0, packets: 0n, bytes: 0n };
 export function rememberOpen(flows: BatchMap, { now, tcp, tcp6, conntrack }: OpenTables, isOwn: (address: Uint8Array) => boolean, taken = 0): Remembered {
   let room = Math.floor(Math.max(0, Math.min(flows.maxEntries * SHARE, (flows.maxEntries - taken) * SHARE_OF_FREE)));
   let [written, leftOut] = [0, 0];
+  const isNodes = remembering(isOwn);
   const write = (flow: OpenFlow): void => {
-    const [opens, answers] = [isOwn(flow.opener.address), isOwn(flow.responder.address)];
+    const [opens, answers] = [isNodes(flow.opener.address), isNodes(flow.responder.address)];
     if (opens === answers) return; // another's, or the node's with itself
     const [key, low] = [keyOf(flow), isLow(flow)];
     const found = flows.lookup(key);
