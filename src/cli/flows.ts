@@ -1,6 +1,9 @@
 /** Flows that `cilium policy simulate` judges again: of a file, or as the agents tell them now. */
+import { Ajv } from "ajv";
+import { protocolNumber } from "../explain/index.ts";
 import type { AskedFlow } from "../explain/index.ts";
 import type { MonitorEvent } from "../hubble/index.ts";
+import { isAddress } from "../lib/ip.ts";
 import type { Cluster } from "./cluster.ts";
 import { CliError } from "./errors.ts";
 import { eventOfHubble } from "./hubble-flows.ts";
@@ -12,14 +15,27 @@ export interface Flows {
   readonly asked: readonly AskedFlow[];
 }
 
+const TEXT = { type: "string" } as const;
+const PEER = { type: "object", required: ["ip", "port", "labels"], properties: { ip: { ...TEXT, format: "address" }, port: { type: "integer" }, labels: { type: "array", items: TEXT }, namespace: TEXT, pod: TEXT, node: TEXT } };
+/** What a forecast reads of an event. */
+const EVENT = {
+  anyOf: [
+    { required: ["count"], properties: { type: { const: "lost" }, count: { type: "number", minimum: 0 } } },
+    { required: ["source", "destination", "protocol"], properties: { type: { enum: ["drop", "policy-verdict"] }, source: PEER, destination: PEER, protocol: { ...TEXT, format: "protocol" }, icmpType: { type: "integer" }, reason: TEXT } },
+  ],
+};
+const FORMATS = { address: isAddress, protocol: (name: string): boolean => protocolNumber(name) !== undefined };
+
 /** Each line is an event of cilium monitor or hubble observe, or `FROM TO PORT` as `cilium policy explain` takes them; what follows a # is a comment. */
 export async function readFlows(file: string): Promise<Flows> {
   const events: MonitorEvent[] = [];
   const asked: AskedFlow[] = [];
+  const isEvent = new Ajv({ formats: FORMATS, strict: false }).compile<MonitorEvent>(EVENT);
   for (const [index, line] of (await readSource(file)).split("\n").entries()) {
     const text = line.trim();
     if (text === "" || text.startsWith("#")) continue;
-    const event = text.startsWith("{") ? eventOf(text) : undefined;
+    const read = text.startsWith("{") ? eventOf(text) : undefined;
+    const event = read?.every((one) => isEvent(one)) === true ? read : undefined;
     const [from, to, port, ...more] = (text.split("#")[0] ?? "").trim().split(/\s+/);
     const isAsked = from !== undefined && to !== undefined && port !== undefined && more.length === 0 && !text.startsWith("{");
     if (event !== undefined) events.push(...event);

@@ -1,7 +1,9 @@
 /**
  * JSON lines of `hubble observe -o json` (flow.proto of the Hubble API, in proto3's JSON form), as events of ours: a recording of
- * a cluster that is to move here can be judged by its policies. What is no packet of a connection's opening side is left out.
+ * a cluster that is to move here can be judged by its policies. What is no packet of a connection's opening side is left out, and
+ * so are the layers VRRP and IGMP, whose type is no port.
  */
+import { protocolNumber } from "../explain/index.ts";
 import type { EventPeer, MonitorEvent, PacketEvent } from "../hubble/index.ts";
 
 interface Endpoint {
@@ -56,7 +58,8 @@ export function eventOfHubble(text: string): readonly MonitorEvent[] | undefined
 
 function parsed(text: string): Line | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    // In proto3's JSON form null is the same as absent.
+    const value: unknown = JSON.parse(text, (_, inner: unknown) => inner ?? undefined);
     return typeof value === "object" && value !== null ? value : undefined;
   } catch {
     return undefined;
@@ -67,7 +70,7 @@ function parsed(text: string): Line | undefined {
 function packetOf(flow: Flow): readonly PacketEvent[] {
   const { time = "", node_name: node = "", IP: { source, destination } = {}, traffic_direction: direction } = flow;
   const [protocol, l4] = layerOf(flow);
-  if (flow.is_reply === true || flow.Type === "SOCK" || protocol === undefined || source === undefined || destination === undefined) return [];
+  if (flow.is_reply === true || flow.Type === "SOCK" || protocol === undefined || protocolNumber(protocol) === undefined || source === undefined || destination === undefined) return [];
   return [{
     time,
     node,

@@ -39,7 +39,7 @@ export interface FlowSimulation {
   readonly outdated: number;
 }
 
-const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132, ICMPv4: 1, ICMPv6: 58 };
+const PROTOCOLS: ReadonlyMap<string, number> = new Map([["TCP", 6], ["UDP", 17], ["SCTP", 132], ["ICMPv4", 1], ["ICMPv6", 58]]);
 /** Drops for other reasons than policy say nothing of it. */
 const POLICY_REASONS: readonly string[] = ["policy-denied", "policy-deny"];
 
@@ -102,8 +102,13 @@ function judged({ before, after }: Engines, from: Seen, to: Seen, port: PortSpec
 }
 
 function portOf({ protocol, destination, icmpType }: PacketEvent): PortSpec {
-  const number = PROTOCOLS[protocol] ?? Number(/^proto-(\d+)$/.exec(protocol)?.[1] ?? 0);
-  return { protocol: number, port: icmpType ?? destination.port };
+  return { protocol: protocolNumber(protocol) ?? 0, port: icmpType ?? destination.port };
+}
+
+/** Of a protocol as events name it, `TCP` or `proto-47`; undefined: none is named so. */
+export function protocolNumber(name: string): number | undefined {
+  const number = /^proto-(\d+)$/.exec(name)?.[1];
+  return number === undefined ? PROTOCOLS.get(name) : Number(number);
 }
 
 function twinOf({ before, after }: Engines, peer: EventPeer): Seen {

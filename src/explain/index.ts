@@ -14,7 +14,7 @@ export { findParties, parsePort } from "./parties.ts";
 export type { Party, PortSpec } from "./parties.ts";
 export { simulate } from "./simulate.ts";
 export type { Engines, PairChange, Simulation } from "./simulate.ts";
-export { simulateFlows } from "./flows.ts";
+export { protocolNumber, simulateFlows } from "./flows.ts";
 export type { AskedFlow, FlowChange, FlowSimulation } from "./flows.ts";
 export { simulationText } from "./simulation-text.ts";
 export { denialsOf, distinct, nobodyWarnings, policyWarnings, shadowWarnings, stagingWarnings } from "./warnings.ts";

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 import { load } from "js-yaml";
+import { readFlows } from "../../../src/cli/flows.ts";
 
 const root = resolve(import.meta.dirname, "..", "..", "..");
 const dir = mkdtempSync(join(tmpdir(), "cli-policy-"));
@@ -67,12 +68,25 @@ test("simulate reads what hubble has recorded: requests, drops by policy and los
   const end = (name: string): object => ({ ID: 1, identity: 300, cluster_name: "default", namespace: "default", labels: ["k8s:app=x"], pod_name: name, workloads: [] });
   const flow = (from: string, more: object = {}): string => JSON.stringify({ flow: { time: "2026-01-01T00:00:00.5Z", verdict: "FORWARDED", IP: { source: "10.0.0.9", destination: "10.0.0.1", ipVersion: "IPv4" }, l4: { TCP: { source_port: 4000, destination_port: 8080, flags: { SYN: true } } }, source: end(from), destination: end("api"), Type: "L3_L4", node_name: "n", traffic_direction: "INGRESS", is_reply: false, ...more }, node_name: "n", time: "2026-01-01T00:00:00.5Z" });
   const dropped = { verdict: "DROPPED", drop_reason: 133 };
-  const lines = [flow("web"), flow("web"), flow("web", { is_reply: true }), flow("web", { Type: "SOCK" }), flow("job", { ...dropped, drop_reason_desc: "POLICY_DENIED" }), flow("job", dropped), flow("web", { verdict: "DROPPED", drop_reason_desc: "CT_MAP_INSERTION_FAILED" }), JSON.stringify({ lost_events: { source: "HUBBLE_RING_BUFFER", num_events_lost: "5" }, node_name: "n" }), JSON.stringify({ node_status: { state_change: "NODE_CONNECTED" } })];
+  const lines = [flow("web"), flow("web"), flow("web", { is_reply: true }), flow("web", { Type: "SOCK" }), flow("job", { ...dropped, drop_reason_desc: "POLICY_DENIED" }), flow("job", dropped), flow("web", { verdict: "DROPPED", drop_reason_desc: "CT_MAP_INSERTION_FAILED" }), JSON.stringify({ lost_events: { source: "HUBBLE_RING_BUFFER", num_events_lost: "5" }, node_name: "n" }), JSON.stringify({ node_status: { state_change: "NODE_CONNECTED" } }),
+    flow("web", { l4: { VRRP: { type: 1, vrid: 7, priority: 100 } } }), flow("web", { l4: { IGMP: { type: 22, group_address: "224.0.0.1" } } }), flow("web", { l4: null })];
   const { status, stdout, stderr } = policy(["simulate", "--files", "world", "-f", "new.yaml", "--flows", "-", "-o", "json"], `${lines.join("\n")}\n`);
   assert.equal(status, 1, stderr);
   const { flows } = JSON.parse(stdout) as { flows: { changes: { from: string; port: string; seen: number; after: string }[]; events: number; lost: number; outdated: number } };
   assert.deepEqual(flows.changes.map(({ from, port, seen, after: is }) => [from, port, seen, is]), [["default/web", "TCP 8080", 2, "denied"], ["default/job", "TCP 8080", 2, "allowed"]]);
   assert.deepEqual([flows.events, flows.lost, flows.outdated], [4, 5, 0]);
+});
+
+test("a recorded event of a wrong form is an error with file and line", async () => {
+  const end = { ip: "10.0.0.1", port: 80, labels: [] };
+  const good = { type: "drop", reason: "policy-denied", protocol: "TCP", source: end, destination: end };
+  const broken = [{ source: undefined }, { source: { ...end, ip: "web" } }, { destination: { ...end, labels: "x" } }, { protocol: "VRRP" }, { protocol: "constructor" }, { icmpType: "8" }].map((part) => ({ ...good, ...part }));
+  const hubble = { flow: { verdict: "FORWARDED", IP: { source: "x", destination: "10.0.0.1" }, l4: { TCP: {} } } };
+  for (const wrong of [{ type: "drop", reason: "policy-denied" }, { type: "lost" }, ...broken, hubble]) {
+    const text = JSON.stringify(wrong);
+    const path = join(dir, file("wrong.json", `${JSON.stringify(good)}\n${text}\n`));
+    await assert.rejects(readFlows(path), ({ message }: Error) => message.startsWith(`${path}:2: neither an event of cilium monitor`), text);
+  }
 });
 
 test("simulate says which pairs and which recorded flows change, and ends as diff does", () => {
