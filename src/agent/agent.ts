@@ -32,6 +32,7 @@ import { HealthServers } from "./health.ts";
 import { InspectServer } from "./inspect.ts";
 import { inspectSource } from "./inspect-source.ts";
 import { awaitLocalNode, movedNode } from "./local-node.ts";
+import { LostPrograms } from "./lost-programs.ts";
 import { MonitorServer } from "./monitor.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { decodePod, isPlacedAlike } from "./objects.ts";
@@ -113,7 +114,8 @@ export class Agent {
     this.#writers = this.#startWriters(cluster, core, tables, preflight);
     this.#encryption = await this.#startEncryption(core, tables, network);
     this.#health = this.#askOthers(core);
-    watchLosses((loss) => this.#lost(loss, core, network, cluster), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
+    const programs = new LostPrograms({ holders: [network, core.links], logger: this.#logger, onFailures: () => this.#routing?.touch(), signal: this.#signal });
+    watchLosses((loss) => this.#lost(loss, core, programs, cluster), this.#signal).catch(logFailure(this.#logger, "watching what others take away ended"));
     await this.#serve(core, network, this.#routing);
     this.#housekeep(core);
     this.#keepLooking(core, preflight);
@@ -257,20 +259,13 @@ export class Agent {
   }
 
   /** Somebody took away, or changed, what the node's network needs. */
-  #lost(loss: Loss, core: Core, network: NodeNetwork, cluster: ClusterAccess): void {
-    if (loss.of === "programs") return this.#programsLost(core, network);
+  #lost(loss: Loss, core: Core, programs: LostPrograms, cluster: ClusterAccess): void {
+    if (loss.of === "programs") return programs.lost(loss.device);
     if (loss.of === "pod" && !core.links.isAttached(loss.address)) return;
     // No answer comes to an address that is gone, and the silence would be waited out: the API server is asked anew.
     if (loss.of === "address" && core.state.local.internalIps.includes(loss.address)) cluster.transport.close();
     this.#routing?.touch();
     this.#encryption?.touch();
-  }
-
-  /** At once, as without them nobody judges: attaching takes no time, and does no harm where they are. */
-  #programsLost(core: Core, network: NodeNetwork): void {
-    const failures = [...network.attachPrograms(), ...core.links.attachPrograms()];
-    this.#logger.warn("others had taken programs off devices: they are back", failures.length === 0 ? {} : { except: failures.join("; ") });
-    if (failures.length > 0) this.#routing?.touch(); // a device that is gone
   }
 
   async #monitor(core: Core, network: NodeNetwork): Promise<void> {

@@ -9,13 +9,16 @@ import type { Attachment, LinkFacts, NetnsResolver, PodDatapath } from "../cni/i
 import { SharedTurns } from "../cni/turns.ts";
 import type { Datapath, Links, PodLinkSpec, PodVeths } from "../kernel/index.ts";
 import type { AddressPair } from "../cni/addresses.ts";
-import { describeError } from "../lib/errors.ts";
 import type { Enforcer } from "./enforcer.ts";
+import { reattach } from "./lost-programs.ts";
+import type { Reattached } from "./lost-programs.ts";
+
+const HOOKS = ["FROM_CONTAINER", "TO_CONTAINER"] as const;
 
 export interface PodLinksOptions {
   readonly links: Pick<Links, "list">;
   readonly veths: PodVeths;
-  readonly programs: Pick<Datapath, "attach">;
+  readonly programs: Pick<Datapath, "attach" | "isAttached">;
   readonly netns: NetnsResolver;
   readonly mtu: () => number;
   readonly routers: AddressPair;
@@ -117,16 +120,10 @@ export class PodLinks implements PodDatapath {
     return gone;
   }
 
-  /** Programs on all links, where somebody took them off. @returns why some cannot be, a sentence each: the link is not there, for example */
-  attachPrograms(): readonly string[] {
-    return [...this.attachments.values()].flatMap(({ hostIfname, hostIfindex }) => {
-      try {
-        this.#attach(hostIfindex);
-        return [];
-      } catch (thrown) {
-        return [`${hostIfname}: ${describeError(thrown)}`];
-      }
-    });
+  /** Programs on links, where somebody took them off. */
+  attachPrograms(isAsked: (device: string) => boolean): Reattached {
+    const asked = [...this.attachments.values()].filter(({ hostIfname }) => isAsked(hostIfname));
+    return reattach(this.#options.programs, asked.flatMap(({ hostIfname: name, hostIfindex: ifindex }) => HOOKS.map((hook) => ({ hook, device: { name, ifindex } }))));
   }
 
   /** Runs `task` while no pod's routes are being made. */
@@ -135,7 +132,7 @@ export class PodLinks implements PodDatapath {
   }
 
   #attach(ifindex: number): void {
-    for (const hook of ["FROM_CONTAINER", "TO_CONTAINER"] as const) this.#options.programs.attach(hook, ifindex);
+    for (const hook of HOOKS) this.#options.programs.attach(hook, ifindex);
   }
 
   #specOf(attachment: Attachment): PodLinkSpec {

@@ -17,13 +17,13 @@ import { requireRights } from "../preflight/index.ts";
 import { removeEncryption } from "./encryption.ts";
 import { nodeAddresses } from "./local-node.ts";
 import type { NodeAddresses } from "./local-node.ts";
+import { UNDERLAY_HOOKS, ownPlaces, reattach, underlayPlaces } from "./lost-programs.ts";
+import type { Place, Reattached } from "./lost-programs.ts";
 import { directRoutes, masqueradeSources, podNeighbours, podRoutes, routedBy, routerOf, tunnelRoutes, unusedRoutes } from "./node-routes.ts";
 import { packetSizes } from "./packet-sizes.ts";
 import type { PacketSizes } from "./packet-sizes.ts";
 import type { LocalNode, RemoteCidr } from "./peers.ts";
 import type { Ground, Reached } from "./reach.ts";
-
-const UNDERLAY_HOOKS = ["FROM_NETDEV", "TO_NETDEV"] as const;
 
 export interface NodeNetworkOptions {
   readonly config: AgentConfig;
@@ -118,21 +118,16 @@ export class NodeNetwork {
     const port = new LibbpfPort(config.paths.pins);
     const programs = loadPrograms(port, { config, local, logger }, devices, mtu);
     followUnderlays(port, underlay);
-    attachPrograms(programs, devices, underlay);
+    attachAll(programs, [...ownPlaces(devices), ...underlayPlaces(underlay)]);
     const ours = [devices.host.ifindex, devices.tunnel?.ifindex, ...underlay.map((device) => device.ifindex)];
     await detachStubs(runCommand, (await links.list()).filter((device) => !ours.includes(device.ifindex) && !device.name.startsWith(POD_DEVICE_PREFIX)));
     logger.info("node network is set up", { routing: config.routing.mode, underlay: underlay.map((device) => device.name), mtu, routers });
     return new NodeNetwork(options, { host, links, present, underlay, port, programs, mtu, spec, devices });
   }
 
-  /** Programs on the node's own devices, where somebody took them off. @returns why they cannot be */
-  attachPrograms(): readonly string[] {
-    try {
-      attachPrograms(this.programs, this.#devices, this.#underlay);
-      return [];
-    } catch (thrown) {
-      return [describeError(thrown)];
-    }
+  /** Programs on the node's own devices, where somebody took them off. */
+  attachPrograms(isAsked: (device: string) => boolean): Reattached {
+    return reattach(this.programs, [...ownPlaces(this.#devices), ...underlayPlaces(this.#underlay)].filter(({ device }) => isAsked(device.name)));
   }
 
   /** Puts the node's devices and settings back where others changed them, and follows its addresses to other devices. @returns what was wrong, in words */
@@ -141,7 +136,8 @@ export class NodeNetwork {
     this.#present = present;
     const moved = this.#follow(present, local);
     const settings = await this.#settings.write(this.#host.wantedSysctls(this.#underlay.map((device) => device.name)));
-    const devices = await this.#host.restoreDevices(this.#spec, this.#devices, present, () => attachPrograms(this.programs, this.#devices, this.#underlay));
+    // Underlays have theirs (#follow); one that is away must not keep these away too.
+    const devices = await this.#host.restoreDevices(this.#spec, this.#devices, present, () => attachAll(this.programs, ownPlaces(this.#devices)));
     return [...moved, ...settings.map((path) => `the setting ${path} was another`), ...devices];
   }
 
@@ -150,7 +146,7 @@ export class NodeNetwork {
     const underlay = underlayNow(present, this.#options.config, local) ?? this.#underlay;
     const without = (all: readonly Device[], others: readonly Device[]): readonly Device[] => all.filter(({ ifindex }) => !others.some((other) => other.ifindex === ifindex));
     const [fresh, gone] = [without(underlay, this.#underlay), without(this.#underlay, underlay)];
-    attachPrograms(this.programs, { host: undefined, tunnel: undefined }, fresh);
+    attachAll(this.programs, underlayPlaces(fresh));
     if (fresh.length + gone.length > 0) followUnderlays(this.port, underlay);
     for (const { ifindex } of gone) for (const hook of UNDERLAY_HOOKS) this.programs.detach(hook, ifindex);
     this.#underlay = underlay;
@@ -229,10 +225,8 @@ async function makeDevices(host: Host, spec: HostSpec, mtu: PacketSizes, { confi
   }
 }
 
-function attachPrograms(programs: Datapath, { host, tunnel }: { readonly [Each in keyof HostDevices]: Device | undefined }, underlay: readonly Device[]): void {
-  if (tunnel !== undefined) programs.attach("FROM_OVERLAY", tunnel.ifindex);
-  if (host !== undefined) programs.attach("FROM_HOST", host.ifindex);
-  for (const { ifindex } of underlay) for (const hook of UNDERLAY_HOOKS) programs.attach(hook, ifindex);
+function attachAll(programs: Datapath, places: readonly Place[]): void {
+  for (const { hook, device } of places) programs.attach(hook, device.ifindex);
 }
 
 /** Linux takes IPv6 off a device that is smaller (RFC 8200 section 5). */

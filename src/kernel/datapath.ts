@@ -16,7 +16,7 @@ import { KernelError } from "./errors.ts";
 import { Hook, hookNames } from "./gen/types.ts";
 import type { TakeOver } from "./takeover.ts";
 import { attachToSockets } from "./socket-hook.ts";
-import { attachTc, detachTc } from "./tc.ts";
+import { attachTc, detachTc, isAttachedTc } from "./tc.ts";
 import type { LibbpfPort } from "./bpf.ts";
 import { type LibbpfMap, u32 } from "./map.ts";
 import type { BpfObject, BpfObjectSpec, TcDirection } from "./port.ts";
@@ -102,6 +102,11 @@ export class Datapath {
   /** Idempotent. From here on every packet at this side of the device is the program's. */
   attach(hook: HookName, ifindex: number): void {
     attachTc(this.#port, ifindex, DIRECTIONS[hook], this.#stubs.get(hook) as number);
+  }
+
+  /** Of others' there too, where ours is to be: attaching takes their place. */
+  isAttached(hook: HookName, ifindex: number): boolean {
+    return isAttachedTc(this.#port, ifindex, DIRECTIONS[hook]);
   }
 
   detach(hook: HookName, ifindex: number): void {

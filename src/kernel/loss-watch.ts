@@ -11,10 +11,10 @@ import { POD_DEVICE_PREFIX, ROUTE_PROTOCOL, UNREACHABLE_PROTOCOL } from "./links
 
 /**
  * `pod`: the route to a pod of that address, or its neighbour entry; with the pod they go too, which is none of anybody's
- * business. `programs`: those of a device; with the device they go without a word. `address`: one of a device that is no
+ * business. `programs`: those of a device, of any where that is undefined; with the device they go without a word. `address`: one of a device that is no
  * pod's. `network`: anything else.
  */
-export type Loss = { readonly of: "pod" | "address"; readonly address: string } | { readonly of: "programs" | "network" };
+export type Loss = { readonly of: "pod" | "address"; readonly address: string } | { readonly of: "programs"; readonly device: string | undefined } | { readonly of: "network" };
 
 const AGAIN_MS = 1000;
 const OWN_DEVICES = [HOST_DEVICE, HOST_PEER, TUNNEL_DEVICE].join("|");
@@ -27,7 +27,8 @@ const NETWORK = new RegExp([
   `^inet6? (all|default|${OWN_DEVICES}) (forwarding|rp_filter) `,
 ].join("|"));
 const ADDRESS = new RegExp(`^Deleted \\d+: (?!${POD_DEVICE_PREFIX}|tmp)\\S+\\s+inet6? ([^/\\s]+)`);
-const PROGRAMS = /^deleted (qdisc clsact|filter) /;
+/** The clsact with all its filters, one of bpf at our place (tc.ts), or all of that preference; others' filters are no loss. */
+const PROGRAMS = /^deleted (?:qdisc clsact \S+ dev (\S+)|filter dev (\S+) (?:.* )?protocol all pref 1 bpf)\b/;
 
 function lossOfNetwork(line: string): Loss | undefined {
   const pod = POD.exec(line)?.[1];
@@ -37,17 +38,20 @@ function lossOfNetwork(line: string): Loss | undefined {
   return NETWORK.test(line) ? { of: "network" } : undefined;
 }
 
-const lossOfPrograms = (line: string): Loss | undefined => (PROGRAMS.test(line) ? { of: "programs" } : undefined);
+export function lossOfPrograms(line: string): Loss | undefined {
+  const found = PROGRAMS.exec(line);
+  return found === null ? undefined : { of: "programs", device: found[1] ?? found[2] };
+}
 
 /** Until the signal aborts. May call `onLoss` without a loss, never the reverse, except while a process is started again. */
 export async function watchLosses(onLoss: (loss: Loss) => void, signal: AbortSignal): Promise<void> {
   await Promise.all([
-    watch(["ip", "-oneline", "monitor", "route", "rule", "link", "address", "neigh", "netconf"], lossOfNetwork, "network", onLoss, signal),
-    watch(["tc", "monitor"], lossOfPrograms, "programs", onLoss, signal),
+    watch(["ip", "-oneline", "monitor", "route", "rule", "link", "address", "neigh", "netconf"], lossOfNetwork, { of: "network" }, onLoss, signal),
+    watch(["tc", "monitor"], lossOfPrograms, { of: "programs", device: undefined }, onLoss, signal),
   ]);
 }
 
-async function watch([program, ...args]: readonly [string, ...string[]], lossOf: (line: string) => Loss | undefined, unknown: "programs" | "network", onLoss: (loss: Loss) => void, signal: AbortSignal): Promise<void> {
+async function watch([program, ...args]: readonly [string, ...string[]], lossOf: (line: string) => Loss | undefined, unknown: Loss, onLoss: (loss: Loss) => void, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
     const end = (): void => void child.kill();
@@ -60,6 +64,6 @@ async function watch([program, ...args]: readonly [string, ...string[]], lossOf:
     signal.removeEventListener("abort", end);
     if (signal.aborted) return;
     await sleep(AGAIN_MS, signal);
-    onLoss({ of: unknown });
+    onLoss(unknown);
   }
 }

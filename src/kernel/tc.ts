@@ -51,6 +51,11 @@ export function attachTc(port: LibbpfPort, ifindex: number, direction: TcDirecti
   if (result < 0) throw new KernelError(`attach to tc ${direction} of device ${ifindex}`, -result, log);
 }
 
+/** Whether there is a filter where ours is to be. */
+export function isAttachedTc(port: LibbpfPort, ifindex: number, direction: TcDirection): boolean {
+  return captureLog(port.libbpf, port.libc, () => port.libbpf.tcQuery(hook(ifindex, pointOf(direction)), options({}))).result >= 0;
+}
+
 /** Removes our filter; an absent device or filter is no error. The clsact stays: others may use it. */
 export function detachTc(port: LibbpfPort, ifindex: number, direction: TcDirection): void {
   const { result, log } = captureLog(port.libbpf, port.libc, () =>

@@ -16,6 +16,7 @@ const OTHER = { name: "agent-other", ip: "198.51.100.2", cidrs: ["10.80.0.0/24",
 const POD = ["10.79.0.2", "fd79::2"] as const;
 const PATIENCE_MS = 120_000;
 const TIMES = 20;
+const TAKEN = /others had taken programs off devices/;
 /** Half of what the agent would take that hears of nothing and looks every ten seconds; a busy machine has several. */
 const HEARD_MS = 5000;
 
@@ -102,6 +103,9 @@ describe("a node whose network others change", { timeout: 600_000 }, () => {
       await back(`programs of ${device}`, () => inNode("tc", "qdisc", "delete", "dev", device, "clsact"), () => filters(device, side).includes("stub_"));
       await back(`filter of ${device}`, () => inNode("tc", "filter", "delete", "dev", device, side), () => filters(device, side).includes("stub_"));
     }
+    for (const device of ["eth0", "cilium_vxlan", pod]) await back(`a word of ${device}`, () => undefined, () => new RegExp(`${TAKEN.source}.*${device}`).test(log()));
+    inNode("tc", "qdisc", "add", "dev", "others0", "clsact");
+    inNode("tc", "qdisc", "delete", "dev", "others0", "clsact");
     POD.forEach((address) => ping(lab.nodeNs, address));
   });
 
@@ -111,6 +115,21 @@ describe("a node whose network others change", { timeout: 600_000 }, () => {
     const at = `${lab.nodeIp}/24`;
     await back("programs on the other device", () => (inNetns("address", "delete", at, "dev", "eth0"), inNetns("address", "add", at, "dev", "wire")), () => has("wire") && !has("eth0"));
     await back("programs on the first device", () => (inNetns("address", "add", "198.51.100.9/24", "dev", "eth0"), inNetns("address", "delete", at, "dev", "wire"), inNetns("address", "add", at, "dev", "eth0")), () => has("eth0") && !has("wire"));
+    assert.doesNotMatch(log(), new RegExp(`${TAKEN.source}.*(wire|others0)`), "what the agent takes off itself, and what was others', is no loss");
+    POD.forEach((address) => ping(lab.nodeNs, address));
+  });
+
+  it("has its own devices back also while the device with its address is away", async () => {
+    const has = (device: string): boolean => filters(device, "ingress").includes("stub_") && filters(device, "egress").includes("stub_");
+    const at = `${lab.nodeIp}/24`;
+    inNetns("link", "add", "spare0", "type", "veth", "peer", "name", "spare1");
+    for (const device of ["spare0", "spare1"]) inNetns("link", "set", device, "up");
+    await back("programs on the spare device", () => (inNetns("address", "delete", at, "dev", "eth0"), inNetns("address", "add", at, "dev", "spare0")), () => has("spare0") && !has("eth0"));
+    inNetns("link", "delete", "spare0");
+    const number = numberOf("cilium_host");
+    await back("cilium_host", () => inNetns("link", "delete", "cilium_host"), () => numberOf("cilium_host") === number && /state (UP|UNKNOWN)/.test(inNetns("link", "show", "dev", "cilium_host")));
+    assert.match(filters("cilium_host", "egress"), /stub_from_/);
+    await back("programs on the first device", () => inNetns("address", "add", at, "dev", "eth0"), () => has("eth0"));
     POD.forEach((address) => ping(lab.nodeNs, address));
   });
 
