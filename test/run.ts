@@ -23,7 +23,7 @@ interface Counts {
 /** Cheapest first. `lint` and `verify` count as one test each. */
 const TIERS = ["lint", "verify", "unit", "bpf", "kernels", "node", "e2e"] as const;
 /** With a cold cache and all builds on two cores. What takes longer hangs: it is ended and is one failure. */
-const LIMIT_MINUTES: Readonly<Record<Tier, number>> = { lint: 10, verify: 5, unit: 15, bpf: 15, kernels: 25, node: 25, e2e: 50 };
+const LIMIT_MINUTES: Readonly<Record<Tier, number>> = { lint: 10, verify: 5, unit: 15, bpf: 15, kernels: 25, node: 35, e2e: 60 };
 const DOWN_LIMIT_MINUTES = 5;
 const SUM = /^(\d+) passed, (\d+) failed, (\d+) skipped$/gm;
 
