@@ -38,6 +38,15 @@ static __always_inline __u32 encryption_flags(void)
 	return flags ? *flags : 0;
 }
 
+/* The parser stopped where the stack goes on, and what it finds there may be for the tunnel: behind more headers than are
+ * read here, or in a later piece (RFC 7112; Linux takes that until 5.11). */
+static __always_inline int may_hide_tunnel(const struct packet *p, int parsed)
+{
+	if (parsed != -DROP_EXTENSION_HEADER && parsed != -DROP_INVALID_PACKET && parsed != -DROP_SOURCE_ROUTE)
+		return 0;
+	return p->protocol == PROTOCOL_UDP || is_extension(p->protocol);
+}
+
 /*
  * While all other nodes enforce encryption: nothing of a node that they would not send is taken, whoever writes a node's
  * address on it. What came through WireGuard comes on no underlay device. Without its first piece nothing of a later one is read.
@@ -46,7 +55,9 @@ static __always_inline int is_in_clear(const struct packet *p, int parsed)
 {
 	if (!(encryption_flags() & ENCRYPTION_RECEIPT))
 		return 0;
-	return is_pod_address(&p->peer) || (!parsed && is_for_tunnel_port(p) && bpf_map_lookup_elem(&nodes, &p->source));
+	if (is_pod_address(&p->peer))
+		return 1;
+	return (parsed ? may_hide_tunnel(p, parsed) : is_for_tunnel_port(p)) && bpf_map_lookup_elem(&nodes, &p->source);
 }
 
 /* Pods of other nodes come through the tunnel, or directly where the underlay's routes lead to them; this node's come

@@ -1,6 +1,7 @@
 /** While encryption is in force, what would leave for another node's pods outside WireGuard is dropped, and what comes so from them. */
-import { tcpFrame, udpFrame } from "./lib/frames.ts";
-import { Protocol, Tcp, ethernet, fragmentHeader, frame, ipv4, ipv6, payload, udp } from "./lib/packet.ts";
+import { pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
+import { Protocol, Tcp, ethernet, fragmentHeader, frame, ipv4, ipv6, payload, raw, udp } from "./lib/packet.ts";
+import type { Layer } from "./lib/packet.ts";
 import { rows } from "./lib/rows.ts";
 import type { World } from "./lib/world.ts";
 import { a, b, other, outside, remote, self } from "./lib/world.ts";
@@ -27,7 +28,37 @@ function piece6(offset: number, more: boolean): Uint8Array {
   return offset === 0 ? frame(...headers, udp(40000, TUNNEL_PORT), payload(64)) : frame(...headers, payload(64));
 }
 
+/** The other node's tunnel packet behind what the parser does not read to its end; `next` is the first of these headers. */
+const hidden = (next: number, ...layers: readonly Layer[]): Uint8Array => frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x86dd), ipv6(other.ipv6, self.ipv6, next), ...layers);
+const options = (next: number): Layer => raw(Uint8Array.of(next, 0, 1, 4, 0, 0, 0, 0));
+const tunnelled: readonly Layer[] = [udp(40000, TUNNEL_PORT), payload(64)];
+const tenOptions = Array.from({ length: 10 }, (_, i) => options(i === 9 ? Protocol.UDP : 60));
+const HIDDEN = {
+  "behind ten headers of options": hidden(60, ...tenOptions, ...tunnelled),
+  "behind ten headers of options of an atomic fragment": hidden(44, fragmentHeader(60, 78, 0, false), ...tenOptions, ...tunnelled),
+  "in a fragment of a fragment": hidden(44, fragmentHeader(44, 78, 0, false), fragmentHeader(Protocol.UDP, 79, 0, false), ...tunnelled),
+  "behind a route that is not at its end": hidden(43, raw(Uint8Array.of(Protocol.UDP, 2, 4, 1, 0, 0, 0, 0)), payload(16, 0), ...tunnelled),
+  "behind a first piece that ends before the ports": hidden(44, fragmentHeader(60, 78, 0, true), options(Protocol.UDP)),
+  "behind a first piece that ends within the options": hidden(44, fragmentHeader(60, 78, 0, true), raw(Uint8Array.of(Protocol.UDP, 3, 1, 28, 0, 0, 0, 0))),
+};
+
 rows([
+  ...Object.entries(HIDDEN).map(([where, packet]) => ({
+    name: `once all others enforce, nothing of a node is taken that may hide a tunnel packet ${where}`,
+    hops: [{ ...coming, packet, ...passes }, { ...coming, packet, change: onReceipt, ...unencrypted }],
+  })),
+  {
+    name: "once all others enforce, other protocols and pings of nodes, and what hides something of the outside's, come in as before",
+    given: onReceipt,
+    hops: [
+      { ...coming, packet: hidden(50, payload(64)), ...passes },
+      { ...coming, packet: hidden(60, options(47), payload(64)), ...passes },
+      { ...coming, packet: hidden(60, options(59)), ...passes },
+      { ...coming, packet: pingFrame("request", { from: other.ipv6, to: self.ipv6 }), ...passes },
+      { ...coming, packet: frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x0800), ipv4(other.ipv4, self.ipv4, { protocol: 51 }), payload(64)), ...passes },
+      { ...coming, packet: frame(ethernet(UNDERLAY_MAC, UNDERLAY_MAC, 0x86dd), ipv6(outside.ipv6, self.ipv6, 60), ...tenOptions, ...tunnelled), ...passes },
+    ],
+  },
   { name: "without encryption the tunnel's own packets leave as they are", hops: [{ ...leaving, packet: vxlan(other.ipv4) }, { ...leaving, packet: vxlan(other.ipv6, self.ipv6) }] },
   { name: "a bare tunnel packet is dropped, by either family", given: inForce, hops: [{ ...leaving, packet: vxlan(other.ipv4), ...unencrypted }, { ...leaving, packet: vxlan(other.ipv6, self.ipv6), ...unencrypted }] },
   {
