@@ -45,6 +45,15 @@ static __always_inline int check_tunnel_port(const struct packet *p)
 	return is_pod_address(&p->peer) || (p->flags & PACKET_REPLY) ? GO_ON : -DROP_TUNNEL_PORT;
 }
 
+/* CT_REVOKED of the entry before, which a handshake on the same tuple takes over: whoever forges one gets nothing else
+ * into a session that is not allowed any more. The first answer that is judged takes it off. */
+static __always_inline __u32 inherited_revocation(const struct packet *p)
+{
+	struct flow_state *former = is_opening(p) && find_host() ? bpf_map_lookup_elem(&flows, &p->key) : 0;
+
+	return former ? former->flags & CT_REVOKED : 0;
+}
+
 /* The stack may choose another destination, which is judged where the packet leaves it. Only a pod without
  * any egress entry may leave on devices where no program of ours is. */
 static __always_inline int send_untranslated(struct __sk_buff *skb, struct packet *p)
@@ -53,15 +62,16 @@ static __always_inline int send_untranslated(struct __sk_buff *skb, struct packe
 	struct flow_state *state = find_flow(skb, p, ZONE_PRE_NAT);
 	int step = GO_ON;
 
-	if (state && (state->flags & CT_REVOKED) && find_host()) { /* by to_container: the node itself answered it */
-		if (!is_opening(p))
+	if (state && (state->flags & CT_REVOKED)) { /* by to_container: the node itself answered it */
+		if (!find_host()) /* nobody judges the node's answers any more */
+			state->flags &= ~CT_REVOKED;
+		else if (!is_opening(p))
 			return -DROP_POLICY_DENIED;
-		state = 0;
 	}
 	if (state)
 		touch_flow(p, state);
 	else
-		step = p->flags & PACKET_ICMP_ERROR ? -DROP_POLICY_DENIED : write_flow(p, CT_PRE_NAT, 0);
+		step = p->flags & PACKET_ICMP_ERROR ? -DROP_POLICY_DENIED : write_flow(p, CT_PRE_NAT | inherited_revocation(p), 0);
 	if (step)
 		return step;
 	if (subject && !subject->egress_enforced && !subject->egress_ports)

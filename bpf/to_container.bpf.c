@@ -13,10 +13,10 @@ static __always_inline struct flow_state *find_untranslated(struct __sk_buff *sk
 	state = find_flow(skb, p, ZONE_PRE_NAT);
 	if (!state || !(p->flags & PACKET_REPLY))
 		return 0;
+	if (!p->local_process) /* where MARK_REPLY was set a flow is allowed: no socket of the node has the tuple now */
+		state->flags &= ~CT_REVOKED;
 	if (!(state->flags & CT_REVOKED))
 		touch_flow(p, state);
-	else if (!p->local_process)
-		return 0;
 	return state;
 }
 

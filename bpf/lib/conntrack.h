@@ -131,6 +131,13 @@ static __always_inline void settle_quota(struct flow_state *state)
 		__sync_fetch_and_add(&quota->paid_ns, -config_flow_quota_step_ns);
 }
 
+/* What a pod sent to a service and a socket of the node takes: its entry of zone 1 is charged, which alone sees both
+ * directions of a connection, and so can be settled. */
+static __always_inline int is_paid_before_translation(const struct packet *p)
+{
+	return p->hook == HOOK_TO_SOCKET || (p->flags & PACKET_ANSWER);
+}
+
 /* Of the pod that opened the flow, else of the pod or node that it goes to; what the own node opens is free. */
 static __always_inline int charge_quota(struct packet *p, const struct side *opener, const struct side *responder)
 {
@@ -139,6 +146,8 @@ static __always_inline int charge_quota(struct packet *p, const struct side *ope
 	__u32 slot;
 
 	p->fresh.quota = 0;
+	if (is_paid_before_translation(p))
+		return GO_ON;
 	if (!config_flow_quota_step_ns || (!opener->endpoint && opener->identity == IDENTITY_HOST))
 		return GO_ON;
 	slot = opener->endpoint ? opener->endpoint * 2u + DIRECTION_EGRESS : responder->endpoint * 2u + DIRECTION_INGRESS;

@@ -33,20 +33,20 @@ const hidden = (next: number, ...layers: readonly Layer[]): Uint8Array => frame(
 const options = (next: number): Layer => raw(Uint8Array.of(next, 0, 1, 4, 0, 0, 0, 0));
 const tunnelled: readonly Layer[] = [udp(40000, TUNNEL_PORT), payload(64)];
 const tenOptions = Array.from({ length: 10 }, (_, i) => options(i === 9 ? Protocol.UDP : 60));
-const HIDDEN = {
-  "behind ten headers of options": hidden(60, ...tenOptions, ...tunnelled),
-  "behind ten headers of options of an atomic fragment": hidden(44, fragmentHeader(60, 78, 0, false), ...tenOptions, ...tunnelled),
-  "in a fragment of a fragment": hidden(44, fragmentHeader(44, 78, 0, false), fragmentHeader(Protocol.UDP, 79, 0, false), ...tunnelled),
-  "behind a route that is not at its end": hidden(43, raw(Uint8Array.of(Protocol.UDP, 2, 4, 1, 0, 0, 0, 0)), payload(16, 0), ...tunnelled),
-  "behind a first piece that ends before the ports": hidden(44, fragmentHeader(60, 78, 0, true), options(Protocol.UDP)),
-  "behind a first piece that ends within the options": hidden(44, fragmentHeader(60, 78, 0, true), raw(Uint8Array.of(Protocol.UDP, 3, 1, 28, 0, 0, 0, 0))),
-};
+const HIDDEN = [
+  hidden(60, ...tenOptions, ...tunnelled), // behind ten headers of options
+  hidden(44, fragmentHeader(60, 78, 0, false), ...tenOptions, ...tunnelled), // behind ten headers of options of an atomic fragment
+  hidden(44, fragmentHeader(44, 78, 0, false), fragmentHeader(Protocol.UDP, 79, 0, false), ...tunnelled), // in a fragment of a fragment
+  hidden(43, raw(Uint8Array.of(Protocol.UDP, 2, 4, 1, 0, 0, 0, 0)), payload(16, 0), ...tunnelled), // behind a route that is not at its end
+  hidden(44, fragmentHeader(60, 78, 0, true), options(Protocol.UDP)), // behind a first piece that ends before the ports
+  hidden(44, fragmentHeader(60, 78, 0, true), raw(Uint8Array.of(Protocol.UDP, 3, 1, 28, 0, 0, 0, 0))), // behind a first piece that ends within the options
+];
 
 rows([
-  ...Object.entries(HIDDEN).map(([where, packet]) => ({
-    name: `once all others enforce, nothing of a node is taken that may hide a tunnel packet ${where}`,
-    hops: [{ ...coming, packet, ...passes }, { ...coming, packet, change: onReceipt, ...unencrypted }],
-  })),
+  {
+    name: "once all others enforce, nothing of a node is taken that may hide a tunnel packet",
+    hops: HIDDEN.flatMap((packet) => [{ ...coming, packet, ...passes, change: inForce }, { ...coming, packet, change: onReceipt, ...unencrypted }]),
+  },
   {
     name: "once all others enforce, other protocols and pings of nodes, and what hides something of the outside's, come in as before",
     given: onReceipt,

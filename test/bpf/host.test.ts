@@ -1,13 +1,13 @@
 /** The node's own network namespace under policies of nodes. */
 import assert from "node:assert/strict";
-import { PEER_OWN, QUOTA_HOST, SUBJECT_INGRESS_ADMIN, quotaCodec } from "../../src/kernel/gen/types.ts";
+import { CT_REVOKED, PEER_OWN, QUOTA_HOST, SUBJECT_INGRESS_ADMIN, quotaCodec } from "../../src/kernel/gen/types.ts";
 import { icmpFrame, pingFrame, tcpFrame, udpFrame } from "./lib/frames.ts";
 import type { Ends } from "./lib/frames.ts";
 import { host, judgeHost } from "./lib/host.ts";
 import { Tcp, ethernet, frame, icmp, icmpv6, ipv4, ipv6, payload, tcp, udp } from "./lib/packet.ts";
 import { Action, rows } from "./lib/rows.ts";
 import type { Hop } from "./lib/rows.ts";
-import { DEFAULT_EGRESS, DEFAULT_INGRESS, UNDERLAY_IFINDEX, a, b, other, outside, remote, self } from "./lib/world.ts";
+import { DEFAULT_EGRESS, DEFAULT_INGRESS, UNDERLAY_IFINDEX, a, b, other, outside, remote, self, service } from "./lib/world.ts";
 import type { World } from "./lib/world.ts";
 
 /** To the device's own MAC: a test run's device is the loopback, which has none. */
@@ -44,6 +44,7 @@ const spendQuota = (world: World): void => {
 };
 const unremembered = { check: (_: unknown, world: World) => assert.deepEqual(world.flows(), []) };
 const passes = (hops: readonly Hop[]): readonly Hop[] => hops;
+const unjudged = (world: World): void => world.map("host").update(new Uint8Array(4), new Uint8Array(8));
 const fromB = { from: b.ipv4, pod: b } as const;
 
 rows([
@@ -207,6 +208,22 @@ rows([
       { ...leaves, packet: out({ from: GUEST }), ...refused },
       { ...arrives, change: (world) => world.forgetPeer(GUEST), packet: into({ to: GUEST }), rules: [] },
     ],
+  },
+  {
+    name: "what was revoked of a pod's session with the node through a service stays so over a handshake, until an answer is allowed or no policy selects the node",
+    given: (world) => judgeHost(world, 0),
+    hops: [Tcp.ACK, Tcp.FIN | Tcp.ACK].flatMap((before, i): Hop[] => {
+      const ends = { from: a.ipv4, to: service.ipv4, pod: a, sport: 41000 + i } as const;
+      const answer = tcpFrame(Tcp.SYN | Tcp.ACK, { from: service.ipv4, to: a.ipv4, sport: 80, dport: ends.sport });
+      const sends = (flags: number): Hop => ({ hook: "from_container", at: a, packet: tcpFrame(flags, ends) });
+      const cut = { ...sends(Tcp.ACK), drop: "POLICY_DENIED" } as const;
+      const revoke = (world: World): void => world.changeFlows(({ flags }) => ({ flags: flags | CT_REVOKED }));
+      return [
+        sends(Tcp.SYN), sends(before), { ...cut, change: revoke }, sends(Tcp.SYN), cut, sends(Tcp.SYN), cut,
+        { hook: "to_container", at: a, cameFrom: 60, mark: 0x500, packet: answer }, sends(Tcp.ACK),
+        { ...cut, change: revoke }, { ...sends(Tcp.ACK), change: unjudged }, { ...sends(Tcp.ACK), change: (world) => judgeHost(world, 0) },
+      ];
+    }),
   },
   { name: "what is another machine's is not judged", given: closed(), hops: [{ ...arrives, packet: tcpFrame(Tcp.SYN, { from: outside.ipv4, to: self.ipv4 }), ...unremembered }] },
   { name: "a link-local address is the node's as well", given: closed(), hops: [{ ...arrives, packet: ours(tcpFrame(Tcp.SYN, { from: "fe80::9", to: "fe80::1" })), ...denied }] },

@@ -61,6 +61,19 @@ test("what a pod sends to its own node through a service is judged as what the n
   assert.ok([72, 73, 900].every((rule) => rules.has(rule)), `told with their rules: ${[...rules].join()}`);
 });
 
+test("what a socket of the node answered through a service, the pod owes nothing for", { timeout: 180_000 }, async () => {
+  await lab.hostPolicy(1, { ingress: [{ peer: a1.identity, rule: 75 }] });
+  await lab.node(1).ask({ do: "clear", map: "flows" });
+  const open = lab.connect(a1, SERVICE.ipv4, SERVICE.streams);
+  try {
+    assert.deepEqual(await heard(), ALL);
+    assert.ok(await open.send("one") && await open.send("two"));
+    assert.equal(await lab.node(1).ask<number>({ do: "owed" }), 0);
+  } finally {
+    open.close();
+  }
+});
+
 test("a connection through a service is cut by the rule that goes, and goes on under rules that came after it", { timeout: 180_000 }, async () => {
   await lab.hostPolicy(1, "learning");
   const early = lab.connect(a1, SERVICE.ipv4, SERVICE.streams);
@@ -80,6 +93,30 @@ test("a connection through a service is cut by the rule that goes, and goes on u
     assert.ok(!(await allowed.send("cut in the pod's direction as well")));
   } finally {
     allowed.close();
+  }
+});
+
+test("from the port of a session that was cut, a pod gets nothing into it, and begins another once the rules allow that again", { timeout: 180_000 }, async () => {
+  const rule = { peer: a1.identity, protocol: 6, port: STREAMS, rule: 76 } as const;
+  const port = `${SERVICE.streams},sourceport=41234,reuseaddr`;
+  await lab.hostPolicy(1, { ingress: [rule] });
+  const cut = lab.connect(a1, SERVICE.ipv4, port);
+  assert.ok(await cut.send("allowed"));
+  await lab.hostPolicy(1, { ingress: [] });
+  assert.ok(!(await cut.send("cut")));
+  cut.close();
+  const refused = lab.connect(a1, SERVICE.ipv4, port);
+  assert.ok(!(await refused.send("refused")));
+  refused.close();
+  await lab.hostPolicy(1, { ingress: [rule] });
+  for (const until = performance.now() + 90_000; ;) {
+    const anew = lab.connect(a1, SERVICE.ipv4, port);
+    try {
+      if (await anew.send("allowed again")) break;
+      assert.ok(performance.now() < until, "allowed again");
+    } finally {
+      anew.close();
+    }
   }
 });
 

@@ -370,8 +370,8 @@ export class Lab {
     return spawnSync("ip", ["netns", "exec", namespaceOf(where), "busybox", "ping", to.includes(":") ? "-6" : "-4", "-c1", "-W1", `-s${size}`, to]).status === 0;
   }
 
-  /** A connection that stays open; `send` tells whether the server's echo of a line came back. */
-  connect(where: Pod | string, to: string, port: number): { send(line: string): Promise<boolean>; close(): void } {
+  /** A connection that stays open; `port` may go on with options of socat's; `send` tells whether the server's echo of a line came back. */
+  connect(where: Pod | string, to: string, port: number | string): { send(line: string): Promise<boolean>; close(): void } {
     const child = spawn("ip", ["netns", "exec", namespaceOf(where), "socat", "-", `TCP:${to}:${port},connect-timeout=2`], { stdio: ["pipe", "pipe", "ignore"] });
     const echoes = createInterface({ input: child.stdout });
     return {

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventCodec } from "../../../src/kernel/gen/types.ts";
+import { eventCodec, flowStateCodec } from "../../../src/kernel/gen/types.ts";
 import type { Event } from "../../../src/kernel/gen/types.ts";
 import { directRoutes, masqueradeSources, routerOf, tunnelRoutes, unusedRoutes } from "../../../src/agent/node-routes.ts";
 import { Datapath, Host, LibbpfPort, Links, Netlink, Nft, PodVeths, RingBufferReader, Sysctl, TUNNEL_DEVICE, kernelOptions, runCommand } from "../../../src/kernel/index.ts";
@@ -59,6 +59,8 @@ export type Request =
   /** As the agent does for a node's first rules. @returns how many flows */
   | { readonly do: "remember"; readonly own: readonly string[] }
   | { readonly do: "clear"; readonly map: string }
+  /** @returns how many flows somebody owes for */
+  | { readonly do: "owed" }
   | { readonly do: "events" };
 
 const PLUGIN = join(import.meta.dirname, "../../../build/bin/cilium-cni");
@@ -96,6 +98,8 @@ class Worker {
       case "clear":
         for (const [key] of [...(this.#port.map(request.map)?.entries() ?? [])]) this.#port.map(request.map)?.delete(key);
         return undefined;
+      case "owed":
+        return [...(this.#port.map("flows")?.entries() ?? [])].filter(([, value]) => flowStateCodec.decode(new DataView(value.buffer, value.byteOffset, value.byteLength)).quota !== 0).length;
       case "events":
         return this.#events?.take(10_000).map(({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }) => ({ type, reason, rule, direction, hook, sourceIdentity, destinationIdentity }));
     }
@@ -147,7 +151,7 @@ class Worker {
       port: this.#port,
       objects: spec.objects,
       pinDir: spec.pins,
-      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6), ...kernelOptions(this.#port), ...(spec.udpTimeout === undefined ? {} : { config_timeout_udp: spec.udpTimeout, config_timeout_udp_stream: spec.udpTimeout }) },
+      rodata: { config_vxlan_ifindex: this.#tunnel?.ifindex ?? 0, config_tunnel_port: this.#tunnel?.port ?? 0, config_tunnel_mtu: spec.mtu, config_direct_mtu: spec.underlayMtu, config_router_ipv4: parseAddress(spec.router4), config_router_ipv6: parseAddress(spec.router6), config_flow_quota_step_ns: 1_000_000n, ...kernelOptions(this.#port), ...(spec.udpTimeout === undefined ? {} : { config_timeout_udp: spec.udpTimeout, config_timeout_udp_stream: spec.udpTimeout }) },
       maxEntries: { ipcache: 1024, policy: 1024, flows: 65536, events: 1 << 16 },
     });
     this.#events?.close();
