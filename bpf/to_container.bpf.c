@@ -13,7 +13,8 @@ static __always_inline struct flow_state *find_untranslated(struct __sk_buff *sk
 	state = find_flow(skb, p, ZONE_PRE_NAT);
 	if (!state || !(p->flags & PACKET_REPLY))
 		return 0;
-	if (!p->local_process) /* where MARK_REPLY was set a flow is allowed: no socket of the node has the tuple now */
+	/* Where MARK_REPLY was set a flow is allowed: no socket of the node has the tuple now. */
+	if ((state->flags & CT_REVOKED) && !p->local_process)
 		state->flags &= ~CT_REVOKED;
 	if (!(state->flags & CT_REVOKED))
 		touch_flow(p, state);
