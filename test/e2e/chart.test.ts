@@ -24,7 +24,7 @@ describe("helm", () => {
     const before = await revision();
     const cases: [string, string][] = [
       ["encryption.type=ipsec", "encryption.type"],
-      ["encryption.enabled=true,routingMode=native", "encryption.enabled"],
+      ["encryption.nodeEncryption=true", "nodeEncryption"],
       ["kubeProxyReplacement=true", "kubeProxyReplacement"],
       ["kubeProxyReplacement=partial", "kubeProxyReplacement"],
       ["hubble.ui.enabled=true", "hubble.ui.enabled"],
