@@ -144,7 +144,7 @@ describe("maps without room", { timeout: 600_000 }, () => {
       await lab.createIdentity(identity, pod);
     }
     await lab.startAgent();
-    await acknowledged(await lab.write(stateWith("b000000000000200", portsOpen(200))), isClean);
+    await acknowledged(await lab.write(stateWith("b000000000000100", portsOpen(100))), isClean);
     for (const [index, pod] of ["web", "asker"].entries()) {
       const { code, answer } = await lab.plugin("ADD", pod, index);
       assert.equal(code, 0, JSON.stringify(answer));
@@ -160,14 +160,16 @@ describe("maps without room", { timeout: 600_000 }, () => {
 
   it("policy: a rule set that does not fit is refused whole, with the numbers; others go on; the next that fits is in force", async () => {
     const inForce = content("policy");
-    assert.equal(inForce.length, 200);
+    assert.equal(inForce.length, 100);
     const tooMuch = await acknowledged(await lab.write(stateWith("b000000000000300", portsOpen(300), portsOpen(1, 4000), "c000000000000001")), says(/map policy needs/));
     assert.match(tooMuch.failures?.map(({ part, message }) => `${part} ${message}`).join() ?? "", new RegExp(`^policy identity ${WEB}: map policy needs more than ${SIZE} entries, and has room for so many$`));
     const now = content("policy");
-    assert.equal(now.length, 201, "the other identity's rule");
+    assert.equal(now.length, 101, "the other identity's rule");
     assert.deepEqual(inForce.filter((entry) => !now.includes(entry)), [], "the old rules, all of them");
     assert.ok(answers(1, web, 1001), "as before");
     assert.ok(!answers(1, web, 1250, 2), "not one of the new rules");
+    const share = await acknowledged(await lab.write(stateWith("b000000000000150", portsOpen(150))), says(/namespace default/));
+    assert.match(share.failures?.map(({ message }) => message).join() ?? "", new RegExp(`identity ${WEB}: map policy, by the rules of namespace default alone, needs 150 entries and has room for ${SIZE / 2}$`));
     await acknowledged(await lab.write(stateWith("b000000000000050", portsOpen(50, 2000))), isClean);
     assert.ok(answers(1, web, 2000));
     assert.ok(!answers(1, web, 1001, 2));
