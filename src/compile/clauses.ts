@@ -45,16 +45,14 @@ export interface Clauses {
   readonly sides: Sides;
   /** Names a policy that is judged in no rule set of a subject: the node is to say that it knows it. */
   readonly word: NamedRule;
-  /** Of a policy without effect of its own: its word. */
-  readonly idle: readonly NamedRule[];
 }
 
 export const NOTHING: Side = { own: [], tiered: [], closers: [], rules: [], digests: "", names: [], selectors: [] };
 
 export function clausesOf(draft: PolicyDraft, numbers: RuleNumbers): Clauses {
-  const { ref, path, enforces } = draft;
+  const { ref, path } = draft;
   const word: NamedRule = [numbers(ruleKey(ref, path)), { kind: "rule", direction: "ingress", policies: [ref], path }];
-  return { draft, word, idle: enforces.size > 0 ? [] : [word], sides: { ingress: sideOf(draft, "ingress", numbers), egress: sideOf(draft, "egress", numbers) } };
+  return { draft, word, sides: { ingress: sideOf(draft, "ingress", numbers), egress: sideOf(draft, "egress", numbers) } };
 }
 
 function sideOf(draft: PolicyDraft, direction: Direction, numbers: RuleNumbers): Side {

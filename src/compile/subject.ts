@@ -46,7 +46,7 @@ export interface Portion {
 export function portionOf(selecting: readonly Clauses[], enforced: readonly Clauses[], watched: readonly Clauses[]): Portion {
   const sides = sidesOf(watched);
   const judged = enforced === selecting || watched === selecting ? undefined : new Set([...enforced, ...watched]);
-  const idle = selecting.flatMap((one) => (judged === undefined || judged.has(one) ? one.idle : [one.word]));
+  const idle = selecting.filter((one) => one.draft.enforces.size === 0 || judged?.has(one) === false).map(({ word }) => word);
   return { clauses: selecting, watched: sides, enforced: enforced === watched ? sides : sidesOf(enforced), idle };
 }
 

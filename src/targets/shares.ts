@@ -29,8 +29,9 @@ export function withinShares<Id>(claims: Iterable<readonly [namespace: string, i
     for (const map of MAPS) {
       const share = Math.floor(room[map] / 2);
       const need = contents.reduce((sum, { size }) => sum + size[map], 0);
+      if (need <= share) continue;
       let left = need;
-      for (const { id, size } of left <= share ? [] : contents.toSorted((a, b) => b.size[map] - a.size[map])) {
+      for (const { id, size } of contents.toSorted((a, b) => b.size[map] - a.size[map])) {
         if (left <= share) break;
         refused.set(id, new CapacityExceeded(`${map}, by the rules of namespace ${namespace} alone,`, need, share));
         left -= size[map];
@@ -40,9 +41,11 @@ export function withinShares<Id>(claims: Iterable<readonly [namespace: string, i
   return refused.size === 0 ? ruleSets : new Map([...ruleSets].map(([id, content]) => [id, refused.get(id) ?? content]));
 }
 
+/** By namespace, without what is nobody's. */
 function exclusive<Id>(claims: Iterable<readonly [namespace: string, id: Id]>): ReadonlyMap<string, readonly Id[]> {
-  const ownerOf = new Map<Id, string | undefined>();
-  for (const [namespace, id] of claims) ownerOf.set(id, ownerOf.has(id) && ownerOf.get(id) !== namespace ? undefined : namespace);
-  const ids = [...ownerOf].filter(([, namespace]) => namespace !== undefined && namespace !== "").map(([id]) => id);
-  return Map.groupBy(ids, (id) => ownerOf.get(id) ?? "");
+  const owners = new Map<Id, string>();
+  for (const [namespace, id] of claims) owners.set(id, (owners.get(id) ?? namespace) === namespace ? namespace : "");
+  const byOwner = Map.groupBy(owners.keys(), (id) => owners.get(id) ?? "");
+  byOwner.delete("");
+  return byOwner;
 }
